@@ -1,0 +1,1 @@
+"""Mutable rows: snapshots, pending writes, access keys and client tokens."""

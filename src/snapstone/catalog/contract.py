@@ -1,0 +1,136 @@
+"""The contract of a catalog: every transaction that the service needs, named after what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from snapstone.catalog.rows import AccessKey, PendingWrite, Snapshot, SnapshotState, StoredAnswer
+from snapstone.core.blocks import Address, Digest
+from snapstone.core.ids import AccountId, Region, SnapshotId
+
+
+class ParentGoneError(Exception):
+    """The parent was deleted between its reading and the start of its child."""
+
+
+@dataclass(eq=False)
+class NotWritableError(Exception):
+    """A write came to a snapshot that takes none: `state` tells why, None where there is no such snapshot.
+
+    A pending snapshot past its deadline is reported as ERROR.
+    """
+
+    state: SnapshotState | None
+
+
+class Catalog(Protocol):
+    """Mutable rows, durable when a call returns. Safe from many threads, and from many processes on one catalog."""
+
+    # -- accounts and keys --
+
+    def secret(self, name: str, candidate: bytes) -> bytes:
+        """The secret of that name; `candidate` becomes it where there is none yet. One winner among racing callers."""
+
+    def first_account(self, candidate: AccountId) -> AccountId:
+        """The account made at first start; `candidate` becomes it where there is none yet."""
+
+    def add_access_key(self, key: AccessKey) -> None:
+        """Store an access key, in place of one with the same id."""
+
+    def access_key(self, access_key_id: str) -> AccessKey | None:
+        """The key of that id, as it stands now."""
+
+    # -- snapshots --
+
+    def insert_snapshot(self, snapshot: Snapshot, answer: StoredAnswer | None) -> StoredAnswer | None:
+        """Insert a pending snapshot and the answer for its client token, both or neither.
+
+        Returns None where it was inserted, or the answer already stored for the token (account, region, token),
+        in which case nothing changed. Raises ParentGoneError where `parent_id` is not a completed snapshot any more.
+        """
+
+    def stored_answer(self, account_id: AccountId, region: Region, client_token: str) -> StoredAnswer | None:
+        """The answer stored for a client token."""
+
+    def snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
+        """One snapshot, whatever its state and whoever owns it."""
+
+    def snapshots(
+        self, account_id: AccountId, region: Region, snapshot_ids: Collection[SnapshotId] | None = None
+    ) -> list[Snapshot]:
+        """An account's snapshots in a region (all, or those of the given ids), ordered by start time, then id.
+
+        Those being deleted are left out.
+        """
+
+    # -- writes --
+
+    def record_write(
+        self,
+        snapshot_id: SnapshotId,
+        write: PendingWrite,
+        progress: int,
+        begun_at_ms: int,
+        now_ms: int,
+    ) -> None:
+        """Make a stored block the snapshot's content at an index, in place of an earlier write; group-committed.
+
+        Extends the deadline to `now_ms` plus the snapshot's time-out and keeps the largest `progress`. A write whose
+        `begun_at_ms` is not after the deadline may finish after it. Raises NotWritableError and changes nothing where the
+        snapshot is not pending.
+        """
+
+    def pending_writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
+        """A snapshot's writes in ascending order of block index, as of one moment."""
+
+    # -- sealing --
+
+    def begin_seal(
+        self, snapshot_id: SnapshotId, expected_count: int, expected_checksum: Digest | None, now_ms: int
+    ) -> Snapshot | None:
+        """Turn a pending snapshot to sealing; from here no write is accepted. Returns the row as it is afterwards.
+
+        A pending snapshot past its deadline turns to error instead. In any other state nothing changes.
+        """
+
+    def claim_seal(self, snapshot_id: SnapshotId, now_ms: int, lease_until_ms: int) -> bool:
+        """Take or renew nothing but a free or expired lease on a sealing snapshot; True where the caller has it now."""
+
+    def renew_seal(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
+        """Extend the lease of a seal in progress."""
+
+    def seals_due(self, now_ms: int) -> list[SnapshotId]:
+        """Sealing snapshots that nobody holds a lease on."""
+
+    def finish_seal(self, snapshot_id: SnapshotId, root: Address, block_count: int, completed_at_ms: int) -> bool:
+        """Turn a sealing snapshot to completed and drop its pending writes; False where it was not sealing any more."""
+
+    def fail_seal(self, snapshot_id: SnapshotId, state_message: str) -> bool:
+        """Turn a sealing snapshot to error and drop its pending writes; False where it was not sealing any more."""
+
+    # -- time-out and deletion --
+
+    def expire_pending(self, now_ms: int, state_message: str) -> list[SnapshotId]:
+        """Turn pending snapshots past their deadline to error and drop their writes; returns which."""
+
+    def begin_delete(self, snapshot_id: SnapshotId) -> bool:
+        """Turn a snapshot of any state to deleting and drop its pending writes; False where it was gone already."""
+
+    def finish_delete(self, snapshot_id: SnapshotId, answer_expires_at_ms: int) -> None:
+        """Remove the row; its stored answer stays until the given time."""
+
+    def deletions_due(self) -> list[SnapshotId]:
+        """Snapshots whose deletion was begun and not finished."""
+
+    def drop_expired_answers(self, now_ms: int) -> int:
+        """Remove stored answers past their time; returns how many."""
+
+    # -- the catalog itself --
+
+    def check(self) -> None:
+        """Raise where the catalog cannot answer."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""

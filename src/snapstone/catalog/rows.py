@@ -1,0 +1,85 @@
+"""What the catalog's rows look like once read: frozen values, times in milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from snapstone.core.blocks import Address, Digest
+from snapstone.core.ids import AccountId, Region, SnapshotId
+
+
+class SnapshotState(StrEnum):
+    """Where a snapshot is in its life (api-ebs.md, section 4)."""
+
+    PENDING = "pending"
+    SEALING = "sealing"
+    COMPLETED = "completed"
+    ERROR = "error"
+    DELETING = "deleting"
+    """Deleted for every caller; its manifest is being removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot's row."""
+
+    snapshot_id: SnapshotId
+    account_id: AccountId
+    region: Region
+    volume_size_gib: int
+    parent_id: SnapshotId | None
+    lineage_id: SnapshotId
+    """The oldest ancestor's id: two snapshots are related where this is equal, whoever has been deleted since."""
+    description: str | None
+    tags: tuple[tuple[str, str], ...]
+    state: SnapshotState
+    state_message: str | None
+    started_at_ms: int
+    completed_at_ms: int | None
+    timeout_minutes: int
+    deadline_at_ms: int
+    """When a pending snapshot times out: its start or last accepted put, plus the time-out."""
+    progress: int
+    """The largest x-amz-Progress seen, 0 to 100."""
+    root: Address
+    """Root page: the parent's until sealed, the snapshot's own from then on."""
+    block_count: int
+    """Present blocks under `root`."""
+    expected_count: int | None
+    expected_checksum: Digest | None
+    """What CompleteSnapshot declared."""
+    seal_begun_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWrite:
+    """One block written to a snapshot that is not sealed yet."""
+
+    block_index: int
+    address: Address
+    digest: Digest
+    """Of the plaintext; equal to the address where the snapshot is not encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The first answer to a StartSnapshot that carried a client token."""
+
+    client_token: str
+    fingerprint: bytes
+    """Digest of all that the request asked, without the token: another one is a conflict."""
+    answer: str
+    """The answer's JSON, returned byte for byte to a replay."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """What signs requests: a long-term key, or a temporary one with its session token."""
+
+    access_key_id: str
+    secret: str
+    account_id: AccountId
+    active: bool
+    session_token: str | None = None
+    expires_at_ms: int | None = None

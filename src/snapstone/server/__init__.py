@@ -1,0 +1,1 @@
+"""The running server: configuration, assembly, listener, worker processes."""

@@ -1,0 +1,1 @@
+"""What each operation means: plain functions named after the operations."""

@@ -1,0 +1,61 @@
+"""What every operation works with: the catalog, the object store, the clock and the sources of randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from snapstone.catalog.contract import Catalog
+from snapstone.core.ids import AccountId, Region
+from snapstone.core.tokens import TokenSeal
+from snapstone.storage.contract import ObjectStore
+from snapstone.storage.pages import PageStore
+
+if TYPE_CHECKING:
+    from snapstone.service.sealing import Sealer
+
+DEFAULT_REGIONS: Final = (
+    "af-south-1", "ap-east-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
+    "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ca-central-1", "ca-west-1",
+    "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2", "eu-west-3",
+    "il-central-1", "me-central-1", "me-south-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+)  # fmt: skip
+"""Regions that a server answers for unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and for which region: what the signature proved."""
+
+    account_id: AccountId
+    region: Region
+    access_key_id: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Settings that change what operations answer; the defaults are AWS's."""
+
+    regions: tuple[str, ...] = DEFAULT_REGIONS
+    default_max_results: int = 10_000
+    """Blocks on a page of a list where the caller does not say."""
+    seal_wait_seconds: float = 5.0
+    """How long CompleteSnapshot waits for the seal before it answers `pending`."""
+    endpoint: str = "127.0.0.1"
+    """What DescribeRegions names as every region's endpoint."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Everything an operation needs, passed in: no operation reads a clock or a random source of its own."""
+
+    catalog: Catalog
+    objects: ObjectStore
+    pages: PageStore
+    tokens: TokenSeal
+    sealer: Sealer
+    now_ms: Callable[[], int]
+    """Milliseconds since the epoch."""
+    random_bytes: Callable[[int], bytes]
+    policy: Policy = field(default_factory=Policy)

@@ -1,0 +1,1 @@
+"""Immutable objects (blocks, pages, manifests), kept as records in segment files."""

@@ -1,0 +1,75 @@
+"""The contract of a store of immutable objects: put, get, has, remove, walk; durable when put returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from snapstone.core.blocks import Address
+
+
+class ObjectKind(IntEnum):
+    """What an object is; the number is in its header."""
+
+    BLOCK = 1
+    PAGE = 2
+    MANIFEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """What `walk` says of one stored object."""
+
+    address: Address
+    kind: ObjectKind
+    payload_size: int
+    stored_at_ms: int
+    """When it was written, milliseconds since the epoch."""
+
+
+class BlockBuffer(Protocol):
+    """A borrowed buffer for one block, laid out so that the block can be stored from it without a copy."""
+
+    payload: memoryview
+    """The block's 524,288 bytes, writable."""
+
+    def release(self) -> None:
+        """Hand the buffer back; `payload` must not be used after. Calling it twice is harmless."""
+
+
+class ObjectStore(Protocol):
+    """Immutable objects by address. Safe to call from many threads, and from many processes on one store."""
+
+    def borrow_block_buffer(self) -> BlockBuffer:
+        """A buffer from a bounded pool; waits a stated time for one, then raises OverloadedError."""
+
+    def put_block(self, address: Address, buffer: BlockBuffer) -> bool:
+        """Store the block in `buffer`; True where it was written, False where it was already there.
+
+        Durable when it returns, in either case.
+        """
+
+    def put_many(self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]]) -> int:
+        """Store small objects, with one sync for many; returns how many were new. Durable when it returns."""
+
+    def get(self, kind: ObjectKind, address: Address) -> bytes:
+        """The payload of an object. Raises DamageError where it is missing or not what was written."""
+
+    def get_block(self, address: Address) -> BlockBuffer:
+        """A block's bytes, in a buffer that the caller releases. Raises as `get` and `borrow_block_buffer`."""
+
+    def has(self, address: Address) -> bool:
+        """Whether an object of this address can be read, as far as the index knows."""
+
+    def remove(self, addresses: Iterable[Address]) -> int:
+        """Remove objects for good and give their space back; returns how many were there."""
+
+    def walk(self) -> Iterator[ObjectEntry]:
+        """Every stored object, in no particular order."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+

@@ -1,0 +1,1 @@
+"""AWS protocols: signatures, rest-json and EC2 query. Requests in, operations called, faults out."""
