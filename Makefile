@@ -1,0 +1,61 @@
+# The commands people type. Each does all of its own set-up: Python packages go into .venv and .tools, from the lock files
+# in requirements/ and by pip as you have configured it; what is missing of the system comes by apt-get.
+
+PYTHON ?= python3
+ARGS ?=
+
+export PYTHON
+export PATH := $(PATH):/usr/sbin:/sbin
+
+BIN := .venv/bin
+SERIAL_TESTS := tests/crash
+CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve check test tour bench lock clean clients disk-tools
+
+help:  ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/project  ## make .venv, with everything that development needs
+
+serve: setup  ## run a server; ARGS="--data DIR --port N" are handed on
+	$(BIN)/snapstone serve $(ARGS)
+
+check: setup  ## format, lint, types, layers, unit tests: under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit
+
+test: check clients disk-tools  ## every test there is
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
+	$(BIN)/pytest -q $(SERIAL_TESTS)
+
+tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
+	$(BIN)/python scripts/tour.py $(ARGS)
+
+bench: setup  ## speed and size beside their targets
+	$(BIN)/python -m bench $(ARGS)
+
+lock: .tools/lock/ready  ## write the lock files anew
+	setup/lock .tools/lock/bin/uv
+
+clean:  ## remove everything that set-up made
+	rm -rf .venv .tools build dist
+
+clients: $(CLIENTS:%=%/ready)
+
+disk-tools:
+	@setup/system-package mke2fs e2fsprogs
+
+.venv/ready: requirements/dev.txt setup/environment
+	setup/environment .venv $<
+
+.venv/project: .venv/ready pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+.tools/%/ready: requirements/%.txt setup/environment
+	setup/environment .tools/$* $<
