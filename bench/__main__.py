@@ -1,0 +1,109 @@
+"""`python -m bench`: run the measures, print the table, keep the raw values."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from bench import copying, machine, sealing, starting, throughput
+from bench.connection import WrongAnswerError
+from bench.load import LoadFailedError
+from bench.processes import ServerFailedError
+from bench.report import Line, table, write_json
+from bench.run import FULL, QUICK, Run
+
+MEASURES: Final[dict[str, Callable[[Run], list[Line]]]] = {
+    "put-get": throughput.measure,
+    "workers": throughput.measure_workers,
+    "sealing": sealing.measure,
+    "start": starting.measure,
+    "copy": copying.measure,
+}
+SCRATCH: Final = Path(__file__).parent.parent / "build"
+FAILURES: Final = (
+    LoadFailedError,
+    OSError,
+    ServerFailedError,
+    WrongAnswerError,
+    subprocess.SubprocessError,
+)
+"""What ends one measure but lets the others run."""
+
+
+def main() -> int:
+    """Exit status: 0 all ran; 1 a measure failed or got a wrong answer, or with --strict a bound was missed."""
+    options = _parse_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with _scratch_folder(options.scratch) as scratch:
+        described = machine.describe(scratch)
+        print(f"{described}\n", flush=True)
+        run = Run(QUICK if options.quick else FULL, scratch, with_peer=not options.no_peer)
+        try:
+            lines, failed = _measure_all(run, options.only or list(MEASURES))
+        finally:
+            run.stop_moto()
+    print(f"\n{table(lines)}\n\nReached and peer: the median of alternating repeats (least to most).")
+    if options.quick:
+        print("Quick: sizes too small to judge by; it shows that everything runs.")
+    missed = [line.name for line in lines if line.met is False]
+    for name in missed:
+        print(f"MISSED: {name}")
+    if options.json:
+        write_json(options.json, described, lines)
+    return 1 if failed or (missed and options.strict) else 0
+
+
+def _measure_all(run: Run, names: list[str]) -> tuple[list[Line], bool]:
+    lines: list[Line] = []
+    failed = False
+    for name in names:
+        begun = time.monotonic()
+        try:
+            lines += MEASURES[name](run)
+        except FAILURES as failure:
+            failed = True
+            print(f"FAILED: {name}: {type(failure).__name__}: {failure}", file=sys.stderr)
+        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+    return lines, failed
+
+
+@contextlib.contextmanager
+def _scratch_folder(chosen: Path) -> Iterator[Path]:
+    chosen.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=chosen))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure Snapstone and its peers side by side."
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes: shows in a minute that everything runs")
+    parser.add_argument("--only", action="append", choices=MEASURES, help="one measure; may be repeated")
+    parser.add_argument("--no-peer", action="store_true", help="without moto: nothing is installed")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 where a bound is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every repeat's values")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        default=SCRATCH,
+        metavar="DIR",
+        help="where data folders are made (20 GB); default: build/",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Snapstone under measurement: this checkout's server, in a data folder of its own."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from bench.processes import Process, ServerFailedError
+from bench.signing import Endpoint
+
+SOURCE: Final = Path(__file__).parent.parent / "src"
+START_TIMEOUT_SECONDS: Final = 120.0
+
+
+class SnapstoneServer:
+    """`snapstone serve` on a free port, ready when constructed; `data` stays when it is stopped."""
+
+    def __init__(self, data: Path, worker_count: int = 1, *more_arguments: str) -> None:
+        self.data = data
+        connection_file = data / "server.json"
+        connection_file.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "snapstone", "serve", "--data", str(data), "--port", "0", *more_arguments]
+        if worker_count != 1:
+            command += ["--workers", str(worker_count)]
+        path = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
+        begun = time.perf_counter()
+        self.process = Process(command, data.parent / f"{data.name}.log", {"PYTHONPATH": path})
+        try:
+            host, port = self._address(connection_file)
+            self.process.wait_until_answering(host, port, "/ready", START_TIMEOUT_SECONDS)
+            self.start_seconds = time.perf_counter() - begun
+            self.endpoint = _endpoint(host, port, data / "credentials")
+        except BaseException:
+            self.process.stop()
+            raise
+
+    def __enter__(self) -> SnapstoneServer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.process.stop()
+
+    def _address(self, connection_file: Path) -> tuple[str, int]:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            self.process.check_running()
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+                host, _, port = json.loads(connection_file.read_text())["endpoint"].rpartition("//")[2].rpartition(":")
+                return host, int(port.rstrip("/"))
+            time.sleep(0.005)
+        raise ServerFailedError(f"no {connection_file.name} within {START_TIMEOUT_SECONDS} s")
+
+
+def _endpoint(host: str, port: int, credentials: Path) -> Endpoint:
+    parsed = configparser.ConfigParser(default_section="")
+    parsed.read(credentials)
+    profile = parsed["default"] if "default" in parsed else parsed[parsed.sections()[0]]
+    return Endpoint(host, port, profile["aws_access_key_id"], profile["aws_secret_access_key"])
