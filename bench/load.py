@@ -18,6 +18,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Final, Literal
 
 from bench.blocks import DistinctBlocks
@@ -25,6 +26,7 @@ from bench.connection import Connection, WrongAnswerError
 from bench.ebs import Client, get_head, put_head
 from bench.signing import Endpoint, Signer
 
+CHECKOUT: Final = Path(__file__).parent.parent
 MAX_CONNECTIONS: Final = 256
 MAX_LOAD_SECONDS: Final = 600
 """A load that takes longer has failed; its signatures are valid for 900 s."""
@@ -190,9 +192,14 @@ class LoadFailedError(Exception):
 
 def run_load(job: Job) -> Outcome:
     """Run a job in a process of its own; raises LoadFailedError with what that process said."""
-    command = [sys.executable, "-m", "bench.load"]
     done = subprocess.run(
-        command, input=json.dumps(asdict(job)), capture_output=True, text=True, timeout=MAX_LOAD_SECONDS, check=False
+        [sys.executable, "-m", "bench.load"],
+        input=json.dumps(asdict(job)),
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        timeout=MAX_LOAD_SECONDS,
+        check=False,
     )
     if done.returncode != 0:
         raise LoadFailedError(f"{job.kind} load on port {job.endpoint.port}: {done.stderr.strip()}")

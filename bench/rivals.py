@@ -53,8 +53,7 @@ class Rival:
 
     def put_then_get(self, connection_count: int) -> None:
         """Fill a new snapshot with new blocks, seal it, read all of it back."""
-        job = self.put(connection_count)
-        self._measure(replace(job, kind="get", pass_count=self._get_pass_count))
+        self.get(self.put(connection_count))
 
     def put(self, connection_count: int) -> Job:
         """Fill a new snapshot with new blocks and seal it."""
@@ -66,6 +65,10 @@ class Rival:
         client.complete_snapshot(snapshot_id, self._put_count)
         client.connection.close()
         return job
+
+    def get(self, put: Job) -> None:
+        """Read all that a put load wrote, in another order."""
+        self._measure(replace(put, kind="get", pass_count=self._get_pass_count))
 
     def _measure(self, job: Job) -> None:
         subject = (job.kind, job.connection_count)
