@@ -1,0 +1,179 @@
+"""Every option of the server: its flag, its environment variable, its default, and what it may be.
+
+A value comes from the command line, else from the environment, else it is the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+DEFAULT_PORT: Final = 9800
+"""Listened on where nobody asked for a port; where it is taken, a free one is."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(eq=False)
+class SettingsError(Exception):
+    """An option with a value that cannot be used; `message` names both and says what would do."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text) or float(text) > most:
+            raise ValueError(f"a number of seconds up to {most:g}")
+        return float(text)
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return text
+
+    return parse
+
+
+def _region(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text):
+        raise ValueError("a region's name, such as us-east-1")
+    return text
+
+
+def _host(text: str) -> str:
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("an address or a host name")
+    return text
+
+
+def _folder(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError("a folder")
+    return Path(text).expanduser().absolute()
+
+
+def _yes(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("1 or 0")
+    return text == "1"
+
+
+def default_data_folder(environ: Mapping[str, str]) -> Path:
+    """Where data lies unless an option says otherwise: `$XDG_DATA_HOME/snapstone`, else under the home folder.
+
+    Raises SettingsError where there is no home folder.
+    """
+    base = environ.get("XDG_DATA_HOME") or "~/.local/share"
+    try:
+        return (Path(base) / "snapstone").expanduser().absolute()
+    except RuntimeError:
+        raise SettingsError("this user has no home folder: name a data folder with --data") from None
+
+
+def _option(default: Value, parse: Callable[[str], Value], text: str) -> Value:
+    """A field of Settings that is an option; `text` is its help."""
+    made: Value = field(default=default, metadata={"parse": parse, "help": text})
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one server runs."""
+
+    data: Path = field(metadata={"parse": _folder, "help": "data folder (default: %(folder)s)"})
+    host: str = _option("127.0.0.1", _host, "address to listen on")
+    port: int | None = _option(None, _integer(0, 65_535), f"port; 0 is any free one (default: {DEFAULT_PORT}, or free)")
+    workers: int = _option(1, _integer(1, 64), "server processes that share the port")
+    region: str = _option("us-east-1", _region, "region that `snapstone env` tells clients to use")
+    max_connections: int = _option(512, _integer(1, 10_000), "connections served at once by each process")
+    log_level: str = _option("info", _one_of("debug", "info", "warning", "error"), "least level that is logged")
+    log_format: str = _option("auto", _one_of("auto", "json", "text"), "how lines of the log look; auto: text on a tty")
+    page_cache_bytes: int = _option(64 * 1024 * 1024, _integer(0, 1 << 40), "memory for block map pages, each process")
+    block_buffers: int = _option(64, _integer(1, 4096), "blocks in memory at once, 512 KiB each, each process")
+    default_max_results: int = _option(10_000, _integer(100, 10_000), "blocks on a page of a list, unless asked for")
+    seal_wait_seconds: float = _option(5.0, _seconds(60), "how long CompleteSnapshot waits before it answers pending")
+    stop_grace_seconds: float = _option(30.0, _seconds(3600), "how long requests may take to finish at a stop")
+    plaintext_beyond_loopback: bool = _option(False, _yes, "listen beyond this machine although there is no TLS yet")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` a flag for every option; what they hold is checked by `read_settings`."""
+    for option in fields(Settings):
+        flag = "--" + option.name.replace("_", "-")
+        text = option.metadata["help"].replace("%(folder)s", "$XDG_DATA_HOME/snapstone or ~/.local/share/snapstone")
+        if option.type == "bool":
+            parser.add_argument(flag, action="store_const", const="1", help=f"{text} [{variable(option.name)}=1]")
+            continue
+        if option.default is not None and "default:" not in text:
+            text += f" (default: {option.default})"
+        metavar = option.name.rpartition("_")[2].upper()
+        parser.add_argument(flag, metavar=metavar, help=f"{text} [{variable(option.name)}]")
+
+
+def read_settings(flags: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from flags by option name (None where not given) and the environment. Raises SettingsError."""
+    values: dict[str, Any] = {}
+    for option in fields(Settings):
+        source, text = "--" + option.name.replace("_", "-"), flags.get(option.name)
+        if text is None:
+            source, text = variable(option.name), environ.get(variable(option.name))
+        if text is None:
+            continue
+        try:
+            values[option.name] = option.metadata["parse"](text)
+        except (ValueError, RuntimeError) as error:  # The latter from `~` where there is no home folder.
+            raise SettingsError(f"{source} is {text!r}, which is not {error}") from None
+    if "data" not in values:
+        values["data"] = default_data_folder(environ)
+    settings = Settings(**values)
+    _check_exposure(settings)
+    return settings
+
+
+def variable(option_name: str) -> str:
+    """The environment variable of an option."""
+    return f"SNAPSTONE_{option_name.upper()}"
+
+
+def _check_exposure(settings: Settings) -> None:
+    """Refuse to listen where others could read along, unless told to."""
+    if settings.plaintext_beyond_loopback or _is_loopback(settings.host):
+        return
+    raise SettingsError(
+        f"--host is {settings.host!r}, which others can reach, and there is no TLS yet: whoever is on the way "
+        "could read every block. Listen on 127.0.0.1 and put a TLS proxy in front, or, on a network that you trust, add "
+        "--plaintext-beyond-loopback"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether every address of a host is this machine's own loopback. Raises SettingsError where it has none."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"--host is {host!r}, which has no address: {error}") from None
+    return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in found)

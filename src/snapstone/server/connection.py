@@ -1,0 +1,158 @@
+"""One connection's life: requests read one after the other, each handed to the application and answered in order."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
+from time import monotonic, perf_counter
+
+from snapstone.server.answer import answer_pieces, internal_error, new_request_id, refusal
+from snapstone.server.body import PIECE_SIZE, StreamBody, body_of
+from snapstone.server.head import Head, RefusedRequestError, parse_head
+from snapstone.server.limits import Limits
+from snapstone.server.logs import log_client_gone, log_request
+from snapstone.server.stream import Stream
+from snapstone.wire.http import Application, ClientGoneError, Request, Response
+
+_log = logging.getLogger(__name__)
+
+
+class Connection:
+    """Serves one client's socket in the calling thread; the other methods are for the thread that stops it."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: str,
+        application: Application,
+        limits: Limits,
+        is_stopping: Callable[[], bool],
+        takes_one: bool = False,
+    ) -> None:
+        """`takes_one`: close after one request."""
+        self._socket = sock
+        self._peer = peer
+        self._application = application
+        self._limits = limits
+        self._is_stopping = is_stopping
+        self._takes_one = takes_one
+        self._stream = Stream(sock, limits)
+        self._state = Lock()
+        self._idle = True
+        self._client_may_send = False
+
+    def serve(self) -> None:
+        """Answer requests until the client leaves, a limit ends the connection, or the server stops."""
+        try:
+            while self._serve_one():
+                pass
+            self._finish()
+        except ClientGoneError as gone:
+            _log.debug("connection broken off", extra={"fields": {"peer": self._peer, "cause": repr(gone.__cause__)}})
+        finally:
+            self._socket.close()
+
+    def close_if_idle(self) -> None:
+        """End the connection where no request is under way; one that has arrived already is still answered.
+
+        Linux hands out what was received before the shutdown, so nothing that reached this machine whole is lost.
+        """
+        with self._state, suppress(OSError):  # A socket whose client is gone cannot be shut down any more.
+            if self._idle:
+                self._socket.shutdown(socket.SHUT_RD)
+
+    def cut(self) -> None:
+        """End the connection in the middle of whatever it does."""
+        with suppress(OSError):  # As above: the client was quicker, or the connection's own thread.
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _serve_one(self) -> bool:
+        """Read, pass on and answer one request; False where it is the connection's last, or none came."""
+        with self._state:
+            self._idle = not self._stream.buffered
+        if self._is_stopping():
+            self.close_if_idle()
+        if not self._stream.wait(self._limits.idle_seconds):
+            return False
+        with self._state:
+            self._idle = False
+        started = perf_counter()
+        request_id = new_request_id()
+        try:
+            head = parse_head(self._stream.read_head(), self._limits)
+        except RefusedRequestError as error:
+            return self._refuse(error, request_id, started)
+        return self._answer(head, request_id, started)
+
+    def _answer(self, head: Head, request_id: str, started: float) -> bool:
+        body = body_of(head, self._stream, self._limits)
+        request = Request(head.method, head.target, head.headers, body, self._peer, request_id)
+        try:
+            response = self._ask_application(request)
+            alive = self._send(response, request, head, body)
+        except ClientGoneError:
+            log_client_gone(request, started)
+            raise
+        log_request(request_id, head.method, head.target, self._peer, response, started)
+        alive = alive and body.drain()
+        self._client_may_send = not body.finished
+        return alive
+
+    def _send(self, response: Response, request: Request, head: Head, body: StreamBody) -> bool:
+        """Send the answer and hand its buffer back, in any case; whether the connection may carry another request."""
+        try:
+            stays = head.keep_alive and body.can_be_drained and not (self._takes_one or self._is_stopping())
+            connection = ("keep-alive" if head.http_1_0 else None) if stays else "close"
+            self._stream.send(self._pieces(response, request, connection))
+        finally:
+            if response.release is not None:
+                response.release()
+        return stays
+
+    def _ask_application(self, request: Request) -> Response:
+        """The application's response, or the last line of defence where it has none."""
+        try:
+            return self._application(request)
+        except ClientGoneError:
+            raise
+        except RefusedRequestError as error:
+            return refusal(error.status, error.message, request.request_id)
+        except Exception:
+            return self._fault(request)
+
+    def _pieces(self, response: Response, request: Request, connection: str | None) -> list[bytes | memoryview]:
+        try:
+            return answer_pieces(response, request.method, connection)
+        except ValueError:
+            response.status = 500
+            return answer_pieces(self._fault(request), request.method, connection)
+
+    def _fault(self, request: Request) -> Response:
+        _log.exception("request failed", extra={"fields": {"request_id": request.request_id}})
+        return internal_error(request.request_id)
+
+    def _refuse(self, error: RefusedRequestError, request_id: str, started: float) -> bool:
+        response = refusal(error.status, error.message, request_id)
+        self._stream.send(answer_pieces(response, "", "close"))
+        log_request(request_id, "", "", self._peer, response, started)
+        self._client_may_send = True
+        return False
+
+    def _finish(self) -> None:
+        """Let a client that still sends see its answer: closing under unread bytes would reset the connection."""
+        if not self._client_may_send:
+            return
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        deadline = monotonic() + self._limits.linger_seconds
+        left = self._limits.linger_size
+        piece = memoryview(bytearray(PIECE_SIZE))
+        with suppress(TimeoutError):  # The client has had its time to read the answer.
+            while left > 0 and (seconds := deadline - monotonic()) > 0:
+                count = self._stream.receive(piece, seconds)
+                if not count:
+                    return
+                left -= count

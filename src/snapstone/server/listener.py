@@ -1,0 +1,155 @@
+"""The listener: accepts connections and gives each a thread, up to a stated number; stops without cutting requests.
+
+A connection too many is still answered, with 503, by one of a few more threads; past those it is just closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import time
+from dataclasses import replace
+from threading import Condition, Thread
+from typing import Final
+
+from snapstone.server.answer import refusal
+from snapstone.server.connection import Connection
+from snapstone.server.limits import DEFAULT_LIMITS, Limits
+from snapstone.wire.http import Application, Request, Response
+
+DEFAULT_MAX_CONNECTIONS: Final = 512
+"""Connections served at once by one process; each takes a thread and 32 KiB."""
+
+REFUSALS_AT_ONCE: Final = 16
+"""Connections too many that are answered at once."""
+
+REFUSAL_SECONDS: Final = 2.0
+"""How long such a connection may take to send its request."""
+
+RETRY_AFTER_SECONDS: Final = 1
+"""What a connection too many is told."""
+
+STOP_GRACE_SECONDS: Final = 30.0
+"""How long requests under way may take once the server stops."""
+
+CUT_SECONDS: Final = 1.0
+"""How long the threads of connections that were cut are waited for."""
+
+BACKLOG: Final = 1024
+"""Connections that the kernel may hold for us, and the most that are accepted in one go."""
+
+PAUSE_SECONDS: Final = 0.1
+"""Pause after a connection could not be accepted, for want of file descriptors, say."""
+
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Serves an application on a listening socket, which may be shared with other processes."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        application: Application,
+        limits: Limits = DEFAULT_LIMITS,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+    ) -> None:
+        self._listening = listening
+        self._application = application
+        self._limits = limits
+        self._max_connections = max_connections
+        self._stopping = False
+        self._change = Condition()
+        self._connections: set[Connection] = set()
+        self._wake_read, self._wake_write = os.pipe()
+        self._accepting = Thread(target=self._accept_until_stopped, name="accept", daemon=True)
+
+    def start(self) -> None:
+        """Begin to accept connections; returns at once."""
+        self._listening.setblocking(False)
+        self._accepting.start()
+
+    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> int:
+        """Accept no more, close idle connections, let requests under way finish; returns how many had to be cut."""
+        self._stopping = True
+        os.close(self._wake_write)
+        self._accepting.join()
+        deadline = time.monotonic() + grace_seconds
+        with self._change:
+            for connection in self._connections:
+                connection.close_if_idle()
+            self._change.wait_for(lambda: not self._connections, max(0.0, deadline - time.monotonic()))
+            cut = len(self._connections)
+            for connection in self._connections:
+                connection.cut()
+            self._change.wait_for(lambda: not self._connections, CUT_SECONDS)
+        return cut
+
+    def _accept_until_stopped(self) -> None:
+        waiting = select.poll()
+        waiting.register(self._listening, select.POLLIN)
+        waiting.register(self._wake_read, select.POLLHUP)
+        stopping = False
+        while not stopping:
+            waiting.poll()
+            stopping = self._stopping
+            self._accept_waiting()
+        self._listening.close()
+        os.close(self._wake_read)
+
+    def _accept_waiting(self) -> None:
+        """Accept all connections that are there: at a stop, too, those that came before it."""
+        for _ in range(BACKLOG):
+            try:
+                sock, address = self._listening.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                _log.error("cannot accept a connection", extra={"fields": {"error": str(error)}})
+                time.sleep(PAUSE_SECONDS)
+                return
+            self._begin(sock, str(address[0]))
+
+    def _begin(self, sock: socket.socket, peer: str) -> None:
+        sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._change:
+            count = len(self._connections)
+            if count >= self._max_connections + REFUSALS_AT_ONCE:
+                sock.close()
+                return
+            if count < self._max_connections:
+                connection = Connection(sock, peer, self._application, self._limits, self._is_stopping)
+            else:
+                limits = replace(self._limits, idle_seconds=REFUSAL_SECONDS)
+                connection = Connection(sock, peer, _answer_too_many, limits, self._is_stopping, takes_one=True)
+            self._connections.add(connection)
+        try:
+            Thread(target=self._serve, args=(connection,), name=f"connection {peer}", daemon=True).start()
+        except RuntimeError as error:  # The system gives no more threads.
+            _log.error("no thread for a connection", extra={"fields": {"error": str(error)}})
+            self._forget(connection)
+            sock.close()
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        with self._change:
+            self._connections.discard(connection)
+            self._change.notify_all()
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
+
+
+def _answer_too_many(request: Request) -> Response:
+    retry_after = ("Retry-After", str(RETRY_AFTER_SECONDS))
+    return refusal(503, "Too many connections; try again", request.request_id, (retry_after,))

@@ -1,0 +1,110 @@
+"""Structured logs on standard error: one line an event, as JSON or as text. Never secrets, queries or bodies.
+
+An event is a stdlib log record; its facts travel as `extra={"fields": {...}}`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from time import perf_counter
+from typing import Final, TextIO
+
+from snapstone.wire.http import Request, Response
+
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+_requests = logging.getLogger("snapstone.requests")
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    AUTO = "auto"
+    """Text where standard error is a terminal, else JSON."""
+    JSON = "json"
+    TEXT = "text"
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(_facts(self, record), default=str)
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        facts = _facts(self, record)
+        start = f"{facts.pop('time')} {facts.pop('level'):7} {facts.pop('event')}"
+        traceback = facts.pop("traceback", None)
+        line = " ".join([start, *(f"{name}={_as_text(value)}" for name, value in facts.items())])
+        return line if traceback is None else f"{line}\n{traceback}"
+
+
+def configure(level: str, log_format: LogFormat, stream: TextIO | None = None) -> None:
+    """Send Snapstone's events of `level` (a key of LEVELS) and above to `stream`, by default standard error."""
+    stream = stream or sys.stderr
+    as_text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
+    logger = logging.getLogger("snapstone")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(LEVELS[level])
+
+
+def log_request(request_id: str, method: str, target: str, peer: str, response: Response, started: float) -> None:
+    """One answered request; `started` is a reading of perf_counter. Blocks that went well are for level debug."""
+    level = _level(method, target, response.status)
+    if not _requests.isEnabledFor(level):
+        return
+    fields = _request_fields(request_id, method, target, peer, started)
+    fields["status"] = response.status
+    _requests.log(level, "request", extra={"fields": fields | response.log})
+
+
+def log_client_gone(request: Request, started: float) -> None:
+    """One request whose client hung up, or stopped taking the answer, before it was answered."""
+    fields = _request_fields(request.request_id, request.method, request.target, request.peer, started)
+    _requests.info("client gone", extra={"fields": fields})
+
+
+def _level(method: str, target: str, status: int) -> int:
+    if status >= 500:
+        return logging.ERROR
+    if status < 300 and method in ("GET", "PUT") and "/blocks/" in target:
+        return logging.DEBUG
+    return logging.INFO
+
+
+def _request_fields(request_id: str, method: str, target: str, peer: str, started: float) -> dict[str, object]:
+    return {
+        "request_id": request_id,
+        "method": method,
+        "target": target.partition("?")[0],
+        "peer": peer,
+        "duration_ms": round((perf_counter() - started) * 1000, 3),
+    }
+
+
+def _facts(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:
+    time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    facts: dict[str, object] = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
+    facts.update(getattr(record, "fields", {}))
+    if record.exc_info:
+        facts["traceback"] = formatter.formatException(record.exc_info)
+    return facts
+
+
+def _as_text(value: object) -> str:
+    """A value on one line: bare where it is plain, else as JSON writes it."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    plain = text.isprintable() and text.isascii() and not set(text) & set(' "=')
+    return text if plain or not isinstance(value, str) else json.dumps(value)
