@@ -1,0 +1,235 @@
+"""The one table from errors to AWS faults: for each error its code, reason and words, for EBS and for EC2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from snapstone.core import errors
+from snapstone.core.errors import SnapstoneError
+from snapstone.wire import refusals
+from snapstone.wire.constraints import echo
+from snapstone.wire.http import BodyTooLargeError
+from snapstone.wire.refusals import WireError
+
+REFUSALS: Final = (SnapstoneError, WireError, BodyTooLargeError)
+"""Every error that has a row: what the gateway turns into an answer."""
+
+MESSAGE_LIMIT: Final = 256
+"""Characters of a modelled fault's message: the model's own limit."""
+
+MODELLED: Final = "com.amazon.zeppelindataservice"
+VALIDATION: Final = "com.amazon.coral.validate"
+FRAMEWORK: Final = "com.amazon.coral.service"
+"""Suffixes of x-amzn-ErrorType: the three families that the live EBS service answers with."""
+
+EBS_STATUS: Final = {
+    "ValidationException": 400,
+    "ResourceNotFoundException": 404,
+    "RequestThrottledException": 400,
+    "ServiceQuotaExceededException": 402,
+    "ConflictException": 409,
+    "InternalServerException": 500,
+    "InvalidSignatureException": 403,
+    "MissingAuthenticationTokenException": 403,
+    "IncompleteSignatureException": 403,
+    "UnrecognizedClientException": 403,
+    "ExpiredTokenException": 403,
+    "UnknownOperationException": 404,
+    "SerializationException": 400,
+    "RequestEntityTooLargeException": 413,
+}
+_EBS_MODELLED = frozenset(list(EBS_STATUS)[:6])
+
+EC2_STATUS: Final = {
+    "AuthFailure": 401,
+    "MissingAuthenticationToken": 403,
+    "DryRunOperation": 412,
+    "RequestEntityTooLarge": 413,
+    "InternalError": 500,
+    "RequestLimitExceeded": 503,
+    "Unavailable": 503,
+}
+"""Where it is not 400."""
+
+_AUTH_FAILURE_TEXT = "AWS was not able to validate the provided access credentials"
+_INVALID_TOKEN_TEXT = "The security token included in the request is invalid."
+
+
+@dataclass(frozen=True, slots=True)
+class EbsFault:
+    """A fault as the EBS service puts it."""
+
+    code: str
+    status: int
+    namespace: str
+    reason: str | None
+    message: str
+
+    @property
+    def is_modelled(self) -> bool:
+        return self.namespace == MODELLED
+
+
+@dataclass(frozen=True, slots=True)
+class Ec2Fault:
+    """A fault as EC2 puts it."""
+
+    code: str
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    ebs: str
+    """Code, and after a slash the Reason."""
+    ec2: str
+    text: Callable[[Any], str]
+    ec2_text: Callable[[Any], str]
+
+
+_Error = TypeVar("_Error", bound=Exception)
+_ROWS: dict[type[Exception], _Row] = {}
+
+
+def _own_message(error: Any) -> str:
+    message: str = error.message
+    return message
+
+
+def _row(
+    error: type[_Error],
+    ebs: str,
+    ec2: str,
+    text: Callable[[_Error], str] | str = _own_message,
+    ec2_text: Callable[[_Error], str] | str | None = None,
+) -> None:
+    """Add a row; without a text the error's own `message` is it, and the EC2 text is the EBS one unless given."""
+    _ROWS[error] = _Row(ebs, ec2, _as_function(text), _as_function(text if ec2_text is None else ec2_text))
+
+
+def _as_function(text: Callable[[_Error], str] | str) -> Callable[[_Error], str]:
+    return (lambda _: text) if isinstance(text, str) else text
+
+
+def has_row(error: type[Exception]) -> bool:
+    return error in _ROWS
+
+
+def ebs_fault(error: Exception) -> EbsFault:
+    """The EBS fault of an error that is one of REFUSALS."""
+    row = _ROWS[type(error)]
+    code, _, reason = row.ebs.partition("/")
+    message = row.text(error)
+    if isinstance(error, refusals.ConstraintError):
+        return EbsFault(code, EBS_STATUS[code], VALIDATION, None, message)
+    if code not in _EBS_MODELLED:
+        return EbsFault(code, EBS_STATUS[code], FRAMEWORK, None, message)
+    if len(message) > MESSAGE_LIMIT:
+        message = message[: MESSAGE_LIMIT - 3] + "..."
+    return EbsFault(code, EBS_STATUS[code], MODELLED, reason or None, message)
+
+
+def ec2_fault(error: Exception) -> Ec2Fault:
+    """The EC2 fault of an error that is one of REFUSALS."""
+    row = _ROWS[type(error)]
+    return Ec2Fault(row.ec2, EC2_STATUS.get(row.ec2, 400), row.ec2_text(error))
+
+
+def _not_found_text(error: errors.SnapshotNotFoundError) -> str:
+    named = " or ".join(f"'{echo(each)}'" for each in error.snapshot_ids)
+    return f"The snapshot {named} does not exist."
+
+
+def _mismatch_text(error: errors.BlockChecksumMismatchError) -> str:
+    return (
+        "The value passed in as x-amz-Checksum does not match the computed checksum. "
+        f"Computed checksum: {error.computed} expected checksum: {echo(error.expected)}"
+    )
+
+
+def _constraint_text(error: refusals.ConstraintError) -> str:
+    count = len(error.violations)
+    noun = "error" if count == 1 else "errors"
+    return f"{count} validation {noun} detected: {'; '.join(error.violations)}"
+
+
+# fmt: off
+# -- core's family --
+_row(errors.SnapshotNotFoundError, "ResourceNotFoundException/SNAPSHOT_NOT_FOUND", "InvalidSnapshot.NotFound",
+     _not_found_text)
+_row(errors.ParentNotCompleteError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+     lambda e: f"Source snapshot ({e.snapshot_id}) is not complete.")
+_row(errors.SnapshotAlreadyCompletedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+     "Snapshot is already completed")
+_row(errors.FirstSnapshotMissingError, "ValidationException/INVALID_SNAPSHOT_ID", "MissingParameter",
+     "First snapshot should not be empty or null")
+_row(errors.UnrelatedSnapshotsError, "ValidationException/UNRELATED_SNAPSHOTS", "InvalidParameterCombination",
+     lambda e: f"The snapshot {e.first_snapshot_id} and {e.second_snapshot_id} are not related.")
+_row(errors.InvalidVolumeSizeError, "ValidationException/INVALID_VOLUME_SIZE", "InvalidParameterValue")
+_row(errors.InvalidParameterError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(errors.InvalidParameterCombinationError, "ValidationException/INVALID_PARAMETER_VALUE",
+     "InvalidParameterCombination")
+_row(errors.InvalidTagError, "ValidationException/INVALID_TAG", "InvalidParameterValue")
+_row(errors.InvalidBlockError, "ValidationException/INVALID_BLOCK", "InvalidParameterValue")
+_row(errors.BlockChecksumMismatchError, "InvalidSignatureException", "InvalidParameterValue", _mismatch_text)
+_row(errors.InvalidContentEncodingError, "ValidationException/INVALID_CONTENT_ENCODING", "InvalidParameterValue",
+     lambda e: f"The content encoding '{echo(e.content_encoding)}' is not supported; send the block as it is.")
+_row(errors.WriteTimedOutError, "ValidationException/WRITE_REQUEST_TIMEOUT", "RequestTimeout",
+     lambda e: f"The request body was not received in time: no byte came for {e.seconds:g} seconds.")
+_row(errors.InvalidBlockTokenError, "ValidationException/INVALID_BLOCK_TOKEN", "InvalidParameterValue",
+     lambda e: f"The block token {echo(e.token)} is invalid.")
+_row(errors.InvalidPageTokenError, "ValidationException/INVALID_PAGE_TOKEN", "InvalidNextToken",
+     lambda e: f"The pagination token {echo(e.token)} is invalid.")
+_row(errors.IdempotencyConflictError, "ConflictException", "IdempotentParameterMismatch",
+     "Current request does not match request stored with this token.")
+_row(errors.UnknownKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+_row(errors.KeyServiceError, "ValidationException/INVALID_DEPENDENCY_REQUEST", "InvalidParameterValue")
+_row(errors.DamageError, "InternalServerException", "InternalError",
+     "What is stored is damaged and cannot be returned; the server's damage log names it.")
+_row(errors.OverloadedError, "RequestThrottledException/ACCOUNT_THROTTLED", "RequestLimitExceeded",
+     lambda e: f"The server is at a limit ({e.what}); try again.")
+_row(errors.StoreFullError, "InternalServerException", "InternalError",
+     "The server's storage is full; nothing was stored.")
+_row(errors.MalformedSnapshotIdError, "ValidationException/INVALID_SNAPSHOT_ID", "InvalidSnapshotID.Malformed",
+     lambda e: f'Invalid id: "{echo(e.snapshot_id)}"')
+_row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "DryRunOperation",
+     "Request would have succeeded, but DryRun flag is set.")
+
+# -- wire's own: who calls --
+_row(refusals.MissingCredentialsError, "MissingAuthenticationTokenException", "MissingAuthenticationToken",
+     "Missing Authentication Token", "Request is missing 'Authorization' header")
+_row(refusals.MalformedSignatureError, "IncompleteSignatureException", "IncompleteSignature")
+_row(refusals.UnknownAccessKeyError, "UnrecognizedClientException", "AuthFailure",
+     _INVALID_TOKEN_TEXT, _AUTH_FAILURE_TEXT)
+_row(refusals.InvalidSessionTokenError, "UnrecognizedClientException", "AuthFailure",
+     _INVALID_TOKEN_TEXT, _AUTH_FAILURE_TEXT)
+_row(refusals.ExpiredCredentialsError, "ExpiredTokenException", "RequestExpired",
+     "The security token included in the request is expired", "Request has expired.")
+_row(refusals.UnknownRegionError, "UnrecognizedClientException", "AuthFailure",
+     lambda e: f"Credential should be scoped to a valid region: this server does not answer for '{echo(e.region)}'.")
+_row(refusals.SignatureMismatchError, "InvalidSignatureException", "AuthFailure",
+     _own_message, _AUTH_FAILURE_TEXT)
+_row(refusals.ClockSkewError, "InvalidSignatureException", "RequestExpired",
+     _own_message, lambda e: f"Request has expired. {e.message}")
+
+# -- wire's own: what is called --
+_row(refusals.UnknownOperationError, "UnknownOperationException", "InvalidAction",
+     lambda e: f"No operation answers to {e.method} {e.path}")
+_row(refusals.UnknownActionError, "UnknownOperationException", "InvalidAction",
+     lambda e: f"The action {e.action} is not valid for this web service.")
+_row(refusals.UnknownVersionError, "UnknownOperationException", "NoSuchVersion",
+     lambda e: f"The requested version ({e.version}) of service AmazonEC2 does not exist")
+_row(refusals.MissingActionError, "UnknownOperationException", "MissingAction",
+     "The request must contain the parameter Action")
+_row(refusals.SerializationError, "SerializationException", "InvalidParameterValue")
+_row(refusals.ConstraintError, "ValidationException", "InvalidParameterValue", _constraint_text)
+_row(refusals.MissingParameterError, "SerializationException", "MissingParameter",
+     lambda e: f"The request must contain the parameter {e.parameter}")
+_row(refusals.InvalidParameterTypeError, "SerializationException", "InvalidParameterValue",
+     lambda e: f"Value ({e.value}) for parameter {e.parameter} is invalid. Expected {e.expected}.")
+_row(BodyTooLargeError, "RequestEntityTooLargeException", "RequestEntityTooLarge",
+     lambda e: f"The request body is longer than {e.limit} bytes.")
+# fmt: on

@@ -1,0 +1,178 @@
+"""The service models that botocore ships, compiled: for each operation offered, what travels where, as what type.
+
+The models are the only list of member names in Snapstone. An operation's shapes are compiled into a few frozen values
+that parsing and serializing walk quickly, and the models themselves, of which EC2's is large, are let go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from botocore import xform_name
+from botocore.loaders import Loader
+from botocore.model import OperationModel, ServiceModel
+from botocore.model import Shape as BotocoreShape
+
+API_VERSIONS: Final = {"ebs": "2019-11-02", "ec2": "2016-11-15"}
+"""The version of each service that Snapstone speaks."""
+
+
+class ShapeType(StrEnum):
+    """The model types that offered operations use."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    LONG = "long"
+    BOOLEAN = "boolean"
+    TIMESTAMP = "timestamp"
+    BLOB = "blob"
+    LIST = "list"
+    STRUCTURE = "structure"
+
+
+class Location(StrEnum):
+    """Where a top-level member travels."""
+
+    URI = "uri"
+    QUERY = "querystring"
+    HEADER = "header"
+    BODY = "body"
+    PAYLOAD = "payload"
+    """The member is the whole body, as bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One type, with its constraints."""
+
+    type: ShapeType
+    minimum: int | None = None
+    maximum: int | None = None
+    pattern_text: str | None = None
+    pattern: re.Pattern[str] | None = None
+    enum: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
+    """Of a structure, in the model's order."""
+    item: Shape | None = None
+    """Of a list."""
+    item_wire_name: str = "item"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a structure."""
+
+    name: str
+    """In the model and in botocore: `SnapshotId`."""
+    keyword: str
+    """As an argument of Snapstone's operation functions: `snapshot_id`."""
+    field: str
+    """In constraint messages: `snapshotId`."""
+    location: Location
+    wire_name: str
+    """Header or query name, element name, or JSON key, by location and protocol."""
+    query_name: str
+    """In an EC2 query: queryName, else the location name with its first letter in upper case, else the name."""
+    required: bool
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation: its request line, its input members and its output members."""
+
+    service: str
+    name: str
+    method: str
+    uri_segments: tuple[str, ...]
+    """Of the request URI; a member's place is its wire name in braces."""
+    status: int
+    inputs: tuple[Member, ...]
+    outputs: tuple[Member, ...]
+    """In alphabetical order of name for rest-json, in the model's order for EC2."""
+    has_output: bool
+    streams_input: bool
+    """The body is one blob that is handed on unread, and that the signature need not cover."""
+
+
+def load_operations(service: str, names: Iterable[str]) -> dict[str, Operation]:
+    """Compile the named operations of a service in `API_VERSIONS`. Raises KeyError for a name the model lacks."""
+    content = Loader().load_service_model(service, "service-2", API_VERSIONS[service])
+    model = ServiceModel(content, service)
+    known = set(model.operation_names)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise KeyError(f"no such operation in the {service} model: {', '.join(missing)}")
+    return {name: _compile_operation(service, model.operation_model(name)) for name in names}
+
+
+def _compile_operation(service: str, model: OperationModel) -> Operation:
+    inputs = _compile_members(model.input_shape) if model.input_shape else ()
+    outputs = _compile_members(model.output_shape) if model.output_shape else ()
+    if service == "ebs":
+        outputs = tuple(sorted(outputs, key=lambda member: member.name))
+    return Operation(
+        service=service,
+        name=model.name,
+        method=model.http["method"],
+        uri_segments=tuple(model.http["requestUri"].strip("/").split("/")),
+        status=model.http.get("responseCode", 200),
+        inputs=inputs,
+        outputs=outputs,
+        has_output=model.output_shape is not None,
+        streams_input=model.auth_type == "v4-unsigned-body" and model.get_streaming_input() is not None,
+    )
+
+
+def _compile_members(shape: BotocoreShape) -> tuple[Member, ...]:
+    payload = shape.serialization.get("payload")
+    required = shape.metadata.get("required", [])
+    return tuple(
+        _compile_member(name, member, is_payload=name == payload, is_required=name in required)
+        for name, member in shape.members.items()
+    )
+
+
+def _compile_member(name: str, shape: BotocoreShape, is_payload: bool, is_required: bool) -> Member:
+    serialization = shape.serialization
+    location_name = serialization.get("name")
+    return Member(
+        name=name,
+        keyword=xform_name(name),
+        field=name[0].lower() + name[1:],
+        location=Location.PAYLOAD if is_payload else Location(serialization.get("location", Location.BODY)),
+        wire_name=location_name or name,
+        query_name=serialization.get("queryName") or _capitalised(location_name or name),
+        required=is_required,
+        shape=_compile_shape(shape),
+    )
+
+
+def _compile_shape(shape: BotocoreShape) -> Shape:
+    """Shapes of offered operations are not recursive; a type that is not in ShapeType is a ValueError here."""
+    shape_type = ShapeType(shape.type_name)
+    pattern_text = shape.metadata.get("pattern")
+    return Shape(
+        type=shape_type,
+        minimum=shape.metadata.get("min"),
+        maximum=shape.metadata.get("max"),
+        pattern_text=pattern_text,
+        pattern=compile_pattern(pattern_text) if pattern_text else None,
+        enum=tuple(shape.metadata.get("enum", ())),
+        members=_compile_members(shape) if shape_type is ShapeType.STRUCTURE else (),
+        item=_compile_shape(shape.member) if shape_type is ShapeType.LIST else None,
+        item_wire_name=shape.member.serialization.get("name", "item") if shape_type is ShapeType.LIST else "item",
+    )
+
+
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """A model's pattern, with `\\S` and the like meaning what they mean to AWS's Java: ASCII. Use `fullmatch`."""
+    return re.compile(text, re.ASCII)
+
+
+def _capitalised(name: str) -> str:
+    return name[0].upper() + name[1:]
