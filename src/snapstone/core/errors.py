@@ -139,3 +139,29 @@ class OverloadedError(SnapstoneError):
     """A stated limit of this server is reached; the caller may try again."""
 
     what: str
+
+
+@dataclass(eq=False)
+class MalformedSnapshotIdError(SnapstoneError):
+    """A text that no snapshot can have as its id."""
+
+    snapshot_id: str
+
+
+@dataclass(eq=False)
+class InvalidParameterCombinationError(SnapstoneError):
+    """Parameters of an EC2 call that do not go together."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class DryRunPassedError(SnapstoneError):
+    """A dry run that would have succeeded."""
+
+
+@dataclass(eq=False)
+class StoreFullError(SnapstoneError):
+    """The disk has no space left for what was to be stored."""
+
+    what: str

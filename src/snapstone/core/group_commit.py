@@ -11,7 +11,7 @@ Outcome = TypeVar("Outcome")
 
 
 class _Waiter(Generic[Item, Outcome]):
-    """One caller's item, and a lock that stays taken until its batch has been committed."""
+    """One caller's item, and a lock that stays taken until its batch has been committed or it is to lead one."""
 
     __slots__ = ("item", "leads", "outcome", "turn")
 
@@ -20,21 +20,25 @@ class _Waiter(Generic[Item, Outcome]):
         self.turn = Lock()
         self.turn.acquire()
         self.leads = False
-        self.outcome: Outcome | BaseException | None = None
+        self.outcome: Outcome | BaseException = RuntimeError("the commit was interrupted; its outcome is not known")
 
 
 class GroupCommit(Generic[Item, Outcome]):
     """Joins concurrent commits into batches, without a thread of its own.
 
-    `commit` is called with one batch at a time, by the thread of one of the batch's callers, and returns one outcome for
-    each item, in order. An outcome that is an exception is raised in its caller; an exception raised by `commit` is
+    `commit` is called with one batch at a time, by the thread of one of the batch's callers, and returns one outcome
+    for each item, in order. An outcome that is an exception is raised in its caller; an exception raised by `commit` is
     raised in every caller of the batch. While a batch is being committed the next one gathers; then its first caller
     commits it. At most `batch_limit` items are committed at once.
+
+    However a commit ends, its batch is answered and the lead handed on, so nobody waits for ever. Only a caller whose
+    wait is broken off would take the lead away with it: a main thread whose signal handlers raise must not submit.
     """
 
     def __init__(
         self, commit: Callable[[Sequence[Item]], Sequence[Outcome | BaseException]], batch_limit: int = 1024
     ) -> None:
+        assert batch_limit > 0
         self._commit = commit
         self._batch_limit = batch_limit
         self._lock = Lock()
@@ -54,7 +58,7 @@ class GroupCommit(Generic[Item, Outcome]):
             self._lead()
         if isinstance(waiter.outcome, BaseException):
             raise waiter.outcome
-        return waiter.outcome  # type: ignore[return-value]
+        return waiter.outcome
 
     def _lead(self) -> None:
         """Commit one batch, whose first caller is the one leading, then hand the lead on."""
@@ -62,11 +66,19 @@ class GroupCommit(Generic[Item, Outcome]):
             batch = self._gathering[: self._batch_limit]
             del self._gathering[: self._batch_limit]
         try:
-            outcomes: Sequence[Outcome | BaseException] = self._commit([waiter.item for waiter in batch])
-        except BaseException as error:  # noqa: BLE001 -- every caller of the batch gets it
-            outcomes = [error] * len(batch)
-        for waiter, outcome in zip(batch, outcomes, strict=True):
-            waiter.outcome = outcome
+            outcomes = self._commit([waiter.item for waiter in batch])
+            if len(outcomes) != len(batch):
+                raise RuntimeError(f"a commit of {len(batch)} items returned {len(outcomes)} outcomes")
+            for waiter, outcome in zip(batch, outcomes, strict=True):
+                waiter.outcome = outcome
+        except Exception as error:
+            for waiter in batch:
+                waiter.outcome = error
+        finally:
+            self._hand_on(batch)
+
+    def _hand_on(self, batch: Sequence[_Waiter[Item, Outcome]]) -> None:
+        """Wake the caller that leads the next batch, if one has gathered, then those whose batch is done."""
         with self._lock:
             successor = self._gathering[0] if self._gathering else None
             self._committing = successor is not None

@@ -71,5 +71,3 @@ class ObjectStore(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
-
-

@@ -1,0 +1,152 @@
+"""The block map: from block index to address, as a persistent 512-ary radix tree of three levels of pages.
+
+27 bits of block index are three slots of 9 bits: the root's, the branch's, the leaf's. Pages are immutable and named by
+their content, so a new map shares every page that it does not change with the map it was made from, and two maps are
+compared by descending only where names differ. Cost follows the change, never the volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, Protocol
+
+from snapstone.core.blocks import Address
+from snapstone.core.page import EMPTY_PAGE, Page
+
+LEVELS: Final = 3
+"""Root, branch and leaf pages; a leaf's children are blocks."""
+
+_SLOT_BITS: Final = 9
+_SLOT_MASK: Final = (1 << _SLOT_BITS) - 1
+
+EMPTY_ROOT: Final = EMPTY_PAGE.address
+"""Root of the map of a snapshot without blocks: known to every PageSource, never stored."""
+
+BlockEntry = tuple[int, Address]
+"""A block index and the address of the block there."""
+
+BlockDifference = tuple[int, Address | None, Address | None]
+"""A block index, and the address there in the first and in the second map; None where absent."""
+
+
+class PageSource(Protocol):
+    """Where pages are read from."""
+
+    def page(self, address: Address) -> Page:
+        """The page of that name. Raises DamageError where it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedWrites:
+    """What `apply_writes` made."""
+
+    root: Address
+    added_count: int
+    """Blocks that are present now and were not before."""
+
+
+def find_block(source: PageSource, root: Address, block_index: int) -> Address | None:
+    """The address at one block index, or None where nothing was written."""
+    address: Address | None = root
+    for level in reversed(range(LEVELS)):
+        if address is None:
+            return None
+        address = source.page(address).child(block_index >> _SLOT_BITS * level & _SLOT_MASK)
+    return address
+
+
+def list_blocks(source: PageSource, root: Address, from_index: int = 0) -> Iterator[BlockEntry]:
+    """The present blocks from an index on, in ascending order; cost follows what is taken from the iterator."""
+    return _list_below(source, root, LEVELS - 1, 0, from_index)
+
+
+def _list_below(
+    source: PageSource, address: Address, level: int, first_index: int, from_index: int
+) -> Iterator[BlockEntry]:
+    """The blocks of one subtree, whose first possible index is `first_index`."""
+    shift = _SLOT_BITS * level
+    from_slot = max(0, from_index - first_index) >> shift
+    if from_slot > _SLOT_MASK:
+        return
+    for slot, child in source.page(address).children(from_slot):
+        index = first_index + (slot << shift)
+        if level:
+            yield from _list_below(source, child, level - 1, index, from_index)
+        else:
+            yield index, child
+
+
+def list_differences(
+    source: PageSource, first_root: Address, second_root: Address, from_index: int = 0
+) -> Iterator[BlockDifference]:
+    """The indexes from `from_index` on whose blocks differ between two maps, ascending.
+
+    Subtrees of equal name are never opened, so cost follows the differences taken from the iterator.
+    """
+    return _differences_below(source, first_root, second_root, LEVELS - 1, 0, from_index)
+
+
+def _differences_below(
+    source: PageSource, first: Address | None, second: Address | None, level: int, first_index: int, from_index: int
+) -> Iterator[BlockDifference]:
+    """The differences between two subtrees at the same place, either of which may be absent."""
+    if first == second:
+        return
+    shift = _SLOT_BITS * level
+    first_page = EMPTY_PAGE if first is None else source.page(first)
+    second_page = EMPTY_PAGE if second is None else source.page(second)
+    for slot, first_child, second_child in first_page.differences(second_page):
+        index = first_index + (slot << shift)
+        if index + (1 << shift) <= from_index:
+            continue
+        if level:
+            yield from _differences_below(source, first_child, second_child, level - 1, index, from_index)
+        else:
+            yield index, first_child, second_child
+
+
+def apply_writes(
+    source: PageSource, root: Address, writes: Iterable[BlockEntry], emit: Callable[[Address, Page], None]
+) -> AppliedWrites:
+    """Make a new map from one there is and writes in ascending order of distinct indexes.
+
+    `emit` is given each page of the new map that the old one does not have, children before parents; the caller stores
+    them. Memory is bounded by one page of each level, whatever the number of writes.
+    """
+    return _MapWriter(source, emit).apply(root, writes)
+
+
+class _MapWriter:
+    """The recursion of `apply_writes`, and the count that it keeps."""
+
+    def __init__(self, source: PageSource, emit: Callable[[Address, Page], None]) -> None:
+        self._source = source
+        self._emit = emit
+        self._added_count = 0
+
+    def apply(self, root: Address, writes: Iterable[BlockEntry]) -> AppliedWrites:
+        new_root = self._rewrite(root, LEVELS - 1, writes)
+        return AppliedWrites(new_root, self._added_count)
+
+    def _rewrite(self, address: Address | None, level: int, writes: Iterable[BlockEntry]) -> Address:
+        """The address of a subtree's page after the writes that fall into it."""
+        page = EMPTY_PAGE if address is None else self._source.page(address)
+        shift = _SLOT_BITS * level
+        if level:
+            changes = {
+                slot: self._rewrite(page.child(slot), level - 1, below)
+                for slot, below in groupby(writes, key=lambda write: write[0] >> shift & _SLOT_MASK)
+            }
+        else:
+            changes = {index & _SLOT_MASK: block for index, block in writes}
+        if not changes:
+            return EMPTY_ROOT if address is None else address
+        new_page = page.with_children(changes)
+        if not level:
+            self._added_count += len(new_page) - len(page)
+        new_address = new_page.address
+        if new_address != address:
+            self._emit(new_address, new_page)
+        return new_address

@@ -1,0 +1,125 @@
+"""One page of the block map: a presence bitmap and an address for each present child, named by its content.
+
+A page has room for 512 children. Its bytes are a 64-byte bitmap (child `slot` is present where bit `slot % 8` of byte
+`slot // 8` is set), then the 32-byte addresses of the present children in ascending order of slot: 16,448 bytes when
+all are present.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from typing import Final
+
+from snapstone.core.blocks import Address
+from snapstone.core.errors import DamageError
+
+FANOUT: Final = 512
+"""Children of a page."""
+
+BITMAP_SIZE: Final = FANOUT // 8
+ENTRY_SIZE: Final = 32
+MAX_PAGE_SIZE: Final = BITMAP_SIZE + FANOUT * ENTRY_SIZE
+
+_FULL: Final = (1 << FANOUT) - 1
+_ALL_SLOTS: Final = tuple(range(FANOUT))
+
+Difference = tuple[int, Address | None, Address | None]
+"""A slot, and what the first and the second page hold there; None where absent."""
+
+
+class Page:
+    """An immutable page. Equal content has equal `address`, so equal subtrees have equal names."""
+
+    __slots__ = ("bitmap", "content")
+
+    def __init__(self, content: bytes) -> None:
+        """Raises DamageError where `content` cannot be a page."""
+        self.content = content
+        self.bitmap = int.from_bytes(content[:BITMAP_SIZE], "little")
+        if len(content) != BITMAP_SIZE + ENTRY_SIZE * self.bitmap.bit_count():
+            raise DamageError(sha256(content).hexdigest(), f"a page of {len(content)} bytes does not match its bitmap")
+
+    @property
+    def address(self) -> Address:
+        """The page's name: SHA-256 of its content."""
+        return Address(sha256(self.content).digest())
+
+    def __len__(self) -> int:
+        """Present children."""
+        return self.bitmap.bit_count()
+
+    def child(self, slot: int) -> Address | None:
+        """The address in a slot, or None where there is none."""
+        if not self.bitmap >> slot & 1:
+            return None
+        rank = (self.bitmap & ((1 << slot) - 1)).bit_count()
+        return self._entry(rank)
+
+    def children(self, from_slot: int = 0) -> Iterator[tuple[int, Address]]:
+        """The present children from a slot on, in ascending order."""
+        slots = self.slots()
+        first = (self.bitmap & ((1 << from_slot) - 1)).bit_count()
+        for rank in range(first, len(slots)):
+            yield slots[rank], self._entry(rank)
+
+    def slots(self) -> tuple[int, ...]:
+        """The slots of the present children, ascending."""
+        if self.bitmap == _FULL:
+            return _ALL_SLOTS
+        return tuple(slot for slot in _ALL_SLOTS if self.bitmap >> slot & 1)
+
+    def with_children(self, changes: Mapping[int, Address]) -> Page:
+        """A page with some children set; the others stay."""
+        if all(self.bitmap >> slot & 1 for slot in changes):
+            return self._with_replaced(changes)
+        children = dict(self.children())
+        children.update(changes)
+        bitmap = sum(1 << slot for slot in children)
+        entries = b"".join(children[slot] for slot in sorted(children))
+        return Page(bitmap.to_bytes(BITMAP_SIZE, "little") + entries)
+
+    def differences(self, other: Page) -> list[Difference]:
+        """The slots in which two pages differ, ascending, with what each holds; work follows the differences."""
+        if self.bitmap == other.bitmap:
+            return self._differences_of_equal_shape(other)
+        mine, theirs = dict(self.children()), dict(other.children())
+        return [
+            (slot, mine.get(slot), theirs.get(slot))
+            for slot in sorted(mine.keys() | theirs.keys())
+            if mine.get(slot) != theirs.get(slot)
+        ]
+
+    def _entry(self, rank: int) -> Address:
+        start = BITMAP_SIZE + ENTRY_SIZE * rank
+        return Address(self.content[start : start + ENTRY_SIZE])
+
+    def _with_replaced(self, changes: Mapping[int, Address]) -> Page:
+        content = bytearray(self.content)
+        for slot, address in changes.items():
+            start = BITMAP_SIZE + ENTRY_SIZE * (self.bitmap & ((1 << slot) - 1)).bit_count()
+            content[start : start + ENTRY_SIZE] = address
+        return Page(bytes(content))
+
+    def _differences_of_equal_shape(self, other: Page) -> list[Difference]:
+        """Halve what is unequal until single entries are left: memory is compared, not entries one by one."""
+        mine, theirs, slots = self.content, other.content, self.slots()
+        found: list[Difference] = []
+        ranges = [(BITMAP_SIZE, len(mine))]
+        while ranges:
+            start, end = ranges.pop()
+            if mine[start:end] == theirs[start:end]:
+                continue
+            size = end - start
+            if size == ENTRY_SIZE:
+                slot = slots[(start - BITMAP_SIZE) // ENTRY_SIZE]
+                found.append((slot, Address(mine[start:end]), Address(theirs[start:end])))
+                continue
+            middle = start + size // ENTRY_SIZE // 2 * ENTRY_SIZE
+            ranges.append((middle, end))
+            ranges.append((start, middle))
+        return found
+
+
+EMPTY_PAGE: Final = Page(bytes(BITMAP_SIZE))
+"""The page without children; as a root, the map of a snapshot without blocks."""

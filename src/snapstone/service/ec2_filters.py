@@ -1,0 +1,77 @@
+"""Filters of the EC2 Describe operations: values of one filter are alternatives, filters add up, `*` and `?` match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypedDict, TypeVar
+
+from snapstone.core.errors import InvalidParameterError
+
+MAX_FILTER_VALUES: Final = 200
+"""Values in all filters of one call."""
+
+Subject = TypeVar("Subject")
+
+
+class Filter(TypedDict):
+    """One filter as the API carries it."""
+
+    Name: str
+    Values: list[str]
+
+
+Facts = Mapping[str, Callable[[Subject], Iterable[str]]]
+"""For each filter name, the texts of a subject that its values are held against."""
+
+
+def select(
+    subjects: Iterable[Subject],
+    filters: Sequence[Filter],
+    facts: Facts[Subject],
+    tags: Callable[[Subject], Iterable[tuple[str, str]]],
+) -> list[Subject]:
+    """The subjects that pass every filter. Raises InvalidParameterError for a filter that there is not."""
+    if sum(len(each.get("Values", ())) for each in filters) > MAX_FILTER_VALUES:
+        raise InvalidParameterError(f"The filters have more than {MAX_FILTER_VALUES} values")
+    tests = [_test(each, facts, tags) for each in filters]
+    return [subject for subject in subjects if all(test(subject) for test in tests)]
+
+
+def _test(
+    given: Filter, facts: Facts[Subject], tags: Callable[[Subject], Iterable[tuple[str, str]]]
+) -> Callable[[Subject], bool]:
+    name = given.get("Name", "")
+    texts: Callable[[Subject], Iterable[str]]
+    if name.startswith("tag:"):
+        wanted = name.removeprefix("tag:")
+
+        def texts(subject: Subject) -> Iterable[str]:
+            return (value for key, value in tags(subject) if key == wanted)
+
+    elif name == "tag-key":
+
+        def texts(subject: Subject) -> Iterable[str]:
+            return (key for key, _ in tags(subject))
+
+    elif name in facts:
+        texts = facts[name]
+    else:
+        raise InvalidParameterError(f"The filter '{name}' is invalid")
+    patterns = [_pattern(value) for value in given.get("Values", ())]
+    return lambda subject: any(pattern.fullmatch(text) for text in texts(subject) for pattern in patterns)
+
+
+def _pattern(value: str) -> re.Pattern[str]:
+    """The pattern of a filter's value: a backslash takes the meaning from `*`, `?` and `\\`."""
+    parts, characters = [], iter(value)
+    for character in characters:
+        if character == "\\":
+            parts.append(re.escape(next(characters, "\\")))
+        elif character == "*":
+            parts.append(".*")
+        elif character == "?":
+            parts.append(".")
+        else:
+            parts.append(re.escape(character))
+    return re.compile("".join(parts), re.DOTALL)

@@ -1,0 +1,34 @@
+"""What is offered: the function behind each operation, by service and by the operation's name in AWS's models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from snapstone.service.ec2_regions import describe_regions
+from snapstone.service.ec2_snapshots import delete_snapshot, describe_snapshots
+from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
+from snapstone.service.start_snapshot import start_snapshot
+from snapstone.service.write_blocks import complete_snapshot, put_snapshot_block
+
+Operation = Callable[..., dict[str, object]]
+"""Called with the engine, the caller, and the members that were sent as keyword arguments in snake_case.
+
+Returns the answer's members under their names in the model; timestamps are integer milliseconds since the epoch.
+"""
+
+OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
+    "ebs": {
+        "StartSnapshot": start_snapshot,
+        "PutSnapshotBlock": put_snapshot_block,
+        "CompleteSnapshot": complete_snapshot,
+        "ListSnapshotBlocks": list_snapshot_blocks,
+        "ListChangedBlocks": list_changed_blocks,
+        "GetSnapshotBlock": get_snapshot_block,
+    },
+    "ec2": {
+        "DescribeSnapshots": describe_snapshots,
+        "DeleteSnapshot": delete_snapshot,
+        "DescribeRegions": describe_regions,
+    },
+}

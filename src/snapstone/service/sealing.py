@@ -1,0 +1,164 @@
+"""The seal: from a snapshot's pending writes to its immutable map and manifest. Every step can be done again.
+
+Pages are stored first, then the manifest, then one catalog transaction turns the snapshot to completed. A seal that was
+cut off is simply done again, by whoever takes its lease; two that run at once store the same objects, and one of them
+turns the snapshot.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from threading import Event, Lock, Semaphore, Thread
+from typing import Final
+
+from snapstone.catalog.contract import Catalog
+from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState
+from snapstone.core.block_map import AppliedWrites, apply_writes
+from snapstone.core.blocks import Address
+from snapstone.core.ids import SnapshotId
+from snapstone.core.manifest import Manifest, manifest_address
+from snapstone.core.page import Page
+from snapstone.storage.contract import ObjectKind, ObjectStore
+from snapstone.storage.pages import PageStore
+
+log = logging.getLogger(__name__)
+
+COUNT_MISMATCH: Final = "Changed blocks count mismatch for snapshot"
+CHECKSUM_MISMATCH: Final = "Checksum mismatch for snapshot"
+
+LEASE_MS: Final = 10_000
+"""How long a seal is left alone that shows no progress."""
+
+PAGE_BATCH: Final = 256
+"""Pages that are gathered before they are stored."""
+
+WRITES_PER_RENEWAL: Final = 50_000
+"""Pending writes that are read between two renewals of the lease."""
+
+SEALS_AT_ONCE: Final = 2
+"""Seals that one process works on at a time; the others wait their turn."""
+
+
+class Sealer:
+    """Seals snapshots in threads of its own, at most `SEALS_AT_ONCE` at a time."""
+
+    def __init__(self, catalog: Catalog, objects: ObjectStore, pages: PageStore, now_ms: Callable[[], int]) -> None:
+        self._catalog = catalog
+        self._objects = objects
+        self._pages = pages
+        self._now_ms = now_ms
+        self._lock = Lock()
+        self._under_way: dict[SnapshotId, Event] = {}
+        self._turns = Semaphore(SEALS_AT_ONCE)
+
+    def seal_and_wait(self, snapshot_id: SnapshotId, wait_seconds: float) -> None:
+        """Start sealing, unless it is under way here, and wait a while for the end of it."""
+        self.start(snapshot_id).wait(wait_seconds)
+
+    def start(self, snapshot_id: SnapshotId) -> Event:
+        """Start sealing in the background, unless it is under way here; the event is set when it has ended."""
+        with self._lock:
+            ended = self._under_way.get(snapshot_id)
+            if ended is not None:
+                return ended
+            ended = self._under_way[snapshot_id] = Event()
+        Thread(target=self._run, args=(snapshot_id, ended), name=f"seal {snapshot_id}", daemon=True).start()
+        return ended
+
+    def wait_until_idle(self, wait_seconds: float) -> bool:
+        """Wait for every seal under way here; False where one has not ended in that time."""
+        with self._lock:
+            events = list(self._under_way.values())
+        return all(event.wait(wait_seconds) for event in events)
+
+    def seal(self, snapshot_id: SnapshotId) -> None:
+        """Seal a snapshot whose state is sealing and whose lease is free; anything else is left as it is."""
+        now_ms = self._now_ms()
+        if not self._catalog.claim_seal(snapshot_id, now_ms, now_ms + LEASE_MS):
+            return
+        snapshot = self._catalog.snapshot(snapshot_id)
+        if snapshot is None or snapshot.state is not SnapshotState.SEALING:
+            return
+        mismatch = self._mismatch(snapshot)
+        if mismatch is not None:
+            self._catalog.fail_seal(snapshot_id, mismatch)
+            log.warning("seal refused", extra={"fields": {"snapshot": snapshot_id, "why": mismatch}})
+            return
+        applied = self._build(snapshot)
+        block_count = snapshot.block_count + applied.added_count
+        self._objects.put_many(ObjectKind.MANIFEST, [_manifest(snapshot, applied.root, block_count)])
+        if not self._catalog.finish_seal(snapshot_id, applied.root, block_count, self._now_ms()):
+            self._remove_orphan(snapshot_id)
+
+    def _run(self, snapshot_id: SnapshotId, ended: Event) -> None:
+        try:
+            with self._turns:
+                self.seal(snapshot_id)
+        except Exception:
+            # The snapshot stays sealing and its lease runs out: upkeep tries again.
+            log.exception("seal failed", extra={"fields": {"snapshot": snapshot_id}})
+        finally:
+            with self._lock:
+                del self._under_way[snapshot_id]
+            ended.set()
+
+    def _mismatch(self, snapshot: Snapshot) -> str | None:
+        """What CompleteSnapshot declared and the writes do not bear out, or None."""
+        count, aggregate = 0, sha256()
+        for write in self._writes(snapshot.snapshot_id):
+            count += 1
+            aggregate.update(write.digest)
+        if count != snapshot.expected_count:
+            return COUNT_MISMATCH
+        if snapshot.expected_checksum is not None and aggregate.digest() != snapshot.expected_checksum:
+            return CHECKSUM_MISMATCH
+        return None
+
+    def _build(self, snapshot: Snapshot) -> AppliedWrites:
+        """Store the pages of the snapshot's map."""
+        gathered: list[tuple[Address, Page]] = []
+
+        def emit(address: Address, page: Page) -> None:
+            gathered.append((address, page))
+            if len(gathered) == PAGE_BATCH:
+                self._pages.store(gathered)
+                gathered.clear()
+
+        writes = ((write.block_index, write.address) for write in self._writes(snapshot.snapshot_id))
+        applied = apply_writes(self._pages, snapshot.root, writes, emit)
+        self._pages.store(gathered)
+        return applied
+
+    def _writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
+        """The pending writes in order, while the lease is kept."""
+        for count, write in enumerate(self._catalog.pending_writes(snapshot_id), 1):
+            if count % WRITES_PER_RENEWAL == 0:
+                self._catalog.renew_seal(snapshot_id, self._now_ms() + LEASE_MS)
+            yield write
+
+    def _remove_orphan(self, snapshot_id: SnapshotId) -> None:
+        """Take back the manifest of a snapshot that was deleted while it was sealed."""
+        snapshot = self._catalog.snapshot(snapshot_id)
+        if snapshot is None or snapshot.state is SnapshotState.DELETING:
+            self._objects.remove([manifest_address(snapshot_id)])
+
+
+def _manifest(snapshot: Snapshot, root: Address, block_count: int) -> tuple[Address, bytes]:
+    """The manifest's place and content; the same whenever the seal is done again."""
+    manifest = Manifest(
+        snapshot_id=snapshot.snapshot_id,
+        account_id=snapshot.account_id,
+        region=snapshot.region,
+        volume_size_gib=snapshot.volume_size_gib,
+        parent_id=snapshot.parent_id,
+        lineage_id=snapshot.lineage_id,
+        root=root,
+        block_count=block_count,
+        description=snapshot.description,
+        tags=snapshot.tags,
+        started_at_ms=snapshot.started_at_ms,
+        sealed_at_ms=snapshot.seal_begun_at_ms or snapshot.started_at_ms,
+    )
+    return manifest_address(snapshot.snapshot_id), manifest.encode()

@@ -1,0 +1,193 @@
+"""The writing half of a segment store: reserves places, writes records, and makes them durable in groups.
+
+A put becomes durable in `Appender._commit`: one `fdatasync` and one index transaction for all records that wait.
+Writers reserve their places before they write, so behind the checkpoint a crash leaves gaps and torn records anywhere;
+the checkpoint never passes a place that is reserved and not yet committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from snapstone.core.errors import StoreFullError
+from snapstone.core.group_commit import GroupCommit
+from snapstone.storage.index import Index, NewRecord
+from snapstone.storage.segment import SALT_SIZE, SEGMENT_HEADER_SIZE, Segment
+
+SMALLEST_SEGMENT_SIZE: Final = 8 << 20
+"""Where the disk is nearly full, segments are tried down to this size before a put is refused."""
+
+
+@dataclass(eq=False)
+class _Tail:
+    """The segment that is appended to now, and what is under way in it."""
+
+    segment: Segment
+    next_offset: int
+    size: int
+    reserved: set[int] = field(default_factory=set)
+    """Offsets of places handed out and not yet committed or given up."""
+
+    @property
+    def checkpoint(self) -> int:
+        return min(self.reserved, default=self.next_offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A place to write to: `offset` in `segment`."""
+
+    tail: _Tail
+    offset: int
+
+    @property
+    def segment(self) -> Segment:
+        return self.tail.segment
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Records that stand in their place, not yet durable."""
+
+    reservation: Reservation
+    records: tuple[NewRecord, ...]
+
+
+class Appender:
+    """Appends for one process, into a segment that it owns. Safe from many threads."""
+
+    def __init__(self, index: Index, folder: Path, segment_size: int, random_bytes: Callable[[int], bytes]) -> None:
+        self._index = index
+        self._folder = folder
+        self._segment_size = segment_size
+        self._random_bytes = random_bytes
+        self._lock = Lock()
+        self._tail: _Tail | None = None
+        self._retired: list[_Tail] = []
+        self._group: GroupCommit[_Written, list[NewRecord]] = GroupCommit(self._commit)
+
+    def adopt(self, segment: Segment, next_offset: int) -> None:
+        """Append to a segment that this process owns and an earlier one left."""
+        size = max(self._segment_size, next_offset)
+        segment.preallocate(size)
+        self._tail = _Tail(segment, next_offset, size)
+
+    @contextmanager
+    def reserve(self, size: int) -> Iterator[Reservation]:
+        """A place for `size` aligned bytes, given up when the block ends. Raises StoreFullError."""
+        with self._lock:
+            tail = self._tail
+            if tail is None or tail.next_offset + size > tail.size:
+                tail = self._roll(size)
+            offset = tail.next_offset
+            tail.next_offset += size
+            tail.reserved.add(offset)
+        try:
+            yield Reservation(tail, offset)
+        finally:
+            with self._lock:
+                tail.reserved.discard(offset)
+
+    def commit(self, reservation: Reservation, records: Sequence[NewRecord]) -> list[NewRecord]:
+        """Make written records durable and known; returns those that another process had stored meanwhile."""
+        return self._group.submit(_Written(reservation, tuple(records)))
+
+    def close(self) -> None:
+        """Give back the space that was reserved beyond the last record, and let another process append."""
+        with self._lock:
+            tail, self._tail = self._tail, None
+        if tail is not None:
+            tail.segment.truncate(tail.next_offset)
+            tail.segment.sync()
+            self._index.add([], {tail.segment.segment_id: tail.checkpoint})
+            tail.segment.disown()
+
+    def _commit(self, batch: Sequence[_Written]) -> list[list[NewRecord] | BaseException]:
+        """One sync for each segment in the batch (nearly always one), then one index transaction for all records."""
+        failed: dict[_Tail, OSError] = {}
+        for tail in {written.reservation.tail for written in batch}:
+            try:
+                tail.segment.sync()
+            except OSError as error:
+                failed[tail] = error
+                self._retire(tail)
+        durable = [written for written in batch if written.reservation.tail not in failed]
+        records = [record for written in durable for record in written.records]
+        duplicates = self._index.add(records, self._checkpoints(durable))
+        if self._retired:
+            self._finish_retired()
+        return [
+            failed.get(written.reservation.tail) or [record for record in duplicates if record in written.records]
+            for written in batch
+        ]
+
+    def _checkpoints(self, batch: Sequence[_Written]) -> dict[int, int]:
+        """How far each segment of the batch is known once the batch's records are in the index."""
+        with self._lock:
+            for written in batch:
+                written.reservation.tail.reserved.discard(written.reservation.offset)
+            tails = {written.reservation.tail for written in batch}
+            return {tail.segment.segment_id: tail.checkpoint for tail in tails}
+
+    def _roll(self, size: int) -> _Tail:
+        """Leave the segment in use and start a new one; the lock is held."""
+        if self._tail is not None:
+            self._retired.append(self._tail)
+            self._tail = None
+        self._tail = self._create(size)
+        return self._tail
+
+    def _create(self, size: int) -> _Tail:
+        """A new segment, as large as the disk has room for."""
+        segment = self._create_file()
+        wanted = self._segment_size
+        while True:
+            try:
+                segment.preallocate(wanted)
+                break
+            except OSError as error:
+                wanted //= 2
+                if wanted < max(SMALLEST_SEGMENT_SIZE, SEGMENT_HEADER_SIZE + size):
+                    segment.path.unlink()
+                    raise StoreFullError(f"no space for another segment: {error}") from error
+        self._index.add_segment(segment.segment_id, SEGMENT_HEADER_SIZE)
+        return _Tail(segment, SEGMENT_HEADER_SIZE, wanted)
+
+    def _create_file(self) -> Segment:
+        """A new, owned segment file with the next free number."""
+        number = max((int(path.stem) for path in self._folder.glob("*.segment")), default=0)
+        while True:
+            number += 1
+            try:
+                segment = Segment.create(segment_path(self._folder, number), number, self._random_bytes(SALT_SIZE))
+            except FileExistsError:
+                continue
+            if segment.try_own():
+                return segment
+
+    def _retire(self, tail: _Tail) -> None:
+        """Append no more to a segment whose sync failed: what it holds beyond its checkpoint cannot be relied on."""
+        with self._lock:
+            if self._tail is tail:
+                self._retired.append(tail)
+                self._tail = None
+
+    def _finish_retired(self) -> None:
+        """Close the segments that were left and have nothing under way any more."""
+        with self._lock:
+            finished = [tail for tail in self._retired if not tail.reserved]
+            self._retired = [tail for tail in self._retired if tail.reserved]
+        for tail in finished:
+            tail.segment.truncate(tail.next_offset)
+            self._index.set_full(tail.segment.segment_id)
+            tail.segment.disown()
+
+
+def segment_path(folder: Path, segment_id: int) -> Path:
+    """Where a segment's file is."""
+    return folder / f"{segment_id:08d}.segment"

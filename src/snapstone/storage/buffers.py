@@ -1,0 +1,99 @@
+"""A bounded pool of page-aligned buffers, each with room for one block and, in front of it, its record's header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from mmap import mmap
+from queue import Empty, LifoQueue
+from threading import Lock
+from typing import Final
+
+from snapstone.core.blocks import BLOCK_SIZE
+from snapstone.core.errors import OverloadedError
+from snapstone.storage.record import HEADER_SIZE
+
+DEFAULT_BUFFER_COUNT: Final = 64
+"""Buffers of one process: 33 MiB when all have been used."""
+
+BORROW_WAIT_SECONDS: Final = 30.0
+"""How long a caller waits for a buffer before it is told that the server is overloaded."""
+
+
+class RecordBuffer:
+    """A borrowed buffer: `record` is what is written to disk, `payload` the block inside it."""
+
+    __slots__ = ("_mapping", "_pool", "header", "payload", "record")
+
+    def __init__(self, pool: BufferPool) -> None:
+        self._pool: BufferPool | None = pool
+        self._mapping = mmap(-1, HEADER_SIZE + BLOCK_SIZE)
+        self.record = memoryview(self._mapping)
+        self.header = self.record[:HEADER_SIZE]
+        self.payload = self.record[HEADER_SIZE:]
+
+    def release(self) -> None:
+        """Hand the buffer back to its pool; calling it twice is harmless."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.take_back(self)
+
+    def lend(self, pool: BufferPool) -> None:
+        """Mark the buffer as borrowed from `pool`."""
+        self._pool = pool
+
+
+class ZeroBlock:
+    """The zero block, for reading: known, never stored, never given back."""
+
+    payload: Final = memoryview(bytes(BLOCK_SIZE))
+
+    def release(self) -> None:
+        """Nothing was borrowed."""
+
+
+ZERO_BLOCK: Final = ZeroBlock()
+
+
+class BufferPool:
+    """Makes buffers when they are first needed, up to `limit`; the last one handed back is lent first."""
+
+    def __init__(self, limit: int = DEFAULT_BUFFER_COUNT, wait_seconds: float = BORROW_WAIT_SECONDS) -> None:
+        self._limit = limit
+        self._wait_seconds = wait_seconds
+        self._idle: LifoQueue[RecordBuffer] = LifoQueue()
+        self._lock = Lock()
+        self._made_count = 0
+
+    def borrow(self) -> RecordBuffer:
+        """A buffer with undefined content. Raises OverloadedError where none comes free in time."""
+        try:
+            buffer = self._idle.get_nowait()
+        except Empty:
+            buffer = self._make() or self._wait()
+        buffer.lend(self)
+        return buffer
+
+    def take_back(self, buffer: RecordBuffer) -> None:
+        """Called by a buffer's `release`."""
+        self._idle.put(buffer)
+
+    def _make(self) -> RecordBuffer | None:
+        with self._lock:
+            if self._made_count == self._limit:
+                return None
+            self._made_count += 1
+        return RecordBuffer(self)
+
+    def _wait(self) -> RecordBuffer:
+        try:
+            return self._idle.get(timeout=self._wait_seconds)
+        except Empty:
+            raise OverloadedError(f"all {self._limit} block buffers are in use") from None
+
+
+@contextmanager
+def aligned_buffer(size: int) -> Iterator[memoryview]:
+    """A page-aligned buffer of zeros for one use, freed when the block ends."""
+    with mmap(-1, size) as mapping, memoryview(mapping) as view:
+        yield view

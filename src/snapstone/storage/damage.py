@@ -1,0 +1,31 @@
+"""The damage log: a JSON line for each stored object found damaged, beside the objects and in the server's log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+from snapstone.core.blocks import Address
+from snapstone.core.errors import DamageError
+
+log = logging.getLogger(__name__)
+
+
+class DamageLog:
+    """Appends to a file; safe from many threads and processes (each line is one write)."""
+
+    def __init__(self, path: Path, now_ms: Callable[[], int]) -> None:
+        self._path = path
+        self._now_ms = now_ms
+        self._lock = Lock()
+
+    def report(self, address: Address, place: str, what: str) -> DamageError:
+        """Write the entry; returns the error for the caller to raise."""
+        entry = {"time_ms": self._now_ms(), "address": address.hex(), "place": place, "what": what}
+        log.error("stored object damaged", extra={"fields": entry})
+        with self._lock, self._path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        return DamageError(address.hex(), f"{place}: {what}")

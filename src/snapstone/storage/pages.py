@@ -1,0 +1,57 @@
+"""Pages read and written through the object store, with a bounded cache: pages are immutable, so it is never stale."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from threading import Lock
+from typing import Final
+
+from snapstone.core.block_map import EMPTY_ROOT
+from snapstone.core.blocks import Address
+from snapstone.core.errors import DamageError
+from snapstone.core.page import EMPTY_PAGE, Page
+from snapstone.storage.contract import ObjectKind, ObjectStore
+
+DEFAULT_CACHE_SIZE: Final = 64 << 20
+"""Bytes of page content that one process keeps."""
+
+
+class PageStore:
+    """A core.block_map.PageSource over an object store. Safe from many threads."""
+
+    def __init__(self, objects: ObjectStore, cache_bytes: int = DEFAULT_CACHE_SIZE) -> None:
+        self._objects = objects
+        self._cache_limit = cache_bytes
+        self._cache_size = 0
+        self._cache: OrderedDict[Address, Page] = OrderedDict()
+        self._lock = Lock()
+
+    def page(self, address: Address) -> Page:
+        """The page of that name. Raises DamageError where it cannot be read, or is not the page that is named."""
+        if address == EMPTY_ROOT:
+            return EMPTY_PAGE
+        with self._lock:
+            page = self._cache.get(address)
+            if page is not None:
+                self._cache.move_to_end(address)
+                return page
+        page = Page(self._objects.get(ObjectKind.PAGE, address))
+        if page.address != address:
+            raise DamageError(address.hex(), "the stored page has another name")
+        self._keep(address, page)
+        return page
+
+    def store(self, pages: Iterable[tuple[Address, Page]]) -> int:
+        """Store pages, durable when it returns; returns how many were new."""
+        return self._objects.put_many(ObjectKind.PAGE, ((address, page.content) for address, page in pages))
+
+    def _keep(self, address: Address, page: Page) -> None:
+        with self._lock:
+            if address in self._cache:
+                return
+            self._cache[address] = page
+            self._cache_size += len(page.content)
+            while self._cache_size > self._cache_limit:
+                _, dropped = self._cache.popitem(last=False)
+                self._cache_size -= len(dropped.content)

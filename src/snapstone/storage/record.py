@@ -1,0 +1,116 @@
+"""The bytes of a stored record: a self-describing header of 4,096 bytes, then the payload (docs/format.md).
+
+4,096 keeps the payload aligned for direct I/O. The header's checksum is keyed by the place where the record stands, so
+that bytes which a client once sent as a block's content can never pass for a record of their own when a damaged segment
+is searched for what is left of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from struct import Struct
+from typing import Final
+
+from xxhash import xxh3_128_digest
+
+from snapstone.core.blocks import Address
+from snapstone.storage.contract import ObjectKind
+
+ALIGNMENT: Final = 4_096
+"""Records start and end at multiples of this many bytes."""
+
+HEADER_SIZE: Final = ALIGNMENT
+FORMAT_VERSION: Final = 1
+MAGIC: Final = b"SNAPSTON"
+
+_CHECKSUM_SIZE: Final = 16
+_CHECKSUM_OFFSET: Final = HEADER_SIZE - _CHECKSUM_SIZE
+_CODEC_NONE: Final = 0
+_CIPHER_NONE: Final = 0
+
+_FIELDS: Final = Struct("<8sHBBB3xQII32s16s16s12s")
+"""Magic, format version, kind, codec, cipher, stored-at ms, stored size, plain size, address, payload checksum,
+data-key id, nonce; zero from there to the header's checksum."""
+
+
+class BadRecordError(Exception):
+    """The bytes at a place are no whole record; the message says what is wrong with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHeader:
+    """What a header says of its payload."""
+
+    kind: ObjectKind
+    address: Address
+    payload_size: int
+    stored_at_ms: int
+    payload_checksum: bytes
+    """XXH3-128 of the stored payload, big-endian."""
+
+    @property
+    def record_size(self) -> int:
+        """Bytes that the record takes: header and payload, padded to the alignment."""
+        return record_size(self.payload_size)
+
+
+def record_size(payload_size: int) -> int:
+    """Bytes that a record with a payload of this size takes."""
+    return HEADER_SIZE + -(-payload_size // ALIGNMENT) * ALIGNMENT
+
+
+def place_key(salt: bytes, offset: int) -> bytes:
+    """The key of a header's checksum: the salt of its segment and its offset there."""
+    return salt + offset.to_bytes(8, "little")
+
+
+def write_header(
+    header: memoryview, key: bytes, kind: ObjectKind, address: Address, payload: memoryview, stored_at_ms: int
+) -> None:
+    """Fill the 4,096 bytes of `header` for a payload; pure but for the buffer that it fills."""
+    fields = _FIELDS.pack(
+        MAGIC,
+        FORMAT_VERSION,
+        kind,
+        _CODEC_NONE,
+        _CIPHER_NONE,
+        stored_at_ms,
+        len(payload),
+        len(payload),
+        address,
+        xxh3_128_digest(payload),
+        bytes(16),
+        bytes(12),
+    )
+    header[: _FIELDS.size] = fields
+    header[_FIELDS.size : _CHECKSUM_OFFSET] = _ZEROS
+    header[_CHECKSUM_OFFSET:] = _header_checksum(header, key)
+
+
+_ZEROS: Final = bytes(_CHECKSUM_OFFSET - _FIELDS.size)
+
+
+def read_header(header: memoryview, key: bytes) -> RecordHeader:
+    """Parse a header. Raises BadRecordError where it is damaged, of another place, or of an unknown format."""
+    if bytes(header[: len(MAGIC)]) != MAGIC:
+        raise BadRecordError("no record starts here")
+    if header[_CHECKSUM_OFFSET:] != _header_checksum(header, key):
+        raise BadRecordError("the header's checksum is wrong")
+    fields = _FIELDS.unpack_from(header)
+    _, version, kind, codec, cipher, stored_at_ms, payload_size, _, address, payload_checksum, _, _ = fields
+    if version != FORMAT_VERSION:
+        raise BadRecordError(f"format version {version} is not known")
+    if codec != _CODEC_NONE or cipher != _CIPHER_NONE:
+        raise BadRecordError(f"codec {codec} or cipher {cipher} is not known")
+    return RecordHeader(ObjectKind(kind), Address(address), payload_size, stored_at_ms, payload_checksum)
+
+
+def check_payload(header: RecordHeader, payload: memoryview) -> None:
+    """Raises BadRecordError where a payload is not the one that was stored."""
+    if xxh3_128_digest(payload) != header.payload_checksum:
+        raise BadRecordError("the payload's checksum is wrong")
+
+
+def _header_checksum(header: memoryview, key: bytes) -> bytes:
+    return blake2b(header[:_CHECKSUM_OFFSET], key=key, digest_size=_CHECKSUM_SIZE).digest()

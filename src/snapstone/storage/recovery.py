@@ -1,0 +1,78 @@
+"""Brings the index of a segment store up to date with its records: from the checkpoints, or whole after loss.
+
+Runs at start, in one process at a time. Only segments that no living process appends to are touched.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from snapstone.core.blocks import Address
+from snapstone.storage.appender import segment_path
+from snapstone.storage.damage import DamageLog
+from snapstone.storage.index import Index, NewRecord
+from snapstone.storage.record import BadRecordError
+from snapstone.storage.segment import SEGMENT_HEADER_SIZE, UNFINISHED_SUFFIX, Segment
+
+log = logging.getLogger(__name__)
+
+RECORD_BATCH: Final = 1_000
+"""Records that one index transaction of a recovery takes."""
+
+
+def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment, int]]:
+    """Scan what a crash may have left out of the index.
+
+    Returns the segments that are not full, now owned by this process, each with the offset to append at.
+    """
+    for unfinished in folder.glob(f"*{UNFINISHED_SUFFIX}"):
+        unfinished.unlink(missing_ok=True)
+    rows = {row.segment_id: row for row in index.segments()}
+    open_segments = []
+    for path in sorted(folder.glob("*.segment")):
+        row = rows.pop(int(path.stem), None)
+        if row is not None and row.full:
+            continue
+        try:
+            segment = Segment.open(path)
+        except BadRecordError as error:
+            damage.report(Address(bytes(32)), str(path), str(error))
+            continue
+        if segment.try_own():
+            checkpoint = SEGMENT_HEADER_SIZE if row is None else row.checkpoint
+            open_segments.append((segment, _scan(index, segment, checkpoint)))
+    for row in rows.values():
+        damage.report(Address(bytes(32)), str(segment_path(folder, row.segment_id)), "the segment's file is missing")
+        index.forget_segment(row.segment_id)
+    return open_segments
+
+
+def _scan(index: Index, segment: Segment, checkpoint: int) -> int:
+    """Index the records behind a checkpoint and give back the gaps between them; returns where to append."""
+    index.add_segment(segment.segment_id, checkpoint)
+    records, end, found_count = segment.scan(checkpoint), checkpoint, 0
+    while batch := list(islice(records, RECORD_BATCH)):
+        duplicates = index.add(
+            [
+                NewRecord(h.address, h.kind, segment.segment_id, offset, h.payload_size, h.stored_at_ms)
+                for offset, h in batch
+            ],
+            {},
+        )
+        for offset, header in batch:
+            if offset > end:
+                segment.punch(end, offset - end)
+            end = offset + header.record_size
+        for duplicate in duplicates:
+            segment.punch(duplicate.offset, duplicate.record_size)
+        found_count += len(batch) - len(duplicates)
+    written_end = segment.end_of_data()
+    if written_end > end:
+        segment.punch(end, written_end - end)
+    index.add([], {segment.segment_id: max(end, written_end)})
+    if found_count:
+        log.warning("records recovered", extra={"fields": {"segment": segment.segment_id, "count": found_count}})
+    return max(end, written_end)

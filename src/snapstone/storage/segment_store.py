@@ -1,0 +1,256 @@
+"""The local object store: records in segments, found by an index. The default implementation of the contract."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from threading import Event, Lock
+from typing import Final
+
+from snapstone.core.blocks import Address
+from snapstone.core.errors import DamageError
+from snapstone.storage.appender import Appender, Reservation, segment_path
+from snapstone.storage.buffers import DEFAULT_BUFFER_COUNT, BufferPool, RecordBuffer, aligned_buffer
+from snapstone.storage.contract import BlockBuffer, ObjectEntry, ObjectKind
+from snapstone.storage.damage import DamageLog
+from snapstone.storage.index import Index, NewRecord, Place, is_index, remove_index
+from snapstone.storage.record import HEADER_SIZE, BadRecordError, record_size, write_header
+from snapstone.storage.recovery import recover
+from snapstone.storage.segment import SEGMENT_HEADER_SIZE, SEGMENT_SIZE, Segment
+
+OPEN_SEGMENTS: Final = 256
+"""Segment files that are kept open for reading."""
+
+BATCH_COUNT: Final = 256
+"""Small objects that `put_many` writes at once, with one sync: 6 MiB where all are pages."""
+
+
+class SegmentStore:
+    """Implements storage.contract.ObjectStore on a folder of a local file system."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        now_ms: Callable[[], int],
+        block_buffers: int = DEFAULT_BUFFER_COUNT,
+        segment_size: int = SEGMENT_SIZE,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Open or make a store, and bring its index up to date with its records."""
+        self._now_ms = now_ms
+        self._segments_folder = folder / "segments"
+        self._segments_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._buffers = BufferPool(block_buffers)
+        self._damage = DamageLog(folder / "damage.jsonl", now_ms)
+        self._open_segments: OrderedDict[int, Segment] = OrderedDict()
+        self._open_lock = Lock()
+        self._in_flight: dict[Address, Event] = {}
+        self._in_flight_lock = Lock()
+        with _one_at_a_time(folder / "recovery.lock"):
+            index_path = folder / "index.db"
+            if not is_index(index_path):
+                remove_index(index_path)
+            self._index = Index(index_path)
+            self._appender = Appender(self._index, self._segments_folder, segment_size, random_bytes)
+            self._adopt(recover(self._index, self._segments_folder, self._damage))
+
+    # -- writing --
+
+    def borrow_block_buffer(self) -> RecordBuffer:
+        """A buffer from a bounded pool. Raises OverloadedError where none comes free in time."""
+        return self._buffers.borrow()
+
+    def put_block(self, address: Address, buffer: BlockBuffer) -> bool:
+        """Store the block in a buffer of this store; True where it was written, False where it was already there."""
+        if not isinstance(buffer, RecordBuffer):
+            raise TypeError("the buffer is not of this store")
+        with self._alone_with(address):
+            place = self._index.find(address)
+            if place is not None and not place.damaged:
+                return False
+            with self._appender.reserve(len(buffer.record)) as reservation:
+                record = self._write(reservation, buffer.record, ObjectKind.BLOCK, address, buffer.payload)
+                duplicates = self._appender.commit(reservation, [record])
+                self._give_back(reservation, duplicates)
+            if place is not None:
+                self._punch(place)
+            return not duplicates
+
+    def put_many(self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]]) -> int:
+        """Store small objects; returns how many were new."""
+        remaining, stored_count = iter(objects), 0
+        while batch := list(islice(remaining, BATCH_COUNT)):
+            missing = self._index.find_missing([address for address, _ in batch])
+            new = {address: payload for address, payload in batch if address in missing}
+            stored_count += self._put_batch(kind, new)
+        return stored_count
+
+    def remove(self, addresses: Iterable[Address]) -> int:
+        """Remove objects for good: the index forgets them durably, then their space is given back."""
+        places = self._index.remove(addresses)
+        for place in places:
+            self._punch(place)
+        self._remove_empty_segments({place.segment_id for place in places})
+        return len(places)
+
+    # -- reading --
+
+    def get(self, kind: ObjectKind, address: Address) -> bytes:
+        """The payload of an object. Raises DamageError where it is missing or not what was written."""
+        place = self._place(kind, address)
+        record = memoryview(bytearray(HEADER_SIZE + place.payload_size))
+        self._read(kind, address, place, record)
+        return bytes(record[HEADER_SIZE:])
+
+    def get_block(self, address: Address) -> RecordBuffer:
+        """A block in a buffer that the caller releases. Raises DamageError, OverloadedError."""
+        place = self._place(ObjectKind.BLOCK, address)
+        buffer = self._buffers.borrow()
+        try:
+            self._read(ObjectKind.BLOCK, address, place, buffer.record)
+        except BaseException:
+            buffer.release()
+            raise
+        return buffer
+
+    def has(self, address: Address) -> bool:
+        """Whether an object of this address can be read, as far as the index knows."""
+        place = self._index.find(address)
+        return place is not None and not place.damaged
+
+    def walk(self) -> Iterator[ObjectEntry]:
+        """Every stored object."""
+        return self._index.walk()
+
+    def close(self) -> None:
+        """Let go of files and connections; what was reserved beyond the last record is given back."""
+        self._appender.close()
+        self._index.close()
+        with self._open_lock:
+            self._open_segments.clear()
+
+    # -- how --
+
+    def _adopt(self, segments: list[tuple[Segment, int]]) -> None:
+        """Go on appending to the emptiest segment that an earlier process left; leave the others to other processes."""
+        if not segments:
+            return
+        segments.sort(key=lambda item: item[1])
+        self._appender.adopt(*segments[0])
+        for segment, _ in segments[1:]:
+            segment.disown()
+
+    @contextmanager
+    def _alone_with(self, address: Address) -> Iterator[None]:
+        """Let one thread at a time store an address: the others then find it stored."""
+        done = Event()
+        while True:
+            with self._in_flight_lock:
+                other = self._in_flight.setdefault(address, done)
+            if other is done:
+                break
+            other.wait()
+        try:
+            yield
+        finally:
+            with self._in_flight_lock:
+                del self._in_flight[address]
+            done.set()
+
+    def _write(
+        self, reservation: Reservation, record: memoryview, kind: ObjectKind, address: Address, payload: memoryview
+    ) -> NewRecord:
+        """Complete a record's header for its place, and write it there."""
+        segment, offset, stored_at_ms = reservation.segment, reservation.offset, self._now_ms()
+        write_header(record[:HEADER_SIZE], segment.key(offset), kind, address, payload, stored_at_ms)
+        segment.write(offset, record)
+        return NewRecord(address, kind, segment.segment_id, offset, len(payload), stored_at_ms)
+
+    def _put_batch(self, kind: ObjectKind, objects: dict[Address, bytes]) -> int:
+        """Write small objects side by side with one write and one sync."""
+        if not objects:
+            return 0
+        total = sum(record_size(len(payload)) for payload in objects.values())
+        with aligned_buffer(total) as buffer, self._appender.reserve(total) as reservation:
+            segment, stored_at_ms, records, start = reservation.segment, self._now_ms(), [], 0
+            for address, payload in objects.items():
+                offset, end = reservation.offset + start, start + HEADER_SIZE + len(payload)
+                buffer[start + HEADER_SIZE : end] = payload
+                header = buffer[start : start + HEADER_SIZE]
+                write_header(
+                    header, segment.key(offset), kind, address, buffer[start + HEADER_SIZE : end], stored_at_ms
+                )
+                records.append(NewRecord(address, kind, segment.segment_id, offset, len(payload), stored_at_ms))
+                start += record_size(len(payload))
+            segment.write(reservation.offset, buffer)
+            duplicates = self._appender.commit(reservation, records)
+            self._give_back(reservation, duplicates)
+        return len(records) - len(duplicates)
+
+    def _give_back(self, reservation: Reservation, duplicates: list[NewRecord]) -> None:
+        """Punch out records that nobody will ever refer to."""
+        for duplicate in duplicates:
+            reservation.segment.punch(duplicate.offset, duplicate.record_size)
+
+    def _punch(self, place: Place) -> None:
+        self._segment(place.segment_id).punch(place.offset, record_size(place.payload_size))
+
+    def _remove_empty_segments(self, segment_ids: set[int]) -> None:
+        """Remove the files of full segments that hold nothing any more."""
+        full = {row.segment_id for row in self._index.segments() if row.full}
+        for segment_id in segment_ids & full:
+            if self._segment(segment_id).end_of_data() == SEGMENT_HEADER_SIZE:
+                self._index.forget_segment(segment_id)
+                segment_path(self._segments_folder, segment_id).unlink(missing_ok=True)
+                with self._open_lock:
+                    self._open_segments.pop(segment_id, None)
+
+    def _place(self, kind: ObjectKind, address: Address) -> Place:
+        place = self._index.find(address)
+        if place is None or place.kind is not kind:
+            raise self._damage.report(address, "index", f"no {kind.name.lower()} of this address is stored")
+        return place
+
+    def _read(self, kind: ObjectKind, address: Address, place: Place, record: memoryview) -> None:
+        """Fill `record` from a place and check every byte of it."""
+        try:
+            header = self._segment(place.segment_id).read(place.offset, record)
+            if header.address != address or header.kind is not kind:
+                raise BadRecordError("another object stands at this place")
+        except (BadRecordError, OSError) as error:
+            raise self._damaged(address, place, error) from error
+
+    def _damaged(self, address: Address, place: Place, error: Exception) -> DamageError:
+        self._index.mark_damaged(address, place)
+        path = segment_path(self._segments_folder, place.segment_id)
+        return self._damage.report(address, f"{path} at {place.offset}", str(error))
+
+    def _segment(self, segment_id: int) -> Segment:
+        """An open segment; the ones used last stay open."""
+        with self._open_lock:
+            segment = self._open_segments.get(segment_id)
+            if segment is None:
+                segment = Segment.open(segment_path(self._segments_folder, segment_id))
+                self._open_segments[segment_id] = segment
+                if len(self._open_segments) > OPEN_SEGMENTS:
+                    self._open_segments.popitem(last=False)
+            else:
+                self._open_segments.move_to_end(segment_id)
+        return segment
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a file lock that other processes opening the same store wait for."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
