@@ -90,7 +90,7 @@ def _check_page_size(snapshot_ids: Sequence[str] | None, max_results: int | None
         raise InvalidParameterCombinationError("The parameter snapshotSet cannot be used with the parameter maxResults")
     if max_results < MIN_RESULTS:
         raise InvalidParameterError(
-            f"Value ( {max_results} ) for parameter maxResults is invalid. Expecting a value greater than {MIN_RESULTS}."
+            f"Value ( {max_results} ) for parameter maxResults is invalid. Expecting at least {MIN_RESULTS}."
         )
 
 

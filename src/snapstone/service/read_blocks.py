@@ -35,7 +35,7 @@ def list_snapshot_blocks(
     start = listing.start(next_token, starting_block_index)
     page, next_index = listing.page(list_blocks(engine.pages, snapshot.root, start))
     token = engine.tokens.block_token_maker(snapshot.snapshot_id, listing.expires_at_seconds)
-    blocks = [{"BlockIndex": index, "BlockToken": token(index, address)} for index, address in page]
+    blocks: list[Answer] = [{"BlockIndex": index, "BlockToken": token(index, address)} for index, address in page]
     return listing.answer("Blocks", blocks, next_index, snapshot)
 
 
@@ -67,7 +67,7 @@ def list_changed_blocks(
     page, next_index = listing.page(list_differences(engine.pages, first.root, second.root, start))
     first_token = engine.tokens.block_token_maker(first.snapshot_id, listing.expires_at_seconds)
     second_token = engine.tokens.block_token_maker(second.snapshot_id, listing.expires_at_seconds)
-    blocks = [
+    blocks: list[Answer] = [
         {
             "BlockIndex": index,
             "FirstBlockToken": None if first_address is None else first_token(index, first_address),
@@ -114,9 +114,7 @@ class _Listing:
         next_index = taken.pop()[0] if len(taken) > self._max_results else None
         return taken, next_index
 
-    def answer(
-        self, member: str, blocks: list[dict[str, object]], next_index: int | None, snapshot: Snapshot
-    ) -> Answer:
+    def answer(self, member: str, blocks: list[Answer], next_index: int | None, snapshot: Snapshot) -> Answer:
         """The members of both answers, in alphabetical order."""
         next_token = None
         if next_index is not None:
