@@ -72,7 +72,7 @@ def _host(text: str) -> str:
 
 def _folder(text: str) -> Path:
     if not text or "\0" in text:
-        raise ValueError("a folder")
+        raise ValueError("the name of a folder")
     return Path(text).expanduser().absolute()
 
 
@@ -82,7 +82,7 @@ def _yes(text: str) -> bool:
     return text == "1"
 
 
-def default_data_folder(environ: Mapping[str, str]) -> Path:
+def default_data_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where data lies unless an option says otherwise: `$XDG_DATA_HOME/snapstone`, else under the home folder.
 
     Raises SettingsError where there is no home folder.
@@ -119,6 +119,11 @@ class Settings:
     stop_grace_seconds: float = _option(30.0, _seconds(3600), "how long requests may take to finish at a stop")
     plaintext_beyond_loopback: bool = _option(False, _yes, "listen beyond this machine although there is no TLS yet")
 
+    def as_environment(self) -> dict[str, str]:
+        """Variables from which `read_settings` makes these settings again, in another process."""
+        values = {option.name: getattr(self, option.name) for option in fields(self)}
+        return {variable(name): _as_text(value) for name, value in values.items() if value is not None}
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Give `parser` a flag for every option; what they hold is checked by `read_settings`."""
@@ -141,12 +146,8 @@ def read_settings(flags: Mapping[str, str | None], environ: Mapping[str, str] = 
         source, text = "--" + option.name.replace("_", "-"), flags.get(option.name)
         if text is None:
             source, text = variable(option.name), environ.get(variable(option.name))
-        if text is None:
-            continue
-        try:
-            values[option.name] = option.metadata["parse"](text)
-        except (ValueError, RuntimeError) as error:  # The latter from `~` where there is no home folder.
-            raise SettingsError(f"{source} is {text!r}, which is not {error}") from None
+        if text is not None:
+            values[option.name] = _parse(source, text, option.metadata["parse"])
     if "data" not in values:
         values["data"] = default_data_folder(environ)
     settings = Settings(**values)
@@ -154,9 +155,28 @@ def read_settings(flags: Mapping[str, str | None], environ: Mapping[str, str] = 
     return settings
 
 
+def read_data_folder(flag: str | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The option `data` alone, for commands that run no server. Raises SettingsError."""
+    if flag is not None:
+        return _parse("--data", flag, _folder)
+    text = environ.get(variable("data"))
+    return default_data_folder(environ) if text is None else _parse(variable("data"), text, _folder)
+
+
 def variable(option_name: str) -> str:
     """The environment variable of an option."""
     return f"SNAPSTONE_{option_name.upper()}"
+
+
+def _parse(source: str, text: str, parse: Callable[[str], Value]) -> Value:
+    try:
+        return parse(text)
+    except (ValueError, RuntimeError) as error:  # The latter from `~` where there is no home folder.
+        raise SettingsError(f"{source} is {text!r}, which is not {error}") from None
+
+
+def _as_text(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _check_exposure(settings: Settings) -> None:
@@ -165,8 +185,8 @@ def _check_exposure(settings: Settings) -> None:
         return
     raise SettingsError(
         f"--host is {settings.host!r}, which others can reach, and there is no TLS yet: whoever is on the way "
-        "could read every block. Listen on 127.0.0.1 and put a TLS proxy in front, or, on a network that you trust, add "
-        "--plaintext-beyond-loopback"
+        "could read every block. Listen on 127.0.0.1 with a TLS proxy in front, or, on a network that you trust, "
+        "add --plaintext-beyond-loopback"
     )
 
 

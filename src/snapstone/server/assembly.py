@@ -1,0 +1,74 @@
+"""Puts a server together: settings and a data folder in, an application and its background work out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.core.ids import Region
+from snapstone.core.tokens import TokenSeal
+from snapstone.server.config import Settings
+from snapstone.server.data_folder import DataFolder
+from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
+from snapstone.service.operations import OPERATIONS
+from snapstone.service.sealing import Sealer
+from snapstone.service.upkeep import Upkeep
+from snapstone.storage.pages import PageStore
+from snapstone.storage.segment_store import SegmentStore
+from snapstone.wire.gateway import Gateway
+from snapstone.wire.http import Application
+
+TOKEN_KEY_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What one server process runs."""
+
+    application: Application
+    tick: Callable[[], object]
+    """Background work, to be called every second."""
+    close: Callable[[], None]
+    """Let go of files and connections, once nothing else is called any more."""
+
+
+def assemble(settings: Settings, endpoint: str) -> Service:
+    """Open catalog and object store of the data folder and build everything above them."""
+    folder = DataFolder(settings.data)
+    catalog = SqliteCatalog(folder.catalog)
+    objects = SegmentStore(folder.objects, block_buffers=settings.block_buffers, now_ms=now_ms)
+    pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
+    engine = Engine(
+        catalog=catalog,
+        objects=objects,
+        pages=pages,
+        tokens=TokenSeal(catalog.secret("tokens", os.urandom(TOKEN_KEY_SIZE))),
+        sealer=Sealer(catalog, objects, pages, now_ms),
+        now_ms=now_ms,
+        random_bytes=os.urandom,
+        policy=policy_of(settings, endpoint),
+    )
+
+    def close() -> None:
+        objects.close()
+        catalog.close()
+
+    return Service(Gateway(engine, OPERATIONS), Upkeep(engine).tick, close)
+
+
+def policy_of(settings: Settings, endpoint: str) -> Policy:
+    """The settings that change answers; the region that clients are told to use is always answered for."""
+    return Policy(
+        regions=tuple(sorted({*DEFAULT_REGIONS, Region(settings.region)})),
+        default_max_results=settings.default_max_results,
+        seal_wait_seconds=settings.seal_wait_seconds,
+        endpoint=endpoint.partition("://")[2],
+    )
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
