@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from mmap import mmap
 from queue import Empty, LifoQueue
 from threading import Lock
@@ -92,8 +90,6 @@ class BufferPool:
             raise OverloadedError(f"all {self._limit} block buffers are in use") from None
 
 
-@contextmanager
-def aligned_buffer(size: int) -> Iterator[memoryview]:
-    """A page-aligned buffer of zeros for one use, freed when the block ends."""
-    with mmap(-1, size) as mapping, memoryview(mapping) as view:
-        yield view
+def aligned_buffer(size: int) -> memoryview:
+    """A page-aligned buffer of zeros, freed with the last view of it."""
+    return memoryview(mmap(-1, size))

@@ -177,7 +177,8 @@ class SegmentStore:
         if not objects:
             return 0
         total = sum(record_size(len(payload)) for payload in objects.values())
-        with aligned_buffer(total) as buffer, self._appender.reserve(total) as reservation:
+        buffer = aligned_buffer(total)
+        with self._appender.reserve(total) as reservation:
             segment, stored_at_ms, records, start = reservation.segment, self._now_ms(), [], 0
             for address, payload in objects.items():
                 offset, end = reservation.offset + start, start + HEADER_SIZE + len(payload)
