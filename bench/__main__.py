@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import copying, machine, sealing, starting, throughput
+from bench import copying, listing, machine, sealing, starting, throughput
 from bench.connection import WrongAnswerError
 from bench.load import LoadFailedError
 from bench.processes import ServerFailedError
@@ -24,6 +24,7 @@ from bench.run import FULL, QUICK, Run
 MEASURES: Final[dict[str, Callable[[Run], list[Line]]]] = {
     "put-get": throughput.measure,
     "workers": throughput.measure_workers,
+    "listing": listing.measure,
     "sealing": sealing.measure,
     "start": starting.measure,
     "copy": copying.measure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import subprocess
 import sys
@@ -42,7 +43,7 @@ class MotoServer:
     def __init__(self, programs: Path, folder: Path) -> None:
         self.endpoint = Endpoint(HOST, _free_port(), "moto", "moto")
         command = [str(programs / "moto_server"), "-H", HOST, "-p", str(self.endpoint.port)]
-        self.process = Process(command, folder / "moto.log", {})
+        self.process = Process(command, folder / "moto.log", os.environ)
         try:
             self.process.wait_until_answering(HOST, self.endpoint.port, "/moto-api/", START_TIMEOUT_SECONDS)
         except BaseException:

@@ -32,9 +32,8 @@ class SnapstoneServer:
         command = [sys.executable, "-m", module, "serve", "--data", str(data), "--port", "0"]
         if worker_count != 1:
             command += ["--workers", str(worker_count)]
-        path = os.pathsep.join(filter(None, [str(SOURCE), str(SOURCE.parent), os.environ.get("PYTHONPATH")]))
         begun = time.perf_counter()
-        self.process = Process(command, data.parent / f"{data.name}.log", {"PYTHONPATH": path})
+        self.process = Process(command, data.parent / f"{data.name}.log", _environment())
         try:
             host, port = self._address(connection_file)
             self.process.wait_until_answering(host, port, "/ready", START_TIMEOUT_SECONDS)
@@ -59,6 +58,13 @@ class SnapstoneServer:
                 return host, int(port.rstrip("/"))
             time.sleep(0.005)
         raise ServerFailedError(f"no {connection_file.name} within {START_TIMEOUT_SECONDS} s")
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with the checkout's code first and without settings for Snapstone: the defaults are measured."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SNAPSTONE_")}
+    path = [str(SOURCE), str(SOURCE.parent), *filter(None, [kept.get("PYTHONPATH")])]
+    return {**kept, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _endpoint(host: str, port: int, credentials: Path) -> Endpoint:
