@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from snapstone.catalog.rows import AccessKey, PendingWrite, Snapshot, SnapshotState, StoredAnswer
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.ids import AccountId, Region, SnapshotId
+
+TIMED_OUT: Final = "Snapshot timed out"
+"""State message of a pending snapshot past its deadline (api-ebs.md, section 4)."""
 
 
 class ParentGoneError(Exception):
@@ -48,11 +51,12 @@ class Catalog(Protocol):
         """Insert a pending snapshot and the answer for its client token, both or neither.
 
         Returns None where it was inserted, or the answer already stored for the token (account, region, token),
-        in which case nothing changed. Raises ParentGoneError where `parent_id` is not a completed snapshot any more.
+        in which case nothing changed, whatever has become of the parent. Raises ParentGoneError where `parent_id` is
+        not a completed snapshot any more. An id that exists already raises the engine's own error.
         """
 
     def stored_answer(self, account_id: AccountId, region: Region, client_token: str) -> StoredAnswer | None:
-        """The answer stored for a client token."""
+        """The answer stored for a client token, until `drop_expired_answers` removes it."""
 
     def snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
         """One snapshot, whatever its state and whoever owns it."""
@@ -77,13 +81,16 @@ class Catalog(Protocol):
     ) -> None:
         """Make a stored block the snapshot's content at an index, in place of an earlier write; group-committed.
 
-        Extends the deadline to `now_ms` plus the snapshot's time-out and keeps the largest `progress`. A write whose
-        `begun_at_ms` is not after the deadline may finish after it. Raises NotWritableError and changes nothing where the
-        snapshot is not pending.
+        Extends the deadline to `now_ms` plus the snapshot's time-out (never back) and keeps the largest `progress`. A
+        write whose `begun_at_ms` is not after the deadline may finish after it, as long as the snapshot has not turned
+        to error. Raises NotWritableError and changes nothing where the snapshot is not pending.
         """
 
     def pending_writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
-        """A snapshot's writes in ascending order of block index, as of one moment."""
+        """A snapshot's writes in ascending order of block index, as of one moment: that of the first one asked for.
+
+        Only a pending or sealing snapshot has any. Streams, so close it (or read it to its end) to free its reader.
+        """
 
     # -- sealing --
 
@@ -92,17 +99,18 @@ class Catalog(Protocol):
     ) -> Snapshot | None:
         """Turn a pending snapshot to sealing; from here no write is accepted. Returns the row as it is afterwards.
 
-        A pending snapshot past its deadline turns to error instead. In any other state nothing changes.
+        A pending snapshot past its deadline (`now_ms` is after it) turns to error, TIMED_OUT, instead. In any other
+        state nothing changes. None where there is no such snapshot.
         """
 
     def claim_seal(self, snapshot_id: SnapshotId, now_ms: int, lease_until_ms: int) -> bool:
-        """Take or renew nothing but a free or expired lease on a sealing snapshot; True where the caller has it now."""
+        """Take a free or expired lease (`now_ms` has reached its end) on a sealing snapshot; True where taken."""
 
     def renew_seal(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
-        """Extend the lease of a seal in progress."""
+        """Extend the lease of a seal in progress, never back; without effect where nobody holds one."""
 
     def seals_due(self, now_ms: int) -> list[SnapshotId]:
-        """Sealing snapshots that nobody holds a lease on."""
+        """Sealing snapshots that nobody holds a lease on, in the order in which their seals were begun."""
 
     def finish_seal(self, snapshot_id: SnapshotId, root: Address, block_count: int, completed_at_ms: int) -> bool:
         """Turn a sealing snapshot to completed and drop its pending writes; False where it was not sealing any more."""
@@ -113,19 +121,28 @@ class Catalog(Protocol):
     # -- time-out and deletion --
 
     def expire_pending(self, now_ms: int, state_message: str) -> list[SnapshotId]:
-        """Turn pending snapshots past their deadline to error and drop their writes; returns which."""
+        """Turn pending snapshots past their deadline to error and drop their writes; returns which.
+
+        Also drops what was left where a process died while it dropped the writes of another snapshot.
+        """
 
     def begin_delete(self, snapshot_id: SnapshotId) -> bool:
-        """Turn a snapshot of any state to deleting and drop its pending writes; False where it was gone already."""
+        """Turn a snapshot of any state to deleting and drop its pending writes; False where it was gone already.
+
+        One that is being deleted is gone already.
+        """
 
     def finish_delete(self, snapshot_id: SnapshotId, answer_expires_at_ms: int) -> None:
-        """Remove the row; its stored answer stays until the given time."""
+        """Remove the row of a snapshot being deleted; its stored answer stays until the given time.
+
+        Without effect where `begin_delete` did not come before, or the row is gone.
+        """
 
     def deletions_due(self) -> list[SnapshotId]:
         """Snapshots whose deletion was begun and not finished."""
 
     def drop_expired_answers(self, now_ms: int) -> int:
-        """Remove stored answers past their time; returns how many."""
+        """Remove stored answers whose time is before `now_ms`; returns how many."""
 
     # -- the catalog itself --
 
@@ -133,4 +150,4 @@ class Catalog(Protocol):
         """Raise where the catalog cannot answer."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Let go of files and connections, once the calls under way have ended. Twice is harmless."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from snapstone.core.blocks import Address, Digest
@@ -78,8 +78,8 @@ class AccessKey:
     """What signs requests: a long-term key, or a temporary one with its session token."""
 
     access_key_id: str
-    secret: str
+    secret: str = field(repr=False)
     account_id: AccountId
     active: bool
-    session_token: str | None = None
+    session_token: str | None = field(default=None, repr=False)
     expires_at_ms: int | None = None

@@ -1,0 +1,87 @@
+"""Statements that insert and read snapshots, and the answers stored for client tokens."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection
+
+from snapstone.catalog.connections import Statements
+from snapstone.catalog.contract import ParentGoneError
+from snapstone.catalog.mapping import (
+    INSERT_SNAPSHOT,
+    SELECT_ANSWER,
+    SELECT_SNAPSHOT,
+    answer_from,
+    snapshot_from,
+    snapshot_parameters,
+)
+from snapstone.catalog.rows import Snapshot, StoredAnswer
+from snapstone.core.ids import AccountId, Region, SnapshotId
+
+
+class SnapshotStatements(Statements):
+    """The part of `contract.Catalog` about snapshots as such; what each call promises is said there."""
+
+    def insert_snapshot(self, snapshot: Snapshot, answer: StoredAnswer | None) -> StoredAnswer | None:
+        with self._connections.writing() as connection:
+            # The answer first: a replay gets it even where the parent has been deleted since.
+            if answer is not None:
+                token = (snapshot.account_id, snapshot.region, answer.client_token)
+                stored = connection.execute(SELECT_ANSWER, token).fetchall()
+                if stored:
+                    return answer_from(stored[0])
+            if snapshot.parent_id is not None:
+                _require_completed(connection, snapshot.parent_id)
+            _insert(connection, snapshot)
+            if answer is not None:
+                connection.execute(
+                    "INSERT INTO stored_answer (account_id, region, client_token, snapshot_id, fingerprint, answer)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (*token, snapshot.snapshot_id, answer.fingerprint, answer.answer),
+                )
+        return None
+
+    def stored_answer(self, account_id: AccountId, region: Region, client_token: str) -> StoredAnswer | None:
+        with self._connections.reading() as connection:
+            rows = connection.execute(SELECT_ANSWER, (account_id, region, client_token)).fetchall()
+        return answer_from(rows[0]) if rows else None
+
+    def snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
+        with self._connections.reading() as connection:
+            return select_snapshot(connection, snapshot_id)
+
+    def snapshots(
+        self, account_id: AccountId, region: Region, snapshot_ids: Collection[SnapshotId] | None = None
+    ) -> list[Snapshot]:
+        statement = f"{SELECT_SNAPSHOT} WHERE account_id = ? AND region = ? AND state <> 'deleting'"
+        parameters = [account_id, region]
+        if snapshot_ids is not None:
+            statement += " AND snapshot_id IN (SELECT value FROM json_each(?))"
+            parameters.append(json.dumps(list(snapshot_ids)))
+        with self._connections.reading() as connection:
+            rows = connection.execute(f"{statement} ORDER BY started_at_ms, snapshot_id", parameters).fetchall()
+        return [snapshot_from(row) for row in rows]
+
+
+def select_snapshot(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> Snapshot | None:
+    """One snapshot's row as the connection's transaction sees it."""
+    rows = connection.execute(f"{SELECT_SNAPSHOT} WHERE snapshot_id = ?", (snapshot_id,)).fetchall()
+    return snapshot_from(rows[0]) if rows else None
+
+
+def _require_completed(connection: sqlite3.Connection, parent_id: SnapshotId) -> None:
+    """Raise ParentGoneError unless the parent is a completed snapshot inside this transaction."""
+    found = connection.execute(
+        "SELECT 1 FROM snapshot WHERE snapshot_id = ? AND state = 'completed'", (parent_id,)
+    ).fetchall()
+    if not found:
+        raise ParentGoneError
+
+
+def _insert(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+    snapshot_key = connection.execute(INSERT_SNAPSHOT, snapshot_parameters(snapshot)).lastrowid
+    connection.executemany(
+        "INSERT INTO snapshot_tag (snapshot_key, position, tag_key, tag_value) VALUES (?, ?, ?, ?)",
+        ((snapshot_key, position, key, value) for position, (key, value) in enumerate(snapshot.tags)),
+    )

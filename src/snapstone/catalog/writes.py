@@ -1,0 +1,217 @@
+"""Statements on pending writes: recording them in groups, reading them in order, dropping them in bounded steps.
+
+A write and the end of writing meet in the order of their transactions. Recording looks at the snapshot's state inside
+the transaction that inserts the rows, so whatever commits before `begin_seal` is among the pending writes, and whatever
+comes after it, from any process, is refused.
+
+Dropping takes as many transactions as it needs, each short. The transaction that ends a snapshot's writing also notes
+its key in `dropped_writes`; readers look at the state, so from there the writes are gone for everybody. The rows follow
+in steps, and after a crash in the middle the note is still there for `drop_orphaned_writes`. Keys are never reused.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, TypeAlias
+
+from snapstone.catalog.connections import Connections, Statements
+from snapstone.catalog.contract import NotWritableError
+from snapstone.catalog.rows import PendingWrite, SnapshotState
+from snapstone.core.blocks import Address, Digest
+from snapstone.core.group_commit import GroupCommit
+from snapstone.core.ids import SnapshotId
+
+DROP_STEP_COUNT: Final = 4_096
+"""Pending writes dropped in one transaction: some ten milliseconds during which nobody else can write."""
+
+DROP_PAUSE_SECONDS: Final = 0.005
+"""Left to other writers after each such transaction."""
+
+STREAM_FETCH_COUNT: Final = 1_024
+"""Rows of a stream of pending writes held in memory at once."""
+
+UPSERT_ROW_COUNT: Final = 32
+"""Pending writes that one statement takes. Python lets go of its interpreter lock at every row that it hands to SQLite
+by itself, and where other threads are busy has to wait for it again: by the statement, a batch commits 30 % sooner."""
+
+_MS_PER_MINUTE: Final = 60_000
+
+_PendingRow: TypeAlias = tuple[int, int, Address, Digest | None]
+"""Snapshot key, block index, address, digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A snapshot that a statement has just closed for writes."""
+
+    snapshot_key: int
+    snapshot_id: SnapshotId
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedWrite:
+    """One call of `record_write`, waiting to be committed."""
+
+    snapshot_id: SnapshotId
+    write: PendingWrite
+    progress: int
+    begun_at_ms: int
+    now_ms: int
+
+
+@dataclass(slots=True)
+class _Target:
+    """A snapshot that a batch writes to, as it stands after the items before."""
+
+    snapshot_key: int
+    state: SnapshotState
+    timeout_minutes: int
+    deadline_at_ms: int
+    progress: int
+
+    def admit(self, submitted: SubmittedWrite) -> NotWritableError | None:
+        """Take the write in, or say why not; a batch means what its items would mean one after the other."""
+        if self.state is not SnapshotState.PENDING:
+            return NotWritableError(self.state)
+        if submitted.begun_at_ms > self.deadline_at_ms:
+            return NotWritableError(SnapshotState.ERROR)
+        self.deadline_at_ms = max(self.deadline_at_ms, submitted.now_ms + self.timeout_minutes * _MS_PER_MINUTE)
+        self.progress = max(self.progress, submitted.progress)
+        return None
+
+
+class WriteStatements(Statements):
+    """The part of `contract.Catalog` about pending writes; what each call promises is said there."""
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self._writes: GroupCommit[SubmittedWrite, None] = GroupCommit(self.commit_writes)
+
+    def record_write(
+        self,
+        snapshot_id: SnapshotId,
+        write: PendingWrite,
+        progress: int,
+        begun_at_ms: int,
+        now_ms: int,
+    ) -> None:
+        self._writes.submit(SubmittedWrite(snapshot_id, write, progress, begun_at_ms, now_ms))
+
+    def pending_writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
+        with self._connections.streaming() as connection:
+            # One statement sees the catalog as of its first row, whatever is committed while it runs.
+            cursor = connection.execute(
+                "SELECT block_index, address, coalesce(digest, address)"
+                " FROM snapshot JOIN pending_write USING (snapshot_key)"
+                " WHERE snapshot_id = ? AND state IN ('pending', 'sealing') ORDER BY block_index",
+                (snapshot_id,),
+            )
+            while rows := cursor.fetchmany(STREAM_FETCH_COUNT):
+                for block_index, address, digest in rows:
+                    yield PendingWrite(block_index, Address(address), Digest(digest))
+
+    def drop_orphaned_writes(self) -> None:
+        """Drop the writes of every snapshot noted for it, whoever noted it and died, in steps."""
+        with self._connections.reading() as connection:
+            noted = connection.execute("SELECT snapshot_key FROM dropped_writes").fetchall()
+        for (snapshot_key,) in noted:
+            self._drop_writes(snapshot_key)
+
+    def _drop_ended(self, ended: Sequence[Ended]) -> None:
+        for snapshot in ended:
+            self._drop_writes(snapshot.snapshot_key)
+
+    def _drop_writes(self, snapshot_key: int) -> None:
+        """Drop the writes of one snapshot that takes no more, in steps with room for other writers between them."""
+        while self._drop_step(snapshot_key) == DROP_STEP_COUNT:
+            time.sleep(DROP_PAUSE_SECONDS)
+
+    def _drop_step(self, snapshot_key: int) -> int:
+        """Drop the next writes, and the note with the last of them; returns how many."""
+        with self._connections.writing() as connection:
+            dropped = connection.execute(
+                "DELETE FROM pending_write WHERE snapshot_key = ?1 AND block_index < coalesce("
+                "(SELECT block_index FROM pending_write WHERE snapshot_key = ?1 ORDER BY block_index LIMIT 1 OFFSET ?2)"
+                ", 1 << 62)",
+                (snapshot_key, DROP_STEP_COUNT),
+            ).rowcount
+            if dropped < DROP_STEP_COUNT:
+                connection.execute("DELETE FROM dropped_writes WHERE snapshot_key = ?", (snapshot_key,))
+        return dropped
+
+    def commit_writes(self, batch: Sequence[SubmittedWrite]) -> list[NotWritableError | None]:
+        """Commit one batch: a state check and an update for each snapshot, and the writes that it admits.
+
+        Returns for each write, in order, why it was refused, or None.
+        """
+        with self._connections.writing() as connection:
+            targets: dict[SnapshotId, _Target | None] = {}
+            outcomes: list[NotWritableError | None] = []
+            admitted: list[_PendingRow] = []
+            for submitted in batch:
+                if submitted.snapshot_id not in targets:
+                    targets[submitted.snapshot_id] = _select_target(connection, submitted.snapshot_id)
+                target = targets[submitted.snapshot_id]
+                refusal = NotWritableError(None) if target is None else target.admit(submitted)
+                outcomes.append(refusal)
+                if target is not None and refusal is None:
+                    admitted.append(_pending_row(target, submitted.write))
+            _upsert(connection, admitted)
+            connection.executemany(
+                "UPDATE snapshot SET deadline_at_ms = ?, progress = ? WHERE snapshot_key = ?",
+                [
+                    (target.deadline_at_ms, target.progress, target.snapshot_key)
+                    for target in targets.values()
+                    if target is not None and target.state is SnapshotState.PENDING
+                ],
+            )
+        return outcomes
+
+
+def end_writing(connection: sqlite3.Connection, update: str, parameters: Sequence[object]) -> list[Ended]:
+    """Change the state of snapshots by `update`, and note in this transaction that their writes are to be dropped."""
+    rows = connection.execute(f"{update} RETURNING snapshot_key, snapshot_id", parameters).fetchall()
+    ended = [Ended(*row) for row in rows]
+    connection.executemany(
+        "INSERT OR IGNORE INTO dropped_writes"
+        " SELECT ?1 WHERE EXISTS (SELECT 1 FROM pending_write WHERE snapshot_key = ?1)",
+        [(snapshot.snapshot_key,) for snapshot in ended],
+    )
+    return ended
+
+
+def _select_target(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> _Target | None:
+    rows = connection.execute(
+        "SELECT snapshot_key, state, timeout_minutes, deadline_at_ms, progress FROM snapshot WHERE snapshot_id = ?",
+        (snapshot_id,),
+    ).fetchall()
+    if not rows:
+        return None
+    snapshot_key, state, timeout_minutes, deadline_at_ms, progress = rows[0]
+    return _Target(snapshot_key, SnapshotState(state), timeout_minutes, deadline_at_ms, progress)
+
+
+def _upsert(connection: sqlite3.Connection, rows: Sequence[_PendingRow]) -> None:
+    """Insert pending writes or put them in place of earlier ones; of two in `rows` with one index the later stays."""
+    for start in range(0, len(rows), UPSERT_ROW_COUNT):
+        part = rows[start : start + UPSERT_ROW_COUNT]
+        connection.execute(_upsert_statement(len(part)), [value for row in part for value in row])
+
+
+@cache
+def _upsert_statement(row_count: int) -> str:
+    places = ", ".join(["(?, ?, ?, ?)"] * row_count)
+    return (
+        f"INSERT INTO pending_write (snapshot_key, block_index, address, digest) VALUES {places}"
+        " ON CONFLICT (snapshot_key, block_index) DO UPDATE SET address = excluded.address, digest = excluded.digest"
+    )
+
+
+def _pending_row(target: _Target, write: PendingWrite) -> _PendingRow:
+    """A row of `pending_write`; the digest only where it is not the address."""
+    digest = None if bytes(write.digest) == write.address else write.digest
+    return target.snapshot_key, write.block_index, write.address, digest
