@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from mmap import mmap
-from queue import Empty, LifoQueue
-from threading import Lock
+from threading import Condition
+from time import monotonic
 from typing import Final
 
 from snapstone.core.blocks import BLOCK_SIZE
@@ -59,35 +60,46 @@ class BufferPool:
     def __init__(self, limit: int = DEFAULT_BUFFER_COUNT, wait_seconds: float = BORROW_WAIT_SECONDS) -> None:
         self._limit = limit
         self._wait_seconds = wait_seconds
-        self._idle: LifoQueue[RecordBuffer] = LifoQueue()
-        self._lock = Lock()
+        self._idle: deque[RecordBuffer] = deque()
+        self._changed = Condition()
         self._made_count = 0
+        self._waiting_count = 0
 
     def borrow(self) -> RecordBuffer:
         """A buffer with undefined content. Raises OverloadedError where none comes free in time."""
         try:
-            buffer = self._idle.get_nowait()
-        except Empty:
-            buffer = self._make() or self._wait()
+            buffer = self._idle.pop()
+        except IndexError:
+            buffer = self._make_or_wait()
         buffer.lend(self)
         return buffer
 
     def take_back(self, buffer: RecordBuffer) -> None:
         """Called by a buffer's `release`."""
-        self._idle.put(buffer)
+        self._idle.append(buffer)
+        if self._waiting_count:
+            with self._changed:
+                self._changed.notify()
 
-    def _make(self) -> RecordBuffer | None:
-        with self._lock:
-            if self._made_count == self._limit:
-                return None
-            self._made_count += 1
-        return RecordBuffer(self)
+    def _make_or_wait(self) -> RecordBuffer:
+        with self._changed:
+            if self._made_count < self._limit:
+                self._made_count += 1
+                return RecordBuffer(self)
+            self._waiting_count += 1
+            try:
+                return self._wait(monotonic() + self._wait_seconds)
+            finally:
+                self._waiting_count -= 1
 
-    def _wait(self) -> RecordBuffer:
-        try:
-            return self._idle.get(timeout=self._wait_seconds)
-        except Empty:
-            raise OverloadedError(f"all {self._limit} block buffers are in use") from None
+    def _wait(self, deadline: float) -> RecordBuffer:
+        """The next buffer handed back; the lock is held, and `take_back` knows that somebody waits."""
+        while True:
+            try:
+                return self._idle.pop()
+            except IndexError:
+                if not self._changed.wait(deadline - monotonic()):
+                    raise OverloadedError(f"all {self._limit} block buffers are in use") from None
 
 
 def aligned_buffer(size: int) -> memoryview:

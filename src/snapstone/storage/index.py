@@ -9,11 +9,11 @@ given back cannot be found again.
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, LifoQueue
 from threading import Lock
 from typing import Final
 
@@ -48,6 +48,8 @@ CREATE TABLE segment (
     full INTEGER NOT NULL DEFAULT 0
 );
 """
+
+_FIND: Final = "SELECT kind, segment_id, offset, payload_size, damaged FROM object WHERE address = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Index:
         self._path = path
         self._writer = self._connect()
         self._write_lock = Lock()
-        self._readers: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._readers: deque[sqlite3.Connection] = deque()
         with self._transaction():
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -111,9 +113,7 @@ class Index:
     def find(self, address: Address) -> Place | None:
         """The place of an object, or None."""
         with self._reader() as reader:
-            row = reader.execute(
-                "SELECT kind, segment_id, offset, payload_size, damaged FROM object WHERE address = ?", (address,)
-            ).fetchone()
+            row = reader.execute(_FIND, (address,)).fetchone()
         return None if row is None else Place(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4]))
 
     def find_missing(self, addresses: Sequence[Address]) -> set[Address]:
@@ -213,8 +213,8 @@ class Index:
         """Close every connection that is not in use."""
         with self._write_lock:
             self._writer.close()
-        while not self._readers.empty():
-            self._readers.get_nowait().close()
+        while self._readers:
+            self._readers.pop().close()
 
     def _stands(self, record: NewRecord) -> bool:
         row = self._writer.execute(
@@ -231,13 +231,13 @@ class Index:
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = self._readers.get_nowait()
-        except Empty:
+            connection = self._readers.pop()
+        except IndexError:
             connection = self._connect()
         try:
             yield connection
         finally:
-            self._readers.put(connection)
+            self._readers.append(connection)
 
     @contextmanager
     def _transaction(self, synced: bool = False) -> Iterator[sqlite3.Connection]:

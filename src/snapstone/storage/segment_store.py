@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections import OrderedDict
@@ -19,15 +20,20 @@ from snapstone.storage.buffers import DEFAULT_BUFFER_COUNT, BufferPool, RecordBu
 from snapstone.storage.contract import BlockBuffer, ObjectEntry, ObjectKind
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, Place, is_index, remove_index
-from snapstone.storage.record import HEADER_SIZE, BadRecordError, record_size, write_header
+from snapstone.storage.record import HEADER_SIZE, BadRecordError, RecordHeader, record_size, write_header
 from snapstone.storage.recovery import recover
 from snapstone.storage.segment import SEGMENT_HEADER_SIZE, SEGMENT_SIZE, Segment
 
 OPEN_SEGMENTS: Final = 256
 """Segment files that are kept open for reading."""
 
+LOST_ERRORS: Final = frozenset((errno.EIO, errno.ENOENT))
+"""Errors of reading that mean that the record is lost, and not that the machine is out of something."""
+
 BATCH_COUNT: Final = 256
 """Small objects that `put_many` writes at once, with one sync: 6 MiB where all are pages."""
+
+_Read = Callable[[Segment, int, memoryview], RecordHeader]
 
 
 class SegmentStore:
@@ -105,7 +111,7 @@ class SegmentStore:
         """The payload of an object. Raises DamageError where it is missing or not what was written."""
         place = self._place(kind, address)
         record = memoryview(bytearray(HEADER_SIZE + place.payload_size))
-        self._read(kind, address, place, record)
+        self._read(kind, address, place, record, Segment.read)
         return bytes(record[HEADER_SIZE:])
 
     def get_block(self, address: Address) -> RecordBuffer:
@@ -113,7 +119,7 @@ class SegmentStore:
         place = self._place(ObjectKind.BLOCK, address)
         buffer = self._buffers.borrow()
         try:
-            self._read(ObjectKind.BLOCK, address, place, buffer.record)
+            self._read(ObjectKind.BLOCK, address, place, buffer.record, Segment.read_aligned)
         except BaseException:
             buffer.release()
             raise
@@ -218,13 +224,17 @@ class SegmentStore:
             raise self._damage.report(address, "index", f"no {kind.name.lower()} of this address is stored")
         return place
 
-    def _read(self, kind: ObjectKind, address: Address, place: Place, record: memoryview) -> None:
+    def _read(self, kind: ObjectKind, address: Address, place: Place, record: memoryview, read: _Read) -> None:
         """Fill `record` from a place and check every byte of it."""
         try:
-            header = self._segment(place.segment_id).read(place.offset, record)
+            header = read(self._segment(place.segment_id), place.offset, record)
             if header.address != address or header.kind is not kind:
                 raise BadRecordError("another object stands at this place")
-        except (BadRecordError, OSError) as error:
+        except BadRecordError as error:
+            raise self._damaged(address, place, error) from error
+        except OSError as error:
+            if error.errno not in LOST_ERRORS:
+                raise
             raise self._damaged(address, place, error) from error
 
     def _damaged(self, address: Address, place: Place, error: Exception) -> DamageError:
