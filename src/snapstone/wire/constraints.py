@@ -8,17 +8,17 @@ from typing import Final
 from snapstone.wire.models import Member, Shape, ShapeType
 from snapstone.wire.refusals import ConstraintError
 
-ECHO_LIMIT: Final = 200
-"""Characters of a caller's own value that an error message repeats."""
+ECHO_LIMIT: Final = 512
+"""Characters of a caller's own value that an error message repeats: more than any constraint allows a value to have."""
 
 VIOLATIONS_LIMIT: Final = 20
 """Violations that one message tells of."""
 
 
-def echo(value: object) -> str:
-    """A value as an error message repeats it: cut short where it is long."""
+def echo(value: object, limit: int = ECHO_LIMIT) -> str:
+    """A value as an error message repeats it: cut short where it is longer than `limit` characters."""
     text = str(value)
-    return text if len(text) <= ECHO_LIMIT else text[:ECHO_LIMIT] + "..."
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def check_members(members: Iterable[Member], values: Mapping[str, object]) -> None:

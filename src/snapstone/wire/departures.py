@@ -23,6 +23,9 @@ PATTERNS: Final = {
 UNCONSTRAINED: Final = frozenset({("PutSnapshotBlock", "ChecksumAlgorithm")})
 """Checked by the operation itself, whose answer is INVALID_PARAMETER_VALUE and not a constraint fault."""
 
+REQUIRED: Final = frozenset({("StartSnapshot", "Tags", "Key")})
+"""Members of a list's items that the model leaves optional and no tag can do without."""
+
 EMPTY_MEANS_ABSENT: Final = frozenset({("ListChangedBlocks", "FirstSnapshotId")})
 """An empty text is treated like a member that was not sent; the operation has its own answer for that."""
 
@@ -42,4 +45,8 @@ def _member(operation_name: str, member: Member) -> Member:
     if place in PATTERNS:
         text = PATTERNS[place]
         return replace(member, shape=replace(member.shape, pattern_text=text, pattern=compile_pattern(text)))
+    if member.shape.item is not None:
+        item = member.shape.item
+        members = tuple(replace(m, required=m.required or (*place, m.name) in REQUIRED) for m in item.members)
+        return replace(member, shape=replace(member.shape, item=replace(item, members=members)))
     return member

@@ -19,6 +19,9 @@ REFUSALS: Final = (SnapstoneError, WireError, BodyTooLargeError)
 MESSAGE_LIMIT: Final = 256
 """Characters of a modelled fault's message: the model's own limit."""
 
+TOKEN_ECHO_LIMIT: Final = 200
+"""Characters of a token or an id that a modelled fault's message repeats."""
+
 MODELLED: Final = "com.amazon.zeppelindataservice"
 VALIDATION: Final = "com.amazon.coral.validate"
 FRAMEWORK: Final = "com.amazon.coral.service"
@@ -127,9 +130,7 @@ def ebs_fault(error: Exception) -> EbsFault:
         return EbsFault(code, EBS_STATUS[code], VALIDATION, None, message)
     if code not in _EBS_MODELLED:
         return EbsFault(code, EBS_STATUS[code], FRAMEWORK, None, message)
-    if len(message) > MESSAGE_LIMIT:
-        message = message[: MESSAGE_LIMIT - 3] + "..."
-    return EbsFault(code, EBS_STATUS[code], MODELLED, reason or None, message)
+    return EbsFault(code, EBS_STATUS[code], MODELLED, reason or None, echo(message, MESSAGE_LIMIT - 3))
 
 
 def ec2_fault(error: Exception) -> Ec2Fault:
@@ -138,15 +139,19 @@ def ec2_fault(error: Exception) -> Ec2Fault:
     return Ec2Fault(row.ec2, EC2_STATUS.get(row.ec2, 400), row.ec2_text(error))
 
 
+def _short(value: str) -> str:
+    return echo(value, TOKEN_ECHO_LIMIT)
+
+
 def _not_found_text(error: errors.SnapshotNotFoundError) -> str:
-    named = " or ".join(f"'{echo(each)}'" for each in error.snapshot_ids)
+    named = " or ".join(f"'{_short(each)}'" for each in error.snapshot_ids)
     return f"The snapshot {named} does not exist."
 
 
 def _mismatch_text(error: errors.BlockChecksumMismatchError) -> str:
     return (
         "The value passed in as x-amz-Checksum does not match the computed checksum. "
-        f"Computed checksum: {error.computed} expected checksum: {echo(error.expected)}"
+        f"Computed checksum: {error.computed} expected checksum: {_short(error.expected)}"
     )
 
 
@@ -176,13 +181,13 @@ _row(errors.InvalidTagError, "ValidationException/INVALID_TAG", "InvalidParamete
 _row(errors.InvalidBlockError, "ValidationException/INVALID_BLOCK", "InvalidParameterValue")
 _row(errors.BlockChecksumMismatchError, "InvalidSignatureException", "InvalidParameterValue", _mismatch_text)
 _row(errors.InvalidContentEncodingError, "ValidationException/INVALID_CONTENT_ENCODING", "InvalidParameterValue",
-     lambda e: f"The content encoding '{echo(e.content_encoding)}' is not supported; send the block as it is.")
+     lambda e: f"The content encoding '{_short(e.content_encoding)}' is not supported; send the block as it is.")
 _row(errors.WriteTimedOutError, "ValidationException/WRITE_REQUEST_TIMEOUT", "RequestTimeout",
      lambda e: f"The request body was not received in time: no byte came for {e.seconds:g} seconds.")
 _row(errors.InvalidBlockTokenError, "ValidationException/INVALID_BLOCK_TOKEN", "InvalidParameterValue",
-     lambda e: f"The block token {echo(e.token)} is invalid.")
+     lambda e: f"The block token {_short(e.token)} is invalid.")
 _row(errors.InvalidPageTokenError, "ValidationException/INVALID_PAGE_TOKEN", "InvalidNextToken",
-     lambda e: f"The pagination token {echo(e.token)} is invalid.")
+     lambda e: f"The pagination token {_short(e.token)} is invalid.")
 _row(errors.IdempotencyConflictError, "ConflictException", "IdempotentParameterMismatch",
      "Current request does not match request stored with this token.")
 _row(errors.UnknownKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
@@ -194,7 +199,7 @@ _row(errors.OverloadedError, "RequestThrottledException/ACCOUNT_THROTTLED", "Req
 _row(errors.StoreFullError, "InternalServerException", "InternalError",
      "The server's storage is full; nothing was stored.")
 _row(errors.MalformedSnapshotIdError, "ValidationException/INVALID_SNAPSHOT_ID", "InvalidSnapshotID.Malformed",
-     lambda e: f'Invalid id: "{echo(e.snapshot_id)}"')
+     lambda e: f'Invalid id: "{_short(e.snapshot_id)}"')
 _row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "DryRunOperation",
      "Request would have succeeded, but DryRun flag is set.")
 
@@ -209,7 +214,7 @@ _row(refusals.InvalidSessionTokenError, "UnrecognizedClientException", "AuthFail
 _row(refusals.ExpiredCredentialsError, "ExpiredTokenException", "RequestExpired",
      "The security token included in the request is expired", "Request has expired.")
 _row(refusals.UnknownRegionError, "UnrecognizedClientException", "AuthFailure",
-     lambda e: f"Credential should be scoped to a valid region: this server does not answer for '{echo(e.region)}'.")
+     lambda e: f"Credential should be scoped to a valid region: this server does not answer for '{_short(e.region)}'.")
 _row(refusals.SignatureMismatchError, "InvalidSignatureException", "AuthFailure",
      _own_message, _AUTH_FAILURE_TEXT)
 _row(refusals.ClockSkewError, "InvalidSignatureException", "RequestExpired",

@@ -1,0 +1,251 @@
+"""The fault table: no error without a row, codes and statuses as AWS has them, words as AWS puts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+
+from snapstone.core import errors
+from snapstone.core.errors import SnapstoneError
+from snapstone.wire import refusals
+from snapstone.wire.faults import (
+    EBS_STATUS,
+    FRAMEWORK,
+    MESSAGE_LIMIT,
+    MODELLED,
+    REFUSALS,
+    VALIDATION,
+    ebs_fault,
+    ec2_fault,
+    has_row,
+)
+from snapstone.wire.http import BodyTooLargeError
+
+EBS_MODEL = ServiceModel(Loader().load_service_model("ebs", "service-2"))
+
+
+def family(root: type[Exception]) -> Iterator[type[Exception]]:
+    for member in root.__subclasses__():
+        yield member
+        yield from family(member)
+
+
+@pytest.mark.parametrize("error", [*family(SnapstoneError), *family(refusals.WireError), BodyTooLargeError])
+def test_every_error_has_a_row(error: type[Exception]) -> None:
+    assert has_row(error)
+
+
+def test_refusals_are_the_roots_of_all_rows() -> None:
+    assert (SnapstoneError, refusals.WireError, BodyTooLargeError) == REFUSALS
+
+
+def test_modelled_codes_have_the_models_status() -> None:
+    modelled = {shape.name: shape.metadata["error"]["httpStatusCode"] for shape in EBS_MODEL.error_shapes}
+    ours = {code: status for code, status in EBS_STATUS.items() if code in modelled}
+    assert ours == {code: modelled[code] for code in ours}
+    assert len(ours) == 6
+
+
+NOT_FOUND_A_B = errors.SnapshotNotFoundError(("snap-a", "snap-b"))
+INVALID = "ValidationException"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status", "reason", "message"),
+    [
+        (
+            errors.SnapshotNotFoundError(("snap-a",)),
+            "ResourceNotFoundException",
+            404,
+            "SNAPSHOT_NOT_FOUND",
+            "The snapshot 'snap-a' does not exist.",
+        ),
+        (
+            NOT_FOUND_A_B,
+            "ResourceNotFoundException",
+            404,
+            "SNAPSHOT_NOT_FOUND",
+            "The snapshot 'snap-a' or 'snap-b' does not exist.",
+        ),
+        (
+            errors.ParentNotCompleteError("snap-a"),
+            INVALID,
+            400,
+            "INVALID_SNAPSHOT_ID",
+            "Source snapshot (snap-a) is not complete.",
+        ),
+        (
+            errors.SnapshotAlreadyCompletedError("snap-a"),
+            INVALID,
+            400,
+            "INVALID_SNAPSHOT_ID",
+            "Snapshot is already completed",
+        ),
+        (
+            errors.FirstSnapshotMissingError(),
+            INVALID,
+            400,
+            "INVALID_SNAPSHOT_ID",
+            "First snapshot should not be empty or null",
+        ),
+        (
+            errors.UnrelatedSnapshotsError("snap-a", "snap-b"),
+            INVALID,
+            400,
+            "UNRELATED_SNAPSHOTS",
+            "The snapshot snap-a and snap-b are not related.",
+        ),
+        (errors.InvalidVolumeSizeError("m"), INVALID, 400, "INVALID_VOLUME_SIZE", "m"),
+        (errors.InvalidParameterError("m"), INVALID, 400, "INVALID_PARAMETER_VALUE", "m"),
+        (errors.InvalidTagError("m"), INVALID, 400, "INVALID_TAG", "m"),
+        (errors.InvalidBlockError("m"), INVALID, 400, "INVALID_BLOCK", "m"),
+        (errors.InvalidBlockTokenError("T"), INVALID, 400, "INVALID_BLOCK_TOKEN", "The block token T is invalid."),
+        (errors.InvalidPageTokenError("T"), INVALID, 400, "INVALID_PAGE_TOKEN", "The pagination token T is invalid."),
+        (errors.UnknownKeyError("m"), INVALID, 400, "INVALID_CUSTOMER_KEY", "m"),
+        (errors.KeyServiceError("m"), INVALID, 400, "INVALID_DEPENDENCY_REQUEST", "m"),
+        (
+            errors.IdempotencyConflictError(),
+            "ConflictException",
+            409,
+            None,
+            "Current request does not match request stored with this token.",
+        ),
+    ],
+)
+def test_the_ebs_services_own_words(error: Exception, code: str, status: int, reason: str | None, message: str) -> None:
+    fault = ebs_fault(error)
+    assert (fault.code, fault.status, fault.reason, fault.message) == (code, status, reason, message)
+    assert (fault.namespace, fault.is_modelled) == (MODELLED, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status", "reason"),
+    [
+        (errors.InvalidContentEncodingError("gzip"), INVALID, 400, "INVALID_CONTENT_ENCODING"),
+        (errors.WriteTimedOutError(30.0), INVALID, 400, "WRITE_REQUEST_TIMEOUT"),
+        (errors.OverloadedError("buffers"), "RequestThrottledException", 400, "ACCOUNT_THROTTLED"),
+        (errors.DamageError("address", "what"), "InternalServerException", 500, None),
+        (errors.StoreFullError("what"), "InternalServerException", 500, None),
+    ],
+)
+def test_codes_of_faults_whose_words_are_ours(error: Exception, code: str, status: int, reason: str | None) -> None:
+    fault = ebs_fault(error)
+    assert (fault.code, fault.status, fault.reason, fault.namespace) == (code, status, reason, MODELLED)
+
+
+def test_a_checksum_mismatch_is_a_signature_fault() -> None:
+    fault = ebs_fault(errors.BlockChecksumMismatchError(computed="X", expected="Y"))
+    assert (fault.code, fault.status, fault.reason, fault.namespace) == (
+        "InvalidSignatureException",
+        403,
+        None,
+        FRAMEWORK,
+    )
+    assert fault.message == (
+        "The value passed in as x-amz-Checksum does not match the computed checksum. "
+        "Computed checksum: X expected checksum: Y"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status"),
+    [
+        (refusals.MissingCredentialsError(), "MissingAuthenticationTokenException", 403),
+        (refusals.MalformedSignatureError("m"), "IncompleteSignatureException", 403),
+        (refusals.UnknownAccessKeyError("AKIA"), "UnrecognizedClientException", 403),
+        (refusals.InvalidSessionTokenError(), "UnrecognizedClientException", 403),
+        (refusals.UnknownRegionError("mars"), "UnrecognizedClientException", 403),
+        (refusals.SignatureMismatchError("m"), "InvalidSignatureException", 403),
+        (refusals.ClockSkewError("m"), "InvalidSignatureException", 403),
+        (refusals.ExpiredCredentialsError(), "ExpiredTokenException", 403),
+        (refusals.UnknownOperationError("GET", "/"), "UnknownOperationException", 404),
+        (refusals.SerializationError("m"), "SerializationException", 400),
+        (BodyTooLargeError(5), "RequestEntityTooLargeException", 413),
+    ],
+)
+def test_faults_of_the_framework(error: Exception, code: str, status: int) -> None:
+    fault = ebs_fault(error)
+    assert (fault.code, fault.status, fault.reason, fault.namespace) == (code, status, None, FRAMEWORK)
+
+
+def test_broken_constraints_are_counted_and_joined() -> None:
+    one, two = ebs_fault(refusals.ConstraintError(("a",))), ebs_fault(refusals.ConstraintError(("a", "b")))
+    assert (one.code, one.status, one.reason, one.namespace) == (INVALID, 400, None, VALIDATION)
+    assert (one.message, two.message) == ("1 validation error detected: a", "2 validation errors detected: a; b")
+
+
+@pytest.mark.parametrize("error", [errors.InvalidPageTokenError("t" * 256), errors.InvalidTagError("m" * 999)])
+def test_a_modelled_message_has_at_most_256_characters(error: Exception) -> None:
+    assert len(ebs_fault(error).message) <= MESSAGE_LIMIT == 256
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status", "message"),
+    [
+        (
+            errors.SnapshotNotFoundError(("snap-a",)),
+            "InvalidSnapshot.NotFound",
+            400,
+            "The snapshot 'snap-a' does not exist.",
+        ),
+        (errors.MalformedSnapshotIdError("x"), "InvalidSnapshotID.Malformed", 400, 'Invalid id: "x"'),
+        (errors.InvalidParameterError("m"), "InvalidParameterValue", 400, "m"),
+        (errors.InvalidParameterCombinationError("m"), "InvalidParameterCombination", 400, "m"),
+        (
+            errors.DryRunPassedError(),
+            "DryRunOperation",
+            412,
+            "Request would have succeeded, but DryRun flag is set.",
+        ),
+        (errors.InvalidPageTokenError("T"), "InvalidNextToken", 400, "The pagination token T is invalid."),
+        (
+            refusals.UnknownAccessKeyError("A"),
+            "AuthFailure",
+            401,
+            "AWS was not able to validate the provided access credentials",
+        ),
+        (
+            refusals.SignatureMismatchError("m"),
+            "AuthFailure",
+            401,
+            "AWS was not able to validate the provided access credentials",
+        ),
+        (refusals.UnknownActionError("X"), "InvalidAction", 400, "The action X is not valid for this web service."),
+        (
+            refusals.MissingParameterError("SnapshotId"),
+            "MissingParameter",
+            400,
+            "The request must contain the parameter SnapshotId",
+        ),
+    ],
+)
+def test_ec2s_words(error: Exception, code: str, status: int, message: str) -> None:
+    fault = ec2_fault(error)
+    assert (fault.code, fault.status, fault.message) == (code, status, message)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status"),
+    [
+        (refusals.MissingCredentialsError(), "MissingAuthenticationToken", 403),
+        (refusals.MalformedSignatureError("m"), "IncompleteSignature", 400),
+        (refusals.InvalidSessionTokenError(), "AuthFailure", 401),
+        (refusals.UnknownRegionError("mars"), "AuthFailure", 401),
+        (refusals.ClockSkewError("m"), "RequestExpired", 400),
+        (refusals.ExpiredCredentialsError(), "RequestExpired", 400),
+        (refusals.InvalidParameterTypeError("p", "v", "integer"), "InvalidParameterValue", 400),
+        (errors.OverloadedError("what"), "RequestLimitExceeded", 503),
+        (errors.DamageError("address", "what"), "InternalError", 500),
+    ],
+)
+def test_ec2s_codes(error: Exception, code: str, status: int) -> None:
+    fault = ec2_fault(error)
+    assert (fault.code, fault.status) == (code, status)
+
+
+def test_damage_does_not_tell_an_address() -> None:
+    error = errors.DamageError("a1b2c3", "segment 7")
+    assert "a1b2c3" not in ebs_fault(error).message + ec2_fault(error).message

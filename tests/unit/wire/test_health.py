@@ -1,0 +1,44 @@
+"""Liveness and readiness, without a signature."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+from tests.unit.wire.requests import EngineParts, request
+from tests.unit.wire.test_gateway import gateway
+
+from snapstone.wire.http import Response
+
+
+def page(path: str, parts: EngineParts) -> tuple[Response, object]:
+    response = gateway(parts=parts)(request("GET", path))
+    return response, json.loads(b"".join(response.body))
+
+
+def test_a_server_that_answers_is_alive_whatever_its_stores_say() -> None:
+    response, document = page("/health?probe=1", EngineParts(catalog_error=OSError(), objects_error=OSError()))
+    assert (response.status, document) == (200, {"status": "ok"})
+
+
+def test_a_server_whose_stores_answer_is_ready() -> None:
+    response, document = page("/ready", EngineParts())
+    assert (response.status, document) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    ("parts", "failed"),
+    [
+        (EngineParts(catalog_error=sqlite3.OperationalError("/secret/path")), ["catalog"]),
+        (EngineParts(objects_error=OSError("/secret/path")), ["object store"]),
+        (EngineParts(catalog_error=OSError("/secret/path"), objects_error=OSError()), ["catalog", "object store"]),
+    ],
+)
+def test_a_server_that_is_not_ready_says_what_failed_and_logs_why(parts: EngineParts, failed: list[str]) -> None:
+    response, document = page("/ready", parts)
+    assert (response.status, document) == (503, {"status": "unavailable", "failed": failed})
+    assert b"secret" not in b"".join(response.body)
+    logged = response.log["failures"]
+    assert isinstance(logged, dict)
+    assert sorted(logged) == failed

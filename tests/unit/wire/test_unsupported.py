@@ -1,0 +1,27 @@
+"""Services that are not spoken are refused in words their own clients can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.unit.wire.boto import GatewayClient
+from tests.unit.wire.test_gateway import Operations, gateway
+
+
+def call(client: Any, service: str) -> None:
+    operation = {"s3": "list_buckets", "sts": "get_caller_identity", "iam": "list_users", "kms": "list_keys"}[service]
+    getattr(client, operation)()
+
+
+@pytest.mark.parametrize("service", ["s3", "sts", "iam", "kms"])
+def test_boto3_gets_a_readable_501(service: str) -> None:
+    operations = Operations()
+    with pytest.raises(ClientError) as caught:
+        call(GatewayClient(gateway(operations), service).client, service)
+    response: Any = caught.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert response["Error"]["Code"] == "NotImplemented"
+    assert f"AWS_ENDPOINT_URL_{service.upper()}" in response["Error"]["Message"]
+    assert operations.calls == []
