@@ -95,7 +95,7 @@ def parse_head(head: bytes, limits: Limits) -> Head:
         target=_target(seen.target, limits),
         headers=headers,
         http_1_0=version == "1.0",
-        keep_alive=parser.should_keep_alive(),
+        keep_alive=_keep_alive(headers.get("connection", ""), version),
         content_length=_content_length(headers, version),
         expects_continue=version == "1.1" and headers.get("expect", "").lower() == "100-continue",
     )
@@ -133,6 +133,11 @@ def _target(target: bytes, limits: Limits) -> str:
     cut = min((at for at in map(authority_and_path.find, "/?") if at >= 0), default=len(authority_and_path))
     path = authority_and_path[cut:]
     return path if path.startswith("/") else f"/{path}"
+
+
+def _keep_alive(connection: str, version: str) -> bool:
+    options = {option.strip().lower() for option in connection.split(",")}
+    return "close" not in options and (version == "1.1" or "keep-alive" in options)
 
 
 def _content_length(headers: dict[str, str], version: str) -> int | None:

@@ -11,7 +11,7 @@ import select
 import socket
 import time
 from dataclasses import replace
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from typing import Final
 
 from snapstone.server.answer import refusal
@@ -60,7 +60,7 @@ class Listener:
         self._application = application
         self._limits = limits
         self._max_connections = max_connections
-        self._stopping = False
+        self._stopping = Event()
         self._change = Condition()
         self._connections: set[Connection] = set()
         self._wake_read, self._wake_write = os.pipe()
@@ -73,8 +73,9 @@ class Listener:
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> int:
         """Accept no more, close idle connections, let requests under way finish; returns how many had to be cut."""
-        self._stopping = True
-        os.close(self._wake_write)
+        if not self._stopping.is_set():
+            self._stopping.set()
+            os.close(self._wake_write)
         self._accepting.join()
         deadline = time.monotonic() + grace_seconds
         with self._change:
@@ -94,7 +95,7 @@ class Listener:
         stopping = False
         while not stopping:
             waiting.poll()
-            stopping = self._stopping
+            stopping = self._stopping.is_set()
             self._accept_waiting()
         self._listening.close()
         os.close(self._wake_read)
@@ -123,10 +124,10 @@ class Listener:
                 sock.close()
                 return
             if count < self._max_connections:
-                connection = Connection(sock, peer, self._application, self._limits, self._is_stopping)
+                connection = Connection(sock, peer, self._application, self._limits, self._stopping.is_set)
             else:
                 limits = replace(self._limits, idle_seconds=REFUSAL_SECONDS)
-                connection = Connection(sock, peer, _answer_too_many, limits, self._is_stopping, takes_one=True)
+                connection = Connection(sock, peer, _answer_too_many, limits, self._stopping.is_set, takes_one=True)
             self._connections.add(connection)
         try:
             Thread(target=self._serve, args=(connection,), name=f"connection {peer}", daemon=True).start()
@@ -145,9 +146,6 @@ class Listener:
         with self._change:
             self._connections.discard(connection)
             self._change.notify_all()
-
-    def _is_stopping(self) -> bool:
-        return self._stopping
 
 
 def _answer_too_many(request: Request) -> Response:

@@ -23,7 +23,7 @@ from snapstone.server.logs import LogFormat, configure
 from snapstone.server.stop_signals import StopSignals
 from snapstone.server.ticker import Ticker
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("snapstone.server.worker")  # By name: as a process of its own, this module is `__main__`.
 
 
 def run_worker(settings: Settings, listening: socket.socket, on_ready: Callable[[], None]) -> None:

@@ -1,0 +1,96 @@
+"""The first account and key: made once, known to the catalog, readable by AWS tools."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from botocore.configloader import raw_config_parse
+
+from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.core.ids import AccountId
+from snapstone.server.administrator import ensure_administrator, mint_account_id, mint_key_pair, read_credentials
+from snapstone.server.data_folder import DataFolderError
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[SqliteCatalog]:
+    opened = SqliteCatalog(tmp_path / "catalog.db")
+    yield opened
+    opened.close()
+
+
+def test_the_first_start_makes_a_key_that_the_catalog_knows(catalog: SqliteCatalog, tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    ensure_administrator(catalog, path, os.urandom)
+    pair = read_credentials(path)
+    key = catalog.access_key(pair.access_key_id)
+    assert key is not None
+    assert (key.secret, key.active, key.session_token) == (pair.secret, True, None)
+    assert key.account_id == catalog.first_account(AccountId("999999999999"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_later_starts_keep_the_key(catalog: SqliteCatalog, tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    ensure_administrator(catalog, path, os.urandom)
+    before = path.read_bytes()
+    ensure_administrator(catalog, path, os.urandom)
+    assert path.read_bytes() == before
+
+
+def test_a_lost_file_gets_a_new_key_of_the_same_account(catalog: SqliteCatalog, tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    keys = []
+    for _ in range(2):
+        ensure_administrator(catalog, path, os.urandom)
+        keys.append(catalog.access_key(read_credentials(path).access_key_id))
+        path.unlink()
+    first, second = keys
+    assert first is not None
+    assert second is not None
+    assert first.access_key_id != second.access_key_id
+    assert first.account_id == second.account_id
+
+
+def test_a_new_catalog_learns_the_key_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    for name in ("first.db", "second.db"):
+        catalog = SqliteCatalog(tmp_path / name)
+        ensure_administrator(catalog, path, os.urandom)
+        assert catalog.access_key(read_credentials(path).access_key_id) is not None
+        catalog.close()
+
+
+def test_aws_tools_read_the_file(catalog: SqliteCatalog, tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    ensure_administrator(catalog, path, os.urandom)
+    pair = read_credentials(path)
+    assert raw_config_parse(str(path)) == {
+        "default": {"aws_access_key_id": pair.access_key_id, "aws_secret_access_key": pair.secret}
+    }
+
+
+@pytest.mark.parametrize("text", ["", "[default]\n", "no section", "[default]\naws_access_key_id = SECRET\n"])
+def test_a_file_that_holds_no_key_is_refused_without_repeating_it(
+    catalog: SqliteCatalog, tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "credentials"
+    path.write_text(text)
+    with pytest.raises(DataFolderError) as caught:
+        ensure_administrator(catalog, path, os.urandom)
+    assert str(path) in caught.value.message
+    assert "SECRET" not in caught.value.message
+    assert path.read_text() == text
+
+
+def test_minted_ids_have_the_forms_of_aws() -> None:
+    for filler in (b"\x00", b"\xff"):
+        assert re.fullmatch(r"[1-9]\d{11}", mint_account_id(lambda size, filler=filler: filler * size))  # type: ignore[misc]
+    pair = mint_key_pair(os.urandom)
+    assert re.fullmatch(r"AKIA[A-Z2-7]{16}", pair.access_key_id)
+    assert re.fullmatch(r"[A-Za-z0-9+/]{40}", pair.secret)
