@@ -20,16 +20,13 @@ START_TIMEOUT_SECONDS: Final = 120.0
 
 
 class SnapstoneServer:
-    """`snapstone serve` on a free port, ready when constructed; `data` stays when it is stopped.
+    """`snapstone serve` on a free port, ready when constructed; `data` stays when it is stopped."""
 
-    `module` may name another module with the same command line, to run the server inside a profiler, say.
-    """
-
-    def __init__(self, data: Path, worker_count: int = 1, module: str = "snapstone") -> None:
+    def __init__(self, data: Path, worker_count: int = 1) -> None:
         self.data = data
         connection_file = data / "server.json"
         connection_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", module, "serve", "--data", str(data), "--port", "0"]
+        command = [sys.executable, "-m", "snapstone", "serve", "--data", str(data), "--port", "0"]
         if worker_count != 1:
             command += ["--workers", str(worker_count)]
         begun = time.perf_counter()
