@@ -1,0 +1,105 @@
+"""`serve` as a process: workers that fall are replaced, and none outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.server_process import ServerProcess
+from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+def children(process_id: int) -> set[int]:
+    listed = Path(f"/proc/{process_id}/task/{process_id}/children").read_text()
+    return {int(child) for child in listed.split()}
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_running(process_id: int) -> bool:
+    """Whether a process is there and has not ended; one that nobody has waited for does not count."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def health(server: ServerProcess) -> int:
+    with RawClient(server.address[1]) as client:
+        return client.ask(HEALTH).status
+
+
+def test_one_process_serves_by_itself_and_stops_cleanly(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    assert children(server.process_id) == set()
+    assert health(server) == 200
+    assert server.stop() == 0
+    assert not (tmp_path / "data" / "server.json").exists()
+
+
+def test_workers_share_the_port_and_stop_cleanly(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data", ["--workers", "2"])
+    workers = children(server.process_id)
+    assert len(workers) == 2
+    assert health(server) == 200
+    assert server.stop() == 0
+    assert not any(map(is_running, workers))
+    assert not (tmp_path / "data" / "server.json").exists()
+
+
+def test_a_worker_that_falls_is_replaced(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", ["--workers", "2"]) as server:
+        before = children(server.process_id)
+        fallen = min(before)
+        os.kill(fallen, signal.SIGKILL)
+        assert eventually(lambda: len(children(server.process_id) - {fallen}) == 2)
+        assert health(server) == 200
+        assert f'"event": "worker ended", "pid": {fallen}, "exit_status": -9' in server.log_path.read_text()
+
+
+def test_no_worker_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data", ["--workers", "2"])
+    workers = children(server.process_id)
+    server.kill()
+    assert eventually(lambda: not any(map(is_running, workers)))
+    with ServerProcess(tmp_path / "data") as again:
+        assert again.key == server.key
+
+
+def test_the_key_is_the_same_for_ever_and_the_account_is_one(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", ["--workers", "3"]) as server:
+        key = server.key
+    with ServerProcess(tmp_path / "data") as server:
+        assert server.key == key
+
+
+def test_a_second_server_on_a_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        ServerProcess(tmp_path / "data") as server,
+        pytest.raises(RuntimeError, match="another server is running"),
+    ):
+        ServerProcess(server.data_folder)
+
+
+def test_a_worker_that_cannot_start_ends_the_whole(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data"):
+        pass
+    objects = tmp_path / "data" / "objects"
+    for path in sorted(objects.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (objects / "segments").touch()
+    with pytest.raises(RuntimeError, match="a worker ended at its start with status 1"):
+        ServerProcess(tmp_path / "data", ["--workers", "2"])
