@@ -1,0 +1,760 @@
+"""The segment store: the contract's suite, and what is its own (processes, recovery, full disks, failing syncs)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from threading import Barrier, Lock
+from typing import Final
+
+import pytest
+
+from snapstone.core.errors import DamageError, StoreFullError
+from snapstone.storage import segment_store
+from snapstone.storage.buffers import BufferPool
+from snapstone.storage.contract import ObjectKind, ObjectStore
+from snapstone.storage.index import Index, NewRecord, Place, SegmentRow
+from snapstone.storage.record import HEADER_SIZE, place_key, write_header
+from snapstone.storage.segment import SEGMENT_HEADER_SIZE, Segment
+from snapstone.storage.segment_store import SegmentStore
+from tests.suites.object_store_suite import (
+    SUITE_BUFFER_COUNT,
+    SUITE_NOW_MS,
+    THREADS,
+    ObjectStoreSuite,
+    address_of,
+    at_once,
+    get_block,
+    numbered_block,
+    numbered_page,
+    put_block,
+    put_pages,
+)
+
+SEGMENT_SIZE: Final = 8 << 20
+"""Room for the header and 15 blocks."""
+
+BLOCKS_PER_SEGMENT: Final = 15
+
+RECORD_SIZE: Final = 4_096 + 524_288
+
+EXTENT_BLOCK_SIZE: Final = 4_096
+"""What the file system may take for its own list of a file's pieces."""
+
+SOURCE_FOLDER: Final = Path(__file__).parents[3] / "src"
+
+
+def open_store(folder: Path, *, segment_size: int = SEGMENT_SIZE, block_buffers: int = 16) -> SegmentStore:
+    return SegmentStore(folder, now_ms=lambda: SUITE_NOW_MS, segment_size=segment_size, block_buffers=block_buffers)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+class Reopening:
+    """Opens a store's folder again and again; at most one is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = open_store(folder)
+
+    def __call__(self) -> SegmentStore:
+        self.store.close()
+        self.store = open_store(self.folder)
+        return self.store
+
+
+@pytest.fixture
+def reopening(folder: Path) -> Iterator[Reopening]:
+    reopening = Reopening(folder)
+    yield reopening
+    reopening.store.close()
+
+
+@pytest.fixture
+def store(reopening: Reopening) -> SegmentStore:
+    return reopening.store
+
+
+@pytest.fixture
+def reopen(reopening: Reopening) -> Callable[[], SegmentStore]:
+    return reopening
+
+
+class TestContract(ObjectStoreSuite):
+    @pytest.fixture
+    def store(self, reopening: Reopening) -> ObjectStore:
+        return reopening.store
+
+    @pytest.fixture
+    def reopen(self, reopening: Reopening) -> Callable[[], ObjectStore]:
+        return reopening
+
+    @pytest.fixture
+    def small_store(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+        monkeypatch.setattr(segment_store, "BufferPool", partial(BufferPool, wait_seconds=0.05))
+        store = open_store(folder, block_buffers=SUITE_BUFFER_COUNT)
+        yield store
+        store.close()
+
+
+def place_of(folder: Path, content: bytes) -> Place:
+    """Where the index says that an object's record stands."""
+    index = Index(folder / "index.db")
+    try:
+        place = index.find(address_of(content))
+    finally:
+        index.close()
+    assert place is not None
+    return place
+
+
+def segment_rows(folder: Path) -> list[SegmentRow]:
+    index = Index(folder / "index.db")
+    try:
+        return index.segments()
+    finally:
+        index.close()
+
+
+def segment_file(folder: Path, segment_id: int) -> Path:
+    return folder / "segments" / f"{segment_id:08d}.segment"
+
+
+def segment_names(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "segments").iterdir())
+
+
+def salt_of(folder: Path, segment_id: int) -> bytes:
+    """Bytes 24 to 39 of a segment's header."""
+    return segment_file(folder, segment_id).read_bytes()[24:40]
+
+
+def overwrite(path: Path, offset: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+def remove_index_files(folder: Path) -> None:
+    for path in folder.glob("index.db*"):
+        path.unlink()
+
+
+def copy_of_index(folder: Path, to: Path) -> Path:
+    """A copy of the index of a store that is closed."""
+    return Path(shutil.copy(folder / "index.db", to))
+
+
+def put_back_index(copy: Path, folder: Path) -> None:
+    remove_index_files(folder)
+    shutil.copy(copy, folder / "index.db")
+
+
+def disk_usage(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in (folder / "segments").iterdir())
+
+
+def all_blocks_read(store: ObjectStore, numbers: range | list[int]) -> bool:
+    return all(get_block(store, address_of(numbered_block(number))) == numbered_block(number) for number in numbers)
+
+
+# -- segments --
+
+
+def test_a_full_segment_is_followed_by_another(folder: Path, store: SegmentStore) -> None:
+    for number in range(BLOCKS_PER_SEGMENT):
+        put_block(store, numbered_block(number))
+    assert segment_names(folder) == ["00000001.segment"]
+    put_block(store, numbered_block(BLOCKS_PER_SEGMENT))
+    assert segment_names(folder) == ["00000001.segment", "00000002.segment"]
+    assert all_blocks_read(store, range(BLOCKS_PER_SEGMENT + 1))
+    assert segment_rows(folder)[0].full
+
+
+def test_reopening_appends_to_the_last_segment_instead_of_making_another(
+    folder: Path, reopen: Callable[[], SegmentStore]
+) -> None:
+    for number in range(10):
+        put_block(reopen(), numbered_block(number))
+    assert segment_names(folder) == ["00000001.segment"]
+    assert all_blocks_read(reopen(), range(10))
+
+
+def test_closing_gives_back_what_was_preallocated(folder: Path, store: SegmentStore) -> None:
+    put_block(store, numbered_block(1))
+    assert segment_file(folder, 1).stat().st_size == SEGMENT_SIZE
+    store.close()
+    assert segment_file(folder, 1).stat().st_size == SEGMENT_HEADER_SIZE + RECORD_SIZE
+
+
+def test_a_removed_record_gives_its_space_back(folder: Path, reopen: Callable[[], SegmentStore]) -> None:
+    store = reopen()
+    for number in range(4):
+        put_block(store, numbered_block(number))
+    store.close()
+    before = disk_usage(folder)
+    store = open_store(folder)
+    store.remove([address_of(numbered_block(1)), address_of(numbered_block(2))])
+    store.close()
+    assert before - disk_usage(folder) >= 2 * RECORD_SIZE - EXTENT_BLOCK_SIZE
+
+
+def test_reopening_does_not_take_given_back_space_again(folder: Path, reopen: Callable[[], SegmentStore]) -> None:
+    store = reopen()
+    for number in range(4):
+        put_block(store, numbered_block(number))
+    store.remove([address_of(numbered_block(number)) for number in range(3)])
+    reopen().close()
+    assert disk_usage(folder) <= SEGMENT_HEADER_SIZE + RECORD_SIZE + EXTENT_BLOCK_SIZE
+
+
+def test_the_file_of_a_full_segment_goes_with_its_last_object(folder: Path, store: SegmentStore) -> None:
+    for number in range(BLOCKS_PER_SEGMENT + 1):
+        put_block(store, numbered_block(number))
+    store.remove([address_of(numbered_block(number)) for number in range(BLOCKS_PER_SEGMENT - 1)])
+    assert segment_names(folder) == ["00000001.segment", "00000002.segment"]
+    store.remove([address_of(numbered_block(BLOCKS_PER_SEGMENT - 1))])
+    assert segment_names(folder) == ["00000002.segment"]
+    assert [row.segment_id for row in segment_rows(folder)] == [2]
+    assert all_blocks_read(store, [BLOCKS_PER_SEGMENT])
+
+
+def test_only_files_that_are_named_as_segments_are_taken_for_segments(
+    folder: Path, reopen: Callable[[], SegmentStore]
+) -> None:
+    store = reopen()
+    put_block(store, numbered_block(1))
+    shutil.copy(segment_file(folder, 1), folder / "segments" / "00000001 (copy).segment")
+    store = reopen()
+    put_block(store, numbered_block(2))
+    assert all_blocks_read(reopen(), [1, 2])
+
+
+def test_a_segment_under_another_number_is_reported_and_left_alone(
+    folder: Path, reopen: Callable[[], SegmentStore]
+) -> None:
+    store = reopen()
+    put_block(store, numbered_block(1))
+    store.close()
+    shutil.copy(segment_file(folder, 1), segment_file(folder, 9))
+    copied = segment_file(folder, 9).read_bytes()
+    store = open_store(folder)
+    for number in range(2, 40):
+        put_block(store, numbered_block(number))
+    store.close()
+    assert all_blocks_read(reopen(), range(1, 40))
+    assert segment_file(folder, 9).read_bytes() == copied
+    assert "00000009.segment" in (folder / "damage.jsonl").read_text()
+
+
+# -- two stores on one folder --
+
+
+def test_two_stores_on_one_folder_share_their_records(folder: Path) -> None:
+    first, second = open_store(folder), open_store(folder)
+    assert put_block(first, numbered_block(1)) is True
+    assert put_block(second, numbered_block(1)) is False
+    assert put_block(second, numbered_block(2)) is True
+    assert put_block(first, numbered_block(2)) is False
+    assert all_blocks_read(first, [1, 2])
+    assert all_blocks_read(second, [1, 2])
+    assert segment_names(folder) == ["00000001.segment", "00000002.segment"]
+    first.close()
+    second.close()
+
+
+def test_stores_that_race_to_put_the_same_blocks_keep_one_record_of_each(folder: Path) -> None:
+    stores = [open_store(folder) for _ in range(THREADS)]
+    for number in range(10):
+        content = numbered_block(number)
+        written = at_once(lambda thread, content=content: put_block(stores[thread], content))  # type: ignore[misc]
+        assert written.count(True) == 1
+    assert all_blocks_read(stores[0], range(10))
+    for store in stores:
+        store.close()
+    assert disk_usage(folder) <= 10 * RECORD_SIZE + THREADS * (SEGMENT_HEADER_SIZE + EXTENT_BLOCK_SIZE)
+
+
+_PUT_AND_ASK = """
+import sys
+from pathlib import Path
+from tests.suites.object_store_suite import address_of, get_block, numbered_block, put_block
+from tests.unit.storage.test_segment_store import open_store
+
+store = open_store(Path(sys.argv[1]))
+for line in sys.stdin:
+    command, number = line.split()
+    content = numbered_block(int(number))
+    if command == "put":
+        print(put_block(store, content), flush=True)
+    else:
+        print(get_block(store, address_of(content)) == content, flush=True)
+store.close()
+"""
+
+_PUT_FOR_EVER = """
+import sys
+from itertools import count
+from pathlib import Path
+from threading import Lock, Thread
+from tests.suites.object_store_suite import numbered_block, put_block
+from tests.unit.storage.test_segment_store import open_store
+
+store, lock = open_store(Path(sys.argv[1])), Lock()
+
+def put(thread):
+    for step in count():
+        number = step * 4 + thread
+        put_block(store, numbered_block(number))
+        with lock:
+            print(number, flush=True)
+
+for thread in range(4):
+    Thread(target=put, args=(thread,)).start()
+"""
+
+
+def child(code: str, folder: Path) -> subprocess.Popen[str]:
+    """A Python process that runs code on a store's folder."""
+    root = SOURCE_FOLDER.parent
+    environment = os.environ | {"PYTHONPATH": f"{SOURCE_FOLDER}{os.pathsep}{root}"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        env=environment,
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_processes_on_one_folder_share_their_records(folder: Path, store: SegmentStore) -> None:
+    put_block(store, numbered_block(1))
+    with child(_PUT_AND_ASK, folder) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+
+        def ask(command: str) -> str:
+            assert other.stdin is not None
+            assert other.stdout is not None
+            other.stdin.write(command + "\n")
+            other.stdin.flush()
+            return other.stdout.readline().strip()
+
+        assert ask("put 1") == "False"
+        assert ask("get 1") == "True"
+        assert ask("put 2") == "True"
+        assert put_block(store, numbered_block(2)) is False
+        assert all_blocks_read(store, [1, 2])
+        put_block(store, numbered_block(3))
+        assert ask("get 3") == "True"
+        other.stdin.close()
+    assert other.returncode == 0
+
+
+# -- recovery --
+
+
+def test_every_put_acknowledged_before_a_kill_is_readable(folder: Path) -> None:
+    for acknowledged_count in (1, 7, 40):
+        with child(_PUT_FOR_EVER, folder) as killed:
+            assert killed.stdout is not None
+            acknowledged = [int(killed.stdout.readline()) for _ in range(acknowledged_count)]
+            killed.send_signal(signal.SIGKILL)
+            acknowledged += [int(line) for line in killed.stdout if line.endswith("\n")]
+        store = open_store(folder)
+        assert all_blocks_read(store, acknowledged)
+        # What was not acknowledged is there whole or not at all.
+        for entry in store.walk():
+            assert address_of(store.get(entry.kind, entry.address)) == entry.address
+        store.close()
+
+
+def test_a_lost_index_is_rebuilt_whole(folder: Path, reopen: Callable[[], SegmentStore]) -> None:
+    store = reopen()
+    for number in range(40):
+        put_block(store, numbered_block(number))
+    put_pages(store, [numbered_page(number) for number in range(50)])
+    store.remove([address_of(numbered_block(3))])
+    before = sorted(store.walk(), key=lambda entry: entry.address)
+    store.close()
+    remove_index_files(folder)
+    again = open_store(folder)
+    assert sorted(again.walk(), key=lambda entry: entry.address) == before
+    assert all_blocks_read(again, [0, 1, 2, *range(4, 40)])
+    again.close()
+
+
+def test_records_behind_the_checkpoint_are_found_by_an_index_that_lost_its_last_commits(
+    folder: Path, tmp_path: Path, reopen: Callable[[], SegmentStore]
+) -> None:
+    store = reopen()
+    for number in range(5):
+        put_block(store, numbered_block(number))
+    store.close()
+    copy = copy_of_index(folder, tmp_path / "older.db")
+    store = open_store(folder)
+    for number in range(5, 40):
+        put_block(store, numbered_block(number))
+    put_pages(store, [numbered_page(1)])
+    store.close()
+    put_back_index(copy, folder)
+    again = open_store(folder)
+    assert all_blocks_read(again, range(40))
+    assert again.get(ObjectKind.PAGE, address_of(numbered_page(1))) == numbered_page(1)
+    assert put_block(again, numbered_block(39)) is False
+    again.close()
+
+
+def test_a_block_that_was_healed_survives_the_loss_of_the_commits_that_say_so(
+    folder: Path, tmp_path: Path, reopen: Callable[[], SegmentStore]
+) -> None:
+    """The older index names the damaged record as good; the healed one behind the checkpoint must not yield to it."""
+    content = numbered_block(1)
+    store = reopen()
+    put_block(store, content)
+    store.close()
+    copy = copy_of_index(folder, tmp_path / "older.db")
+    place = place_of(folder, content)
+    overwrite(segment_file(folder, 1), place.offset + HEADER_SIZE + 5_000, b"\xff")
+    store = open_store(folder)
+    with pytest.raises(DamageError):
+        store.get_block(address_of(content))
+    assert put_block(store, content) is True
+    store.close()
+    put_back_index(copy, folder)
+    again = open_store(folder)
+    assert get_block(again, address_of(content)) == content
+    again.close()
+
+
+def test_recovered_records_are_synced_before_the_index_vouches_for_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A put that finds them stored is acknowledged without a sync of its own."""
+    store = open_store(folder)
+    put_block(store, numbered_block(1))
+    store.close()
+    remove_index_files(folder)
+    calls: list[str] = []
+    sync, add = Segment.sync, Index.add
+
+    def noted_sync(segment: Segment) -> None:
+        calls.append("sync")
+        sync(segment)
+
+    def noted_add(index: Index, records: list[NewRecord], checkpoints: dict[int, int]) -> list[NewRecord]:
+        calls.append("add" if records else "checkpoint")
+        return add(index, records, checkpoints)
+
+    monkeypatch.setattr(Segment, "sync", noted_sync)
+    monkeypatch.setattr(Index, "add", noted_add)
+    store = open_store(folder)
+    assert calls == ["sync", "add", "checkpoint"]
+    monkeypatch.undo()
+    store.close()
+
+
+def torn_copy(folder: Path, to: Path, tear: Callable[[Path], None]) -> SegmentStore:
+    """A store whose index is lost and whose first segment `tear` has been at."""
+    shutil.copytree(folder, to)
+    remove_index_files(to)
+    tear(segment_file(to, 1))
+    return open_store(to)
+
+
+def test_a_record_whose_payload_is_torn_is_not_indexed(folder: Path, tmp_path: Path, store: SegmentStore) -> None:
+    for number in range(3):
+        put_block(store, numbered_block(number))
+    offset = place_of(folder, numbered_block(1)).offset
+    store.close()
+    torn_at = offset + RECORD_SIZE - 4_096
+    again = torn_copy(folder, tmp_path / "torn", lambda path: overwrite(path, torn_at, bytes(4_096)))
+    assert not again.has(address_of(numbered_block(1)))
+    assert all_blocks_read(again, [0, 2])
+    assert put_block(again, numbered_block(1)) is True
+    assert all_blocks_read(again, [0, 1, 2])
+    again.close()
+
+
+def forged_record(salt: bytes, offset: int, content: bytes) -> bytes:
+    """A record as the store itself would write it at an offset of a segment with that salt."""
+    record = bytearray(HEADER_SIZE) + content
+    view = memoryview(record)
+    key = place_key(salt, offset)
+    write_header(view[:HEADER_SIZE], key, ObjectKind.PAGE, address_of(b"forged"), view[HEADER_SIZE:], SUITE_NOW_MS)
+    return bytes(record)
+
+
+@pytest.mark.parametrize("forger", ["guesses the salt", "knows the salt but not the place"])
+def test_what_a_client_wrote_into_a_block_never_passes_for_a_record(
+    folder: Path, tmp_path: Path, store: SegmentStore, forger: str
+) -> None:
+    """The second forger is a backup of this very server's disk: whole records of this segment, as a block's content."""
+    put_block(store, numbered_block(1))
+    salt = bytes(16) if forger == "guesses the salt" else salt_of(folder, 1)
+    offset = SEGMENT_HEADER_SIZE + RECORD_SIZE  # the next record's
+    inside = offset + HEADER_SIZE + 8_192
+    forged = forged_record(salt, inside if forger == "guesses the salt" else offset, b"f" * 4_096)
+    content = (bytes(8_192) + forged).ljust(524_288, b"\1")
+    put_block(store, content)
+    assert place_of(folder, content).offset == offset
+    put_block(store, numbered_block(2))
+    store.close()
+    again = torn_copy(folder, tmp_path / "torn", lambda path: overwrite(path, offset, bytes(4_096)))
+    assert not again.has(address_of(b"forged"))
+    assert {entry.address for entry in again.walk()} == {address_of(numbered_block(1)), address_of(numbered_block(2))}
+    again.close()
+
+
+def test_the_forged_record_would_pass_with_the_salt_and_the_place(
+    folder: Path, tmp_path: Path, store: SegmentStore
+) -> None:
+    """So the test above fails for the reason that it names."""
+    offset = SEGMENT_HEADER_SIZE
+    put_block(store, numbered_block(0))
+    forged = forged_record(salt_of(folder, 1), offset + RECORD_SIZE + HEADER_SIZE + 8_192, b"f" * 4_096)
+    put_block(store, (bytes(8_192) + forged).ljust(524_288, b"\1"))
+    store.close()
+    again = torn_copy(folder, tmp_path / "torn", lambda path: overwrite(path, offset + RECORD_SIZE, bytes(4_096)))
+    assert again.get(ObjectKind.PAGE, address_of(b"forged")) == b"f" * 4_096
+    again.close()
+
+
+def test_recovery_gives_back_the_space_of_torn_records(folder: Path, tmp_path: Path, store: SegmentStore) -> None:
+    for number in range(5):
+        put_block(store, numbered_block(number))
+    first, last = (place_of(folder, numbered_block(number)).offset for number in (1, 4))
+    store.close()
+
+    def tear(path: Path) -> None:
+        overwrite(path, first, b"x")
+        overwrite(path, last + 100_000, b"x")
+
+    again = torn_copy(folder, tmp_path / "torn", tear)
+    again.close()
+    assert disk_usage(tmp_path / "torn") <= SEGMENT_HEADER_SIZE + 3 * RECORD_SIZE + EXTENT_BLOCK_SIZE
+    again = open_store(tmp_path / "torn")
+    assert all_blocks_read(again, [0, 2, 3])
+    again.close()
+
+
+def test_new_records_never_stand_where_torn_ones_stood(folder: Path, tmp_path: Path, store: SegmentStore) -> None:
+    for number in range(3):
+        put_block(store, numbered_block(number))
+    last = place_of(folder, numbered_block(2)).offset
+    store.close()
+    again = torn_copy(folder, tmp_path / "torn", lambda path: overwrite(path, last, b"x"))
+    put_block(again, numbered_block(7))
+    again.close()
+    assert place_of(tmp_path / "torn", numbered_block(7)).offset == last + RECORD_SIZE
+
+
+def test_a_record_found_twice_is_kept_once(folder: Path, tmp_path: Path) -> None:
+    """Two processes wrote the same block; one was killed before it could give its record back."""
+    first = open_store(folder)
+    put_block(first, numbered_block(1))
+    first.close()
+    other = tmp_path / "other"
+    second = open_store(other)
+    put_block(second, numbered_block(0))
+    put_block(second, numbered_block(1))
+    second.close()
+    target = segment_file(folder, 2)
+    shutil.copy(segment_file(other, 1), target)
+    renumber(target, 2)
+    store = open_store(folder)
+    assert all_blocks_read(store, [0, 1])
+    assert len(list(store.walk())) == 2
+    store.close()
+    assert disk_usage(folder) <= 2 * SEGMENT_HEADER_SIZE + 2 * RECORD_SIZE + EXTENT_BLOCK_SIZE
+
+
+def renumber(path: Path, segment_id: int) -> None:
+    """Give a segment file another number; headers of records are keyed by the salt, which stays."""
+    salt = path.read_bytes()[24:40]
+    fresh = Segment.create(path.with_name(f"{segment_id + 100:08d}.segment"), segment_id, salt)
+    overwrite(path, 0, fresh.path.read_bytes()[:SEGMENT_HEADER_SIZE])
+    fresh.path.unlink()
+
+
+def test_what_was_left_of_a_segment_in_the_making_is_cleared(folder: Path, reopen: Callable[[], SegmentStore]) -> None:
+    store = reopen()
+    put_block(store, numbered_block(1))
+    left = folder / "segments" / "00000002.segment.4711.new"
+    left.write_bytes(b"half a header")
+    assert all_blocks_read(reopen(), [1])
+    assert not left.exists()
+
+
+def test_a_store_that_opens_does_not_disturb_another_that_makes_a_segment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(folder)
+    link = os.link
+
+    def open_another_first(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        open_store(folder).close()
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", open_another_first)
+    assert put_block(store, numbered_block(1)) is True
+    assert all_blocks_read(store, [1])
+    store.close()
+
+
+def test_a_segment_removed_by_another_process_during_recovery_is_no_damage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(folder)
+    for number in range(BLOCKS_PER_SEGMENT + 1):
+        put_block(store, numbered_block(number))
+    segments = Index.segments
+
+    def segments_then_removal(index: Index) -> list[SegmentRow]:
+        rows = segments(index)
+        monkeypatch.setattr(Index, "segments", segments)
+        store.remove([address_of(numbered_block(number)) for number in range(BLOCKS_PER_SEGMENT)])
+        return rows
+
+    monkeypatch.setattr(Index, "segments", segments_then_removal)
+    other = open_store(folder)
+    assert all_blocks_read(other, [BLOCKS_PER_SEGMENT])
+    assert not (folder / "damage.jsonl").exists()
+    other.close()
+    store.close()
+
+
+# -- full disks --
+
+
+def refuse_space(monkeypatch: pytest.MonkeyPatch, beyond: int) -> None:
+    """Let no file be preallocated beyond a size, as on a disk that is nearly full."""
+    preallocate = Segment.preallocate
+
+    def refusing(segment: Segment, size: int) -> None:
+        if size > beyond:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        preallocate(segment, size)
+
+    monkeypatch.setattr(Segment, "preallocate", refusing)
+
+
+def test_a_put_on_a_full_disk_is_refused_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(folder)
+    refuse_space(monkeypatch, beyond=0)
+    for _ in range(3):
+        with pytest.raises(StoreFullError):
+            put_block(store, numbered_block(1))
+    with pytest.raises(StoreFullError):
+        put_pages(store, [numbered_page(1)])
+    assert segment_names(folder) == []
+    assert not store.has(address_of(numbered_block(1)))
+    monkeypatch.undo()
+    assert put_block(store, numbered_block(1)) is True
+    store.close()
+
+
+def test_a_full_disk_is_no_hindrance_to_reading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(folder)
+    for number in range(BLOCKS_PER_SEGMENT):
+        put_block(store, numbered_block(number))
+    refuse_space(monkeypatch, beyond=0)
+    with pytest.raises(StoreFullError):
+        put_block(store, numbered_block(BLOCKS_PER_SEGMENT))
+    assert all_blocks_read(store, range(BLOCKS_PER_SEGMENT))
+    assert put_block(store, numbered_block(3)) is False
+    store.close()
+
+
+def test_a_store_on_a_full_disk_can_be_opened_and_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(folder)
+    put_block(store, numbered_block(1))
+    store.close()
+    refuse_space(monkeypatch, beyond=0)
+    store = open_store(folder)
+    assert all_blocks_read(store, [1])
+    with pytest.raises(StoreFullError):
+        put_block(store, numbered_block(2))
+    store.close()
+
+
+def test_where_the_disk_is_nearly_full_a_smaller_segment_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_space(monkeypatch, beyond=10 << 20)
+    store = open_store(folder, segment_size=64 << 20)
+    assert put_block(store, numbered_block(1)) is True
+    assert segment_file(folder, 1).stat().st_size == 8 << 20
+    store.close()
+
+
+# -- failing syncs --
+
+
+def fail_next_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = Segment.sync
+
+    def failing(segment: Segment) -> None:
+        monkeypatch.setattr(Segment, "sync", sync)
+        raise OSError(errno.EIO, "sync failed")
+
+    monkeypatch.setattr(Segment, "sync", failing)
+
+
+def test_after_a_failed_sync_the_put_fails_and_later_ones_go_to_a_new_segment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(folder)
+    put_block(store, numbered_block(0))
+    fail_next_sync(monkeypatch)
+    with pytest.raises(OSError, match="sync failed"):
+        put_block(store, numbered_block(1))
+    assert not store.has(address_of(numbered_block(1)))
+    assert put_block(store, numbered_block(1)) is True
+    assert place_of(folder, numbered_block(1)).segment_id == 2
+    assert all_blocks_read(store, [0, 1])
+    store.close()
+    again = open_store(folder)
+    assert all_blocks_read(again, [0, 1])
+    again.close()
+
+
+def test_a_failed_sync_fails_every_put_that_waited_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(folder)
+    put_block(store, numbered_block(100))
+    written, all_written, write, sync = Barrier(THREADS), Lock(), Segment.write, Segment.sync
+
+    def write_together(segment: Segment, offset: int, record: memoryview) -> None:
+        write(segment, offset, record)
+        written.wait(30)
+
+    def failing(segment: Segment) -> None:
+        with all_written:
+            if segment.segment_id == 1:
+                raise OSError(errno.EIO, "sync failed")
+        sync(segment)
+
+    monkeypatch.setattr(Segment, "write", write_together)
+    monkeypatch.setattr(Segment, "sync", failing)
+
+    def put(thread: int) -> bool:
+        with pytest.raises(OSError, match="sync failed"):
+            put_block(store, numbered_block(thread))
+        return store.has(address_of(numbered_block(thread)))
+
+    assert at_once(put) == [False] * THREADS
+    monkeypatch.undo()
+    assert [put_block(store, numbered_block(thread)) for thread in range(THREADS)] == [True] * THREADS
+    assert place_of(folder, numbered_block(0)).segment_id == 2
+    assert all_blocks_read(store, [*range(THREADS), 100])
+    store.close()
