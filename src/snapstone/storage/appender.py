@@ -74,7 +74,7 @@ class Appender:
     def adopt(self, segment: Segment, next_offset: int) -> None:
         """Append to a segment that this process owns and an earlier one left."""
         size = max(self._segment_size, next_offset)
-        segment.preallocate(size)
+        segment.preallocate(next_offset, size)
         self._tail = _Tail(segment, next_offset, size)
 
     @contextmanager
@@ -148,7 +148,7 @@ class Appender:
         wanted = self._segment_size
         while True:
             try:
-                segment.preallocate(wanted)
+                segment.preallocate(SEGMENT_HEADER_SIZE, wanted)
                 break
             except OSError as error:
                 wanted //= 2

@@ -98,12 +98,15 @@ class Segment:
         """Let another process append to it."""
         fcntl.flock(self._read_fd, fcntl.LOCK_UN)
 
-    def preallocate(self, size: int) -> None:
-        """Reserve space up to `size` bytes. Raises OSError (ENOSPC) where the disk has not got it."""
-        if _libc.fallocate(self._write_fd, 0, 0, size) != 0:
+    def preallocate(self, start: int, size: int) -> None:
+        """Reserve space from `start` up to `size` bytes; holes before it stay holes.
+
+        Raises OSError (ENOSPC) where the disk has not got it.
+        """
+        if start < size and _libc.fallocate(self._write_fd, 0, start, size - start) != 0:
             code = ctypes.get_errno()
             if code != errno.EOPNOTSUPP:
-                raise OSError(code, f"{os.strerror(code)}: cannot reserve {size} bytes", str(self.path))
+                raise OSError(code, f"{os.strerror(code)}: cannot reserve {size - start} bytes", str(self.path))
             os.ftruncate(self._write_fd, max(size, os.fstat(self._write_fd).st_size))
 
     def truncate(self, size: int) -> None:

@@ -643,10 +643,10 @@ def refuse_space(monkeypatch: pytest.MonkeyPatch, beyond: int) -> None:
     """Let no file be preallocated beyond a size, as on a disk that is nearly full."""
     preallocate = Segment.preallocate
 
-    def refusing(segment: Segment, size: int) -> None:
+    def refusing(segment: Segment, start: int, size: int) -> None:
         if size > beyond:
             raise OSError(errno.ENOSPC, "no space left on device")
-        preallocate(segment, size)
+        preallocate(segment, start, size)
 
     monkeypatch.setattr(Segment, "preallocate", refusing)
 
