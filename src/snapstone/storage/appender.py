@@ -74,7 +74,10 @@ class Appender:
     def adopt(self, segment: Segment, next_offset: int) -> None:
         """Append to a segment that this process owns and an earlier one left."""
         size = max(self._segment_size, next_offset)
-        segment.preallocate(next_offset, size)
+        try:
+            segment.preallocate(next_offset, size)
+        except OSError:
+            size = next_offset  # a full disk can still be read from; the next put looks for space anew
         self._tail = _Tail(segment, next_offset, size)
 
     @contextmanager
