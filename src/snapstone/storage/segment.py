@@ -59,15 +59,17 @@ class Segment:
     @classmethod
     def create(cls, path: Path, segment_id: int, salt: bytes) -> Segment:
         """Make a new segment, durable in its folder. Raises FileExistsError where the path is taken."""
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED_SUFFIX}")
-        fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.pwrite(fd, _segment_header(segment_id, salt), 0)
-            os.fsync(fd)
-            os.link(unfinished, path)
-        finally:
-            os.close(fd)
-            os.unlink(unfinished)
+        unfinished = path.with_name(f"{path.name}.{salt.hex()}{UNFINISHED_SUFFIX}")
+        linked = False
+        while not linked:
+            _write_durably(unfinished, _segment_header(segment_id, salt))
+            try:
+                os.link(unfinished, path)
+                linked = True
+            except FileNotFoundError:
+                continue  # another process opened the store just now and cleared this away
+            finally:
+                unfinished.unlink(missing_ok=True)
         sync_folder(path.parent)
         return cls(path, segment_id, salt)
 
@@ -201,6 +203,15 @@ def _open_direct(path: Path) -> int:
         if error.errno != errno.EINVAL:
             raise
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(fd, content, 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _segment_header(segment_id: int, salt: bytes) -> bytes:
