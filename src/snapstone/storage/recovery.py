@@ -53,6 +53,7 @@ def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment
 def _scan(index: Index, segment: Segment, checkpoint: int) -> int:
     """Index the records behind a checkpoint and give back the gaps between them; returns where to append."""
     index.add_segment(segment.segment_id, checkpoint)
+    segment.sync()  # a killed process may have left records unsynced, and the index vouches for what it names
     records, end, found_count = segment.scan(checkpoint), checkpoint, 0
     while batch := list(islice(records, RECORD_BATCH)):
         duplicates = index.add(
