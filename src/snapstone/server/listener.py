@@ -19,9 +19,6 @@ from snapstone.server.connection import Connection
 from snapstone.server.limits import DEFAULT_LIMITS, Limits
 from snapstone.wire.http import Application, Request, Response
 
-DEFAULT_MAX_CONNECTIONS: Final = 512
-"""Connections served at once by one process; each takes a thread and 32 KiB."""
-
 REFUSALS_AT_ONCE: Final = 16
 """Connections too many that are answered at once."""
 
@@ -30,9 +27,6 @@ REFUSAL_SECONDS: Final = 2.0
 
 RETRY_AFTER_SECONDS: Final = 1
 """What a connection too many is told."""
-
-STOP_GRACE_SECONDS: Final = 30.0
-"""How long requests under way may take once the server stops."""
 
 CUT_SECONDS: Final = 1.0
 """How long the threads of connections that were cut are waited for."""
@@ -53,9 +47,10 @@ class Listener:
         self,
         listening: socket.socket,
         application: Application,
+        max_connections: int,
         limits: Limits = DEFAULT_LIMITS,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
     ) -> None:
+        """At most `max_connections` are served at once; each takes a thread and 32 KiB."""
         self._listening = listening
         self._application = application
         self._limits = limits
@@ -71,7 +66,7 @@ class Listener:
         self._listening.setblocking(False)
         self._accepting.start()
 
-    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> int:
+    def stop(self, grace_seconds: float) -> int:
         """Accept no more, close idle connections, let requests under way finish; returns how many had to be cut."""
         if not self._stopping.is_set():
             self._stopping.set()
@@ -105,6 +100,7 @@ class Listener:
         for _ in range(BACKLOG):
             try:
                 sock, address = self._listening.accept()
+                self._begin(sock, str(address[0]))
             except BlockingIOError:
                 return
             except ConnectionAbortedError:
@@ -113,7 +109,6 @@ class Listener:
                 _log.error("cannot accept a connection", extra={"fields": {"error": str(error)}})
                 time.sleep(PAUSE_SECONDS)
                 return
-            self._begin(sock, str(address[0]))
 
     def _begin(self, sock: socket.socket, peer: str) -> None:
         sock.setblocking(True)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from time import perf_counter
 from typing import Final, TextIO
 
+from snapstone.wire.health import HEALTH_PATH, READY_PATH
 from snapstone.wire.http import Request, Response
 
 LEVELS: Final = {
@@ -21,6 +22,8 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+
+_PROBES: Final = frozenset({HEALTH_PATH, READY_PATH})
 
 _requests = logging.getLogger("snapstone.requests")
 
@@ -61,7 +64,7 @@ def configure(level: str, log_format: LogFormat, stream: TextIO | None = None) -
 
 
 def log_request(request_id: str, method: str, target: str, peer: str, response: Response, started: float) -> None:
-    """One answered request; `started` is a reading of perf_counter. Blocks that went well are for level debug."""
+    """One answered request; `started` is a reading of perf_counter. Blocks and probes that went well are for level debug."""
     level = _level(method, target, response.status)
     if not _requests.isEnabledFor(level):
         return
@@ -79,7 +82,7 @@ def log_client_gone(request: Request, started: float) -> None:
 def _level(method: str, target: str, status: int) -> int:
     if status >= 500:
         return logging.ERROR
-    if status < 300 and method in ("GET", "PUT") and "/blocks/" in target:
+    if status < 300 and method in ("GET", "PUT") and ("/blocks/" in target or target in _PROBES):
         return logging.DEBUG
     return logging.INFO
 

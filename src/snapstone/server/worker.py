@@ -30,7 +30,7 @@ def run_worker(settings: Settings, listening: socket.socket, on_ready: Callable[
     """Serve on a listening socket until SIGTERM or SIGINT; calls `on_ready` once requests are answered."""
     service = assemble(settings, endpoint_of(listening))
     signals = StopSignals()
-    listener = Listener(listening, service.application, max_connections=settings.max_connections)
+    listener = Listener(listening, service.application, settings.max_connections)
     ticker = Ticker(service.tick)
     listener.start()
     ticker.start()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from snapstone.server.limits import DEFAULT_LIMITS, Limits
-from snapstone.server.listener import DEFAULT_MAX_CONNECTIONS, Listener
+from snapstone.server.listener import Listener
 from snapstone.wire.http import Application, Request, Response
 
 PATIENCE_SECONDS: Final = 20.0
@@ -28,12 +28,12 @@ def echo(request: Request) -> Response:
 def listening(
     application: Application = echo,
     limits: Limits = DEFAULT_LIMITS,
-    max_connections: int = DEFAULT_MAX_CONNECTIONS,
+    max_connections: int = 64,
 ) -> Iterator[tuple[Listener, int]]:
     """A running listener and its port; stopped at the end, also where the test has done so."""
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
     port: int = sock.getsockname()[1]
-    listener = Listener(sock, application, limits, max_connections)
+    listener = Listener(sock, application, max_connections, limits)
     listener.start()
     try:
         yield listener, port

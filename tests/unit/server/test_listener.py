@@ -76,7 +76,7 @@ def test_a_place_is_free_again_when_its_connection_ends() -> None:
 def test_a_stop_closes_idle_connections_and_accepts_no_more() -> None:
     with listening() as (listener, port), RawClient(port) as client, RawClient(port) as silent:
         assert client.ask(GET).status == 200
-        assert listener.stop() == 0
+        assert listener.stop(PATIENCE_SECONDS) == 0
         assert client.is_closed()
         assert silent.is_closed()
         with pytest.raises(ConnectionRefusedError):
@@ -88,7 +88,7 @@ def test_a_stop_lets_a_request_under_way_finish_and_says_so() -> None:
     with listening(gate) as (listener, port), RawClient(port) as client, ThreadPoolExecutor(1) as stopper:
         client.send(put("/a", b"hello")[:-1])
         assert gate.entered.wait(PATIENCE_SECONDS)
-        stopped = stopper.submit(listener.stop)
+        stopped = stopper.submit(listener.stop, PATIENCE_SECONDS)
         gate.opened.set()
         client.send(b"o")
         answer = client.answer()
@@ -109,7 +109,7 @@ def test_a_stop_cuts_what_outlasts_its_grace_and_counts_it() -> None:
 
 def test_a_second_stop_is_harmless() -> None:
     with listening() as (listener, _):
-        assert listener.stop() == listener.stop() == 0
+        assert listener.stop(PATIENCE_SECONDS) == listener.stop(PATIENCE_SECONDS) == 0
 
 
 def test_a_slow_client_does_not_hold_up_others() -> None:

@@ -57,6 +57,11 @@ def test_blocks_that_went_well_are_for_level_debug() -> None:
         assert line["level"] == "debug"
 
 
+def test_probes_that_went_well_are_for_level_debug() -> None:
+    assert lines("GET", "/health", Response(200, [])) == lines("GET", "/ready", Response(200, [])) == []
+    assert len(lines("GET", "/ready", Response(503, []))) == 1
+
+
 def test_blocks_that_did_not_go_well_and_lists_are_logged() -> None:
     assert len(lines("PUT", "/snapshots/snap-1/blocks/7", Response(400, []))) == 1
     assert len(lines("GET", "/snapshots/snap-1/blocks", Response(200, []))) == 1

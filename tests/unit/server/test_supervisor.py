@@ -79,13 +79,6 @@ def test_no_worker_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
         assert again.key == server.key
 
 
-def test_the_key_is_the_same_for_ever_and_the_account_is_one(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "data", ["--workers", "3"]) as server:
-        key = server.key
-    with ServerProcess(tmp_path / "data") as server:
-        assert server.key == key
-
-
 def test_a_second_server_on_a_folder_is_refused(tmp_path: Path) -> None:
     with (
         ServerProcess(tmp_path / "data") as server,
