@@ -34,7 +34,7 @@ test: check clients disk-tools  ## every test there is
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
 tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
-	$(BIN)/python scripts/tour.py $(ARGS)
+	$(BIN)/python -m tour
 
 bench: setup  ## speed and size beside their targets
 	$(BIN)/python -m bench $(ARGS)
