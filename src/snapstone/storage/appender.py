@@ -19,6 +19,9 @@ from snapstone.core.group_commit import GroupCommit
 from snapstone.storage.index import Index, NewRecord
 from snapstone.storage.segment import SALT_SIZE, SEGMENT_HEADER_SIZE, Segment
 
+SEGMENT_FILES: Final = "[0-9]" * 8 + ".segment"
+"""How the names of segment files look; other files in their folder are left alone."""
+
 SMALLEST_SEGMENT_SIZE: Final = 8 << 20
 """Where the disk is nearly full, segments are tried down to this size before a put is refused."""
 
@@ -163,7 +166,7 @@ class Appender:
 
     def _create_file(self) -> Segment:
         """A new, owned segment file with the next free number."""
-        number = max((int(path.stem) for path in self._folder.glob("*.segment")), default=0)
+        number = max((int(path.stem) for path in self._folder.glob(SEGMENT_FILES)), default=0)
         while True:
             number += 1
             try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from snapstone.core.blocks import Address
-from snapstone.storage.appender import segment_path
+from snapstone.storage.appender import SEGMENT_FILES, segment_path
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord
 from snapstone.storage.record import BadRecordError
@@ -32,7 +32,7 @@ def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment
         unfinished.unlink(missing_ok=True)
     rows = {row.segment_id: row for row in index.segments()}
     open_segments = []
-    for path in sorted(folder.glob("*.segment")):
+    for path in sorted(folder.glob(SEGMENT_FILES)):
         row = rows.pop(int(path.stem), None)
         if row is not None and row.full:
             continue

@@ -75,10 +75,12 @@ class Segment:
 
     @classmethod
     def open(cls, path: Path) -> Segment:
-        """Open an existing segment. Raises BadRecordError where its header is damaged."""
+        """Open an existing segment. Raises BadRecordError where its header is damaged, or another segment's."""
         with path.open("rb") as file:
             header = file.read(SEGMENT_HEADER_SIZE)
         segment_id, salt = _parse_segment_header(header)
+        if segment_id != int(path.stem):
+            raise BadRecordError(f"the file holds segment {segment_id}")
         return cls(path, segment_id, salt)
 
     def __del__(self) -> None:
