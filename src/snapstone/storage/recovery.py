@@ -44,7 +44,10 @@ def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment
         if segment.try_own():
             checkpoint = SEGMENT_HEADER_SIZE if row is None else row.checkpoint
             open_segments.append((segment, _scan(index, segment, checkpoint)))
+    known = {row.segment_id for row in index.segments()}
     for row in rows.values():
+        if row.segment_id not in known:
+            continue  # another process has removed it just now
         damage.report(Address(bytes(32)), str(segment_path(folder, row.segment_id)), "the segment's file is missing")
         index.forget_segment(row.segment_id)
     return open_segments
