@@ -13,8 +13,8 @@ from typing import Final
 from snapstone.core.blocks import Address
 from snapstone.storage.appender import SEGMENT_FILES, segment_path
 from snapstone.storage.damage import DamageLog
-from snapstone.storage.index import Index, NewRecord
-from snapstone.storage.record import BadRecordError
+from snapstone.storage.index import Index, NewRecord, Place
+from snapstone.storage.record import HEADER_SIZE, BadRecordError
 from snapstone.storage.segment import SEGMENT_HEADER_SIZE, UNFINISHED_SUFFIX, Segment
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def _scan(index: Index, segment: Segment, checkpoint: int) -> int:
                 segment.punch(end, offset - end)
             end = offset + header.record_size
         for duplicate in duplicates:
-            segment.punch(duplicate.offset, duplicate.record_size)
+            _settle(index, segment, duplicate)
         found_count += len(batch) - len(duplicates)
     written_end = segment.end_of_data()
     if written_end > end:
@@ -80,3 +80,25 @@ def _scan(index: Index, segment: Segment, checkpoint: int) -> int:
     if found_count:
         log.warning("records recovered", extra={"fields": {"segment": segment.segment_id, "count": found_count}})
     return max(end, written_end)
+
+
+def _settle(index: Index, segment: Segment, found: NewRecord) -> None:
+    """Keep one of two records of an object: the one that the index names, unless only the one just found is whole.
+
+    The index may have lost the commit that called its record damaged and put this one in its place.
+    """
+    place = index.find(found.address)
+    if place is not None and not _is_whole(segment.path.parent, found.address, place):
+        index.mark_damaged(found.address, place)
+        index.add([found], {})
+    else:
+        segment.punch(found.offset, found.record_size)
+
+
+def _is_whole(folder: Path, address: Address, place: Place) -> bool:
+    try:
+        segment = Segment.open(segment_path(folder, place.segment_id))
+        header = segment.read(place.offset, memoryview(bytearray(HEADER_SIZE + place.payload_size)))
+    except (BadRecordError, OSError):
+        return False
+    return header.address == address
