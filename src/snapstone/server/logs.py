@@ -64,7 +64,7 @@ def configure(level: str, log_format: LogFormat, stream: TextIO | None = None) -
 
 
 def log_request(request_id: str, method: str, target: str, peer: str, response: Response, started: float) -> None:
-    """One answered request; `started` is a reading of perf_counter. Blocks and probes that went well are for level debug."""
+    """One answered request; `started` is a reading of perf_counter. Good blocks and probes are for level debug."""
     level = _level(method, target, response.status)
     if not _requests.isEnabledFor(level):
         return
