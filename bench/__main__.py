@@ -47,34 +47,53 @@ def main() -> int:
     with _scratch_folder(options.scratch) as scratch:
         described = machine.describe(scratch)
         print(f"{described}\n", flush=True)
-        run = Run(QUICK if options.quick else FULL, scratch, with_peer=not options.no_peer)
+        session = Session(Run(QUICK if options.quick else FULL, scratch, with_peer=not options.no_peer))
         try:
-            lines, failed = _measure_all(run, options.only or list(MEASURES))
+            for name in options.only or MEASURES:
+                session.measure(name)
         finally:
-            run.stop_moto()
-    print(f"\n{table(lines)}\n\nReached and peer: the median of alternating repeats (least to most).")
-    if options.quick:
-        print("Quick: sizes too small to judge by; it shows that everything runs.")
-    missed = [line.name for line in lines if line.met is False]
-    for name in missed:
-        print(f"MISSED: {name}")
+            session.run.stop_moto()
+    session.show(quick=options.quick)
     if options.json:
-        write_json(options.json, described, lines)
-    return 1 if failed or (missed and options.strict) else 0
+        write_json(options.json, described, session.lines, session.foreign_shares)
+    return 1 if session.failed or (session.missed() and options.strict) else 0
 
 
-def _measure_all(run: Run, names: list[str]) -> tuple[list[Line], bool]:
-    lines: list[Line] = []
-    failed = False
-    for name in names:
-        begun = time.monotonic()
+class Session:
+    """The measures of one run, one after the other, and what came of them."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.lines: list[Line] = []
+        self.foreign_shares: dict[str, float] = {}
+        """How much of the processors other work took before or after each measure, whichever was more."""
+        self.failed = False
+
+    def measure(self, name: str) -> None:
+        """Do one measure; a failure is said and noted, and the others still run."""
+        begun, share = time.monotonic(), machine.foreign_share()
         try:
-            lines += MEASURES[name](run)
+            self.lines += MEASURES[name](self.run)
         except FAILURES as failure:
-            failed = True
+            self.failed = True
             print(f"FAILED: {name}: {type(failure).__name__}: {failure}", file=sys.stderr)
-        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
-    return lines, failed
+        share = self.foreign_shares[name] = max(share, machine.foreign_share())
+        busy = f"; NOT QUIET: other work took {share:.0%} of the processors" if share > machine.QUIET_SHARE else ""
+        print(f"{name}: {time.monotonic() - begun:.0f} s{busy}", flush=True)
+
+    def missed(self) -> list[str]:
+        """The lines that do not keep to a bound."""
+        return [line.name for line in self.lines if line.met is False]
+
+    def show(self, *, quick: bool) -> None:
+        """Print the table and what to think of it."""
+        print(f"\n{table(self.lines)}\n\nReached and peer: the median of alternating repeats (least to most).")
+        if quick:
+            print("Quick: sizes too small to judge by; it shows that everything runs.")
+        if any(share > machine.QUIET_SHARE for share in self.foreign_shares.values()):
+            print("The machine was not quiet: measure again before believing anything.")
+        for name in self.missed():
+            print(f"MISSED: {name}")
 
 
 @contextlib.contextmanager

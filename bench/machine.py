@@ -11,10 +11,14 @@ from pathlib import Path
 
 PROBE_COUNT = 50
 
+LISTEN_SECONDS = 0.5
+QUIET_SHARE = 0.1
+"""Of the processors' time: with more than this taken by other work, the numbers mean little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Processor, memory, file system of the scratch folder, and how busy the machine was before the run."""
+    """Processor, memory, and the file system of the scratch folder."""
 
     core_count: int
     processor: str
@@ -24,14 +28,11 @@ class Machine:
     file_system: str
     sync_ms: float
     """Median of appending 4 KiB to a file and fdatasync."""
-    load_average: float
-    """Of the last minute before the run: well below the number of cores, or the numbers mean little."""
 
     def __str__(self) -> str:
         return (
             f"{self.core_count} cores ({self.processor}), {self.memory_gib:.0f} GiB memory, Linux {self.kernel}, "
-            f"Python {self.python}; scratch on {self.file_system}, fdatasync {self.sync_ms:.2f} ms; "
-            f"load average before the run {self.load_average:.1f}"
+            f"Python {self.python}; scratch on {self.file_system}, fdatasync {self.sync_ms:.2f} ms"
         )
 
 
@@ -45,8 +46,21 @@ def describe(scratch: Path) -> Machine:
         python=platform.python_version(),
         file_system=_file_system(scratch),
         sync_ms=_sync_ms(scratch),
-        load_average=os.getloadavg()[0],
     )
+
+
+def foreign_share() -> float:
+    """The share of all processors' time that is in use while the benchmark itself rests: somebody else's work."""
+    begun_busy, begun_all = _processor_ticks()
+    time.sleep(LISTEN_SECONDS)
+    busy, all_ticks = _processor_ticks()
+    return (busy - begun_busy) / max(1, all_ticks - begun_all)
+
+
+def _processor_ticks() -> tuple[int, int]:
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle, waiting_for_disk = ticks[3], ticks[4]
+    return sum(ticks) - idle - waiting_for_disk, sum(ticks)
 
 
 def _first_value(path: str, name: str) -> str:

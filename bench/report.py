@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -84,10 +84,10 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join(" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def write_json(path: Path, machine: Machine, lines: Sequence[Line]) -> None:
+def write_json(path: Path, machine: Machine, lines: Sequence[Line], foreign_shares: Mapping[str, float]) -> None:
     """Everything that was measured, each repeat by itself."""
     measured = [{**asdict(line), "reached": line.reached, "ratio": line.ratio, "met": line.met} for line in lines]
-    document = {"machine": asdict(machine), "measures": measured}
+    document = {"machine": asdict(machine), "foreign_shares": dict(foreign_shares), "measures": measured}
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
