@@ -170,7 +170,7 @@ def _header_timestamp(headers: Mapping[str, str]) -> tuple[str, int]:
     stated = headers.get("date")
     if stated is None:
         raise MalformedSignatureError("The request has neither an 'X-Amz-Date' nor a 'Date' header.")
-    if stated.endswith("Z") and stated[:1].isdigit():
+    if stated[:1].isdigit():
         return stated, _basic_iso_seconds(stated)
     try:
         moment = parsedate_to_datetime(stated)

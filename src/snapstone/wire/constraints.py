@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from snapstone.wire.models import Member, Shape, ShapeType
+from snapstone.wire.models import Member, Shape
 from snapstone.wire.refusals import ConstraintError
 
 ECHO_LIMIT: Final = 512
@@ -45,7 +45,7 @@ def _check_value(shape: Shape, value: object, path: str, found: list[str]) -> No
         _check_list(shape, value, path, found)
     elif isinstance(value, dict):
         _check_structure(shape.members, value, path + ".", found)
-    elif isinstance(value, int) and shape.type is not ShapeType.BOOLEAN:
+    elif isinstance(value, int):
         if shape.minimum is not None and value < shape.minimum:
             found.append(_violation(value, path, f"Member must have value greater than or equal to {shape.minimum}"))
         if shape.maximum is not None and value > shape.maximum:

@@ -40,7 +40,13 @@ def test_the_signing_date_is_seconds_since_the_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    "date", ["Sun, 30 Aug 2015 12:36:00 GMT", "Sun, 30 Aug 2015 12:36:00 -0000", "20150830T123600Z"]
+    "date",
+    [
+        "Sun, 30 Aug 2015 12:36:00 GMT",
+        "Sun, 30 Aug 2015 14:36:00 +0200",
+        "Sun, 30 Aug 2015 12:36:00 -0000",
+        "20150830T123600Z",
+    ],
 )
 def test_a_date_header_stands_in_for_a_missing_x_amz_date(date: str) -> None:
     made = signed("GET", "/")

@@ -89,6 +89,10 @@ def test_all_broken_constraints_are_told() -> None:
     )
 
 
+def test_the_least_length_is_enough() -> None:
+    assert len(violations("StartSnapshot", {"VolumeSize": 1, "KmsKeyArn": "k"})) == 1  # the pattern, not the length
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -36,8 +36,8 @@ def test_lists_filters_and_scalars() -> None:
 
 
 def test_gaps_in_a_list_mean_nothing_and_items_are_sorted_by_number() -> None:
-    form = "SnapshotId.10=ten&SnapshotId.9=nine&SnapshotId.0=zero&SnapshotId.x=x&SnapshotId.1234567890=far"
-    assert members("DescribeSnapshots", form) == {"SnapshotIds": ["zero", "nine", "ten"]}
+    form = "SnapshotId.10=ten&SnapshotId.9=nine&SnapshotId.0=zero&SnapshotId.x=x&SnapshotId.123456789=last&SnapshotId.1234567890=far"
+    assert members("DescribeSnapshots", form) == {"SnapshotIds": ["zero", "nine", "ten", "last"]}
 
 
 def test_fields_may_come_in_the_query_where_a_plus_is_a_plus() -> None:
@@ -84,6 +84,13 @@ def test_a_missing_required_parameter_is_named() -> None:
 def test_unknown_and_overlong_names_are_ignored() -> None:
     deep = ".".join(["a"] * (NAME_PARTS_LIMIT + 1))
     assert members("DeleteSnapshot", f"SnapshotId=s&Unknown=1&{deep}=1&{'.' * 100_000}=1&&=") == {"SnapshotId": "s"}
+
+
+def test_a_name_may_have_as_many_parts_as_the_limit_says() -> None:
+    place = read_fields("", ".".join(["a"] * NAME_PARTS_LIMIT).encode() + b"=1")
+    for _ in range(NAME_PARTS_LIMIT):
+        place = place.parts["a"]
+    assert place.text == "1"
 
 
 def test_the_action_is_read() -> None:

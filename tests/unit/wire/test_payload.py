@@ -96,6 +96,9 @@ class TestBody:
         with pytest.raises(SignatureMismatchError):
             body_hashes(signed("POST", "/", {"X-Amz-Content-SHA256": EMPTY_HASH}), b"{}")
 
+    def test_a_hash_in_the_query_counts_for_presigned_requests_alone(self) -> None:
+        assert body_hashes(signed("GET", "/?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD"), b"") == (EMPTY_HASH,)
+
     def test_only_a_put_may_be_unsigned(self) -> None:
-        with pytest.raises(SignatureMismatchError):
+        with pytest.raises(SignatureMismatchError, match="unsigned payload"):
             body_hashes(signed("POST", "/", {"X-Amz-Content-SHA256": UNSIGNED_PAYLOAD}), b"")
