@@ -36,7 +36,10 @@ def test_lists_filters_and_scalars() -> None:
 
 
 def test_gaps_in_a_list_mean_nothing_and_items_are_sorted_by_number() -> None:
-    form = "SnapshotId.10=ten&SnapshotId.9=nine&SnapshotId.0=zero&SnapshotId.x=x&SnapshotId.123456789=last&SnapshotId.1234567890=far"
+    form = (
+        "SnapshotId.10=ten&SnapshotId.9=nine&SnapshotId.0=zero&SnapshotId.x=x"
+        "&SnapshotId.123456789=last&SnapshotId.1234567890=far"
+    )
     assert members("DescribeSnapshots", form) == {"SnapshotIds": ["zero", "nine", "ten", "last"]}
 
 
