@@ -165,8 +165,10 @@ class Appender:
         return _Tail(segment, SEGMENT_HEADER_SIZE, wanted)
 
     def _create_file(self) -> Segment:
-        """A new, owned segment file with the next free number."""
-        number = max((int(path.stem) for path in self._folder.glob(SEGMENT_FILES)), default=0)
+        """A new, owned segment file, with a number that neither a file nor the index has known."""
+        known = [int(path.stem) for path in self._folder.glob(SEGMENT_FILES)]
+        known += [row.segment_id for row in self._index.segments()]
+        number = max(known, default=0)
         while True:
             number += 1
             try:

@@ -266,12 +266,18 @@ def remove_index(path: Path) -> None:
 
 
 def is_index(path: Path) -> bool:
-    """Whether a file is there and can be read as an index."""
+    """Whether a file is there and can be read as an index. Raises sqlite3.OperationalError where that is not known."""
     if not path.exists():
         return False
     try:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             connection.execute("SELECT count(*) FROM segment").fetchone()
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in _NO_INDEX:
+            raise  # locked, or not to be opened: no reason to take it for damaged
         return False
     return True
+
+
+_NO_INDEX: Final = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""What SQLite says of a file without the index's tables, or that is damaged, or no database."""

@@ -49,7 +49,7 @@ def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment
         if row.segment_id not in known:
             continue  # another process has removed it just now
         damage.report(Address(bytes(32)), str(segment_path(folder, row.segment_id)), "the segment's file is missing")
-        index.forget_segment(row.segment_id)
+        index.set_full(row.segment_id)  # stays known, so that its number is never given to another
     return open_segments
 
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Event, Lock
@@ -206,17 +206,25 @@ class SegmentStore:
             reservation.segment.punch(duplicate.offset, duplicate.record_size)
 
     def _punch(self, place: Place) -> None:
-        self._segment(place.segment_id).punch(place.offset, record_size(place.payload_size))
+        """Give a record's space back, unless its segment is lost."""
+        with suppress(BadRecordError, FileNotFoundError):
+            self._segment(place.segment_id).punch(place.offset, record_size(place.payload_size))
 
     def _remove_empty_segments(self, segment_ids: set[int]) -> None:
         """Remove the files of full segments that hold nothing any more."""
         full = {row.segment_id for row in self._index.segments() if row.full}
         for segment_id in segment_ids & full:
-            if self._segment(segment_id).end_of_data() == SEGMENT_HEADER_SIZE:
+            if self._is_empty(segment_id):
                 self._index.forget_segment(segment_id)
                 segment_path(self._segments_folder, segment_id).unlink(missing_ok=True)
                 with self._open_lock:
                     self._open_segments.pop(segment_id, None)
+
+    def _is_empty(self, segment_id: int) -> bool:
+        """Whether a segment has no data left; a lost one may have, and come back."""
+        with suppress(BadRecordError, FileNotFoundError):
+            return self._segment(segment_id).end_of_data() == SEGMENT_HEADER_SIZE
+        return False
 
     def _place(self, kind: ObjectKind, address: Address) -> Place:
         place = self._index.find(address)

@@ -1,0 +1,215 @@
+"""Whole files missing, cut short or overwritten: segments, and the index that is made again from them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from snapstone.core.blocks import Address
+from snapstone.core.errors import DamageError
+from snapstone.storage import index as index_module
+from snapstone.storage.record import HEADER_SIZE
+from tests.damage.stored_records import damage_entries, flip_bit, place_of, segment_file
+from tests.installation import Installation, block
+
+A, B, C = block("a"), block("b"), block("c")
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    installation = Installation(tmp_path / "data")
+    yield installation
+    installation.close()
+
+
+def address_of(content: bytes) -> Address:
+    return Address(sha256(content).digest())
+
+
+def token_of_first(installation: Installation, snapshot_id: str) -> str:
+    token: str = installation.list_all(snapshot_id)[0]["BlockToken"]
+    return token
+
+
+# -- segments --
+
+
+def test_a_missing_segment_is_damage_to_its_readers_and_written_down(installation: Installation) -> None:
+    snapshot_id = installation.sealed({0: A})
+    token = token_of_first(installation, snapshot_id)
+    installation.close()
+    segment_file(installation.folder).unlink()
+    installation.__post_init__()
+    assert [entry["what"] for entry in damage_entries(installation.folder)] == ["the segment's file is missing"]
+    for _ in range(2):
+        with pytest.raises(DamageError):
+            installation.get(snapshot_id, 0, token)
+    with pytest.raises(DamageError):
+        installation.list_all(snapshot_id)
+
+
+def test_a_block_of_a_missing_segment_is_healed_by_the_put_that_brings_it_again(installation: Installation) -> None:
+    snapshot_id = installation.sealed({0: A, 1: B})
+    tokens = [entry["BlockToken"] for entry in installation.list_all(snapshot_id)]
+    installation.close()
+    segment_file(installation.folder).unlink()
+    installation.__post_init__()
+    with pytest.raises(DamageError):
+        installation.get(snapshot_id, 0, tokens[0])
+    installation.put(installation.start(), 0, A)
+    assert installation.get(snapshot_id, 0, tokens[0]) == A
+    with pytest.raises(DamageError):
+        installation.get(snapshot_id, 1, tokens[1])
+
+
+def test_a_snapshot_in_a_missing_segment_can_be_deleted(installation: Installation) -> None:
+    snapshot_id = installation.sealed({0: A})
+    installation.close()
+    segment_file(installation.folder).unlink()
+    installation.__post_init__()
+    installation.delete(snapshot_id)
+    assert installation.catalog.snapshot(snapshot_id) is None
+
+
+def test_a_segment_cut_short_is_damage_only_behind_the_cut(installation: Installation) -> None:
+    snapshot_id = installation.sealed({0: A, 1: B})
+    tokens = [entry["BlockToken"] for entry in installation.list_all(snapshot_id)]
+    cut = place_of(installation.folder, address_of(B)).offset + HEADER_SIZE + 300_000
+    os.truncate(segment_file(installation.folder), cut)
+    assert installation.get(snapshot_id, 0, tokens[0]) == A
+    with pytest.raises(DamageError):
+        installation.get(snapshot_id, 1, tokens[1])
+    installation.put(installation.start(), 0, B)
+    assert installation.get(snapshot_id, 1, tokens[1]) == B
+
+
+def test_a_segment_cut_short_while_the_server_was_stopped_takes_new_blocks_and_keeps_the_old(
+    installation: Installation,
+) -> None:
+    first = installation.sealed({0: A, 1: B})
+    tokens = [entry["BlockToken"] for entry in installation.list_all(first)]
+    cut = place_of(installation.folder, address_of(B)).offset + HEADER_SIZE + 300_000
+    installation.close()
+    os.truncate(segment_file(installation.folder), cut)
+    installation.__post_init__()
+    assert installation.get(first, 0, tokens[0]) == A
+    with pytest.raises(DamageError):
+        installation.get(first, 1, tokens[1])
+    second = installation.sealed({number: block(f"new {number}") for number in range(5)})
+    installation.reopen()
+    assert installation.content(second) == {number: block(f"new {number}") for number in range(5)}
+    assert installation.get(first, 0, tokens[0]) == A
+
+
+@pytest.mark.parametrize("position", [0, 8, 16, 24, 39, 40, 4_079, 4_080, 4_095])
+def test_a_segment_whose_header_is_damaged_is_reported_and_never_appended_to(
+    installation: Installation, position: int
+) -> None:
+    snapshot_id = installation.sealed({0: A})
+    token = token_of_first(installation, snapshot_id)
+    installation.close()
+    path = segment_file(installation.folder)
+    flip_bit(path, position)
+    before = path.read_bytes()
+    installation.__post_init__()
+    assert [entry["place"] for entry in damage_entries(installation.folder)] == [str(path)]
+    with pytest.raises(DamageError):
+        installation.get(snapshot_id, 0, token)
+    other = installation.sealed({0: A, 1: B})
+    assert installation.content(other) == {0: A, 1: B}
+    assert path.read_bytes() == before
+    installation.close()
+    flip_bit(path, position)
+    installation.__post_init__()
+    assert installation.content(snapshot_id) == {0: A}
+
+
+# -- the index --
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def overwrite_head(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"\xff" * 4_096)
+
+
+def make_text(path: Path) -> None:
+    path.write_text("not a database\n" * 1_000)
+
+
+def cut_in_half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2 // 4_096 * 4_096)
+
+
+def cut_to_one_page(path: Path) -> None:
+    os.truncate(path, 4_096)
+
+
+@pytest.mark.parametrize("damage", [empty, overwrite_head, make_text, cut_in_half, cut_to_one_page, Path.unlink])
+def test_a_damaged_index_is_made_again_from_the_records_at_start(
+    installation: Installation, damage: Callable[[Path], None]
+) -> None:
+    parent = installation.sealed({0: A, 1: B})
+    child = installation.sealed({1: C}, parent_snapshot_id=parent)
+    installation.close()
+    damage(installation.folder / "index.db")
+    installation.__post_init__()
+    assert installation.content(parent) == {0: A, 1: B}
+    assert installation.content(child) == {0: A, 1: C}
+    assert len(damage_entries(installation.folder)) == 0
+
+
+def test_damage_inside_the_index_never_yields_wrong_bytes_and_its_removal_cures_it(installation: Installation) -> None:
+    blocks = {number: block(f"block {number}") for number in range(40)}
+    snapshot_id = installation.sealed(blocks)
+    entries = installation.list_all(snapshot_id)
+    installation.close()
+    index = installation.folder / "index.db"
+    whole = index.read_bytes()
+    for page_start in range(4_096, len(whole), 4_096):
+        index.write_bytes(whole[:page_start] + b"\xff" * 4_096 + whole[page_start + 4_096 :])
+        try:
+            installation.__post_init__()
+        except sqlite3.DatabaseError:
+            continue
+        for entry in entries[::8]:
+            try:
+                content = installation.get(snapshot_id, entry["BlockIndex"], entry["BlockToken"])
+            except (DamageError, sqlite3.DatabaseError):
+                continue
+            assert content == blocks[entry["BlockIndex"]]
+        try:
+            installation.close()
+        except sqlite3.DatabaseError:
+            installation.catalog.close()
+    for path in installation.folder.glob("index.db*"):
+        path.unlink()
+    installation.__post_init__()
+    assert installation.content(snapshot_id) == blocks
+
+
+def test_an_index_that_is_locked_is_not_taken_for_damaged(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "BUSY_SECONDS", 0.1)
+    snapshot_id = installation.sealed({0: A})
+    installation.close()
+    index = installation.folder / "index.db"
+    with sqlite3.connect(index, isolation_level=None) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            Installation(installation.folder)
+        holder.execute("ROLLBACK")
+    holder.close()
+    assert list(installation.folder.glob("*.damaged")) == []
+    installation.__post_init__()
+    assert installation.content(snapshot_id) == {0: A}
