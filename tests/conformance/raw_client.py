@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -103,7 +103,7 @@ class RawClient:
         data = request.body if isinstance(request.body, bytes) else b"".join(request.body)
         aws_request = self._aws_request(request, data)
         credentials = Credentials(key.access_key_id, key.secret_access_key, token)
-        with patch("botocore.auth.get_current_datetime", lambda: at or datetime.now(UTC)):
+        with _clock(at):
             SigV4Auth(credentials, service, region).add_auth(aws_request)
         headers = {"Host": self.host, **dict(aws_request.headers.items())}
         return RawRequest(request.method, request.target, headers, request.body)
@@ -119,7 +119,7 @@ class RawClient:
         """The request with its signature in the query; the body is not signed, the headers given are."""
         aws_request = self._aws_request(request, b"")
         credentials = Credentials(self._key.access_key_id, self._key.secret_access_key)
-        with patch("botocore.auth.get_current_datetime", lambda: at or datetime.now(UTC)):
+        with _clock(at):
             SigV4QueryAuth(credentials, service, REGION, expires_seconds).add_auth(aws_request)
         target = aws_request.url.partition(self.host)[2]
         return RawRequest(request.method, target, {"Host": self.host, **request.headers}, request.body)
@@ -151,3 +151,8 @@ class RawClient:
         if "Content-Length" not in headers and (request.body or request.method in {"PUT", "POST"}):
             headers["Content-Length"] = str(len(request.body))
         return headers
+
+
+def _clock(at: datetime | None) -> AbstractContextManager[object]:
+    """Make botocore believe that it is `at`; not for use from several threads at once unless None."""
+    return nullcontext() if at is None else patch("botocore.auth.get_current_datetime", lambda: at)

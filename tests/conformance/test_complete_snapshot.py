@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from itertools import count
+from threading import Barrier
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.conformance.faults import (
     CHECKSUM_PATTERN,
     NO_SNAPSHOT,
@@ -27,6 +31,7 @@ from tests.conformance.given import (
     B,
     C,
     aggregate,
+    block,
     checksum,
     complete,
     completed,
@@ -135,6 +140,35 @@ class TestCompleted:
         assert state(ec2, snapshot_id) == ("completed", None)
         assert content(ebs, snapshot_id) == {0: A}
         started(ebs, ParentSnapshotId=snapshot_id)
+
+
+class TestRace:
+    def test_a_put_racing_completion_is_kept_whole_or_refused(self, ebs: Client) -> None:
+        writers = 4
+        snapshot_id = written(ebs, dict.fromkeys(range(writers), A))
+        acknowledged = dict.fromkeys(range(writers), A)
+        writing = Barrier(writers + 1)
+
+        def overwrite(block_index: int) -> str:
+            for version in count():
+                data = block(f"{block_index}.{version}")
+                try:
+                    put(ebs, snapshot_id, block_index, data)
+                except ClientError as error:
+                    return str(error.response["Error"]["Message"])
+                acknowledged[block_index] = data
+                if version == 2:
+                    writing.wait()
+            raise AssertionError
+
+        with ThreadPoolExecutor(writers) as threads:
+            running = [threads.submit(overwrite, block_index) for block_index in range(writers)]
+            writing.wait()
+            answer = ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=writers)
+            refusals = {ended.result() for ended in running}
+        assert answer["Status"] == "completed"
+        assert refusals == {"Snapshot is already completed"}
+        assert content(ebs, snapshot_id) == acknowledged
 
 
 class TestMismatch:
