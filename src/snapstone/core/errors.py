@@ -149,6 +149,13 @@ class MalformedSnapshotIdError(SnapstoneError):
 
 
 @dataclass(eq=False)
+class MalformedAccountIdError(SnapstoneError):
+    """A text that no account can have as its id."""
+
+    account_id: str
+
+
+@dataclass(eq=False)
 class InvalidParameterCombinationError(SnapstoneError):
     """Parameters of an EC2 call that do not go together."""
 

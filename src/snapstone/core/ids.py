@@ -17,7 +17,7 @@ Region = NewType("Region", str)
 SNAPSHOT_ID_RANDOM_SIZE: Final = 9
 """Random bytes that `mint_snapshot_id` takes (17 of their 18 hexadecimal digits are used)."""
 
-_SNAPSHOT_ID = re.compile(r"snap-(?:[0-9a-f]{8}|[0-9a-f]{17})")
+_SNAPSHOT_ID = re.compile(r"snap-(?!0+$)(?:[0-9a-f]{8}|[0-9a-f]{17})")
 
 
 def mint_snapshot_id(random: bytes) -> SnapshotId:
@@ -26,5 +26,5 @@ def mint_snapshot_id(random: bytes) -> SnapshotId:
 
 
 def is_minted_snapshot_id(text: str) -> bool:
-    """Whether `text` has a form that AWS has minted: 17 hex digits, or 8 in the oldest ids."""
+    """Whether `text` has a form that AWS has minted: 17 hex digits, or 8 in the oldest ids; never all zeros."""
     return _SNAPSHOT_ID.fullmatch(text) is not None

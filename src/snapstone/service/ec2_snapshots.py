@@ -13,6 +13,7 @@ from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
+    MalformedAccountIdError,
     MalformedSnapshotIdError,
     SnapshotNotFoundError,
 )
@@ -98,7 +99,7 @@ def _includes(caller: Caller, account_ids: Sequence[str] | None) -> bool:
     """Whether a list of owners or readers lets the caller's own snapshots through."""
     for account_id in account_ids or ():
         if account_id not in ("self", "amazon", "aws-marketplace", "all") and not _ACCOUNT_ID.fullmatch(account_id):
-            raise InvalidParameterError(f'Invalid user id: "{account_id}"')
+            raise MalformedAccountIdError(account_id)
     return not account_ids or "self" in account_ids or caller.account_id in account_ids
 
 

@@ -200,6 +200,8 @@ _row(errors.StoreFullError, "InternalServerException", "InternalError",
      "The server's storage is full; nothing was stored.")
 _row(errors.MalformedSnapshotIdError, "ValidationException/INVALID_SNAPSHOT_ID", "InvalidSnapshotID.Malformed",
      lambda e: f'Invalid id: "{_short(e.snapshot_id)}"')
+_row(errors.MalformedAccountIdError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidUserID.Malformed",
+     lambda e: f'Invalid user id: "{_short(e.account_id)}"')
 _row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "DryRunOperation",
      "Request would have succeeded, but DryRun flag is set.")
 
