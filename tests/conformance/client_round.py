@@ -1,6 +1,7 @@
 """The main job and its faults through whichever boto3 runs this; what it saw goes to standard output as JSON.
 
-A program of its own, for environments that hold another boto3 and nothing of this project. It takes the endpoint.
+A program of its own, for environments that hold another boto3 and nothing of this project. It takes the endpoint, which
+releases before 2023 have to be told; without it AWS_ENDPOINT_URL says where to go.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def fault(call: Any, **members: Any) -> list[Any]:
     return ["no fault"]
 
 
-def run(endpoint: str) -> dict[str, Any]:
+def run(endpoint: str | None) -> dict[str, Any]:
     ebs = boto3.client("ebs", endpoint_url=endpoint)
     ec2 = boto3.client("ec2", endpoint_url=endpoint)
     first = ebs.start_snapshot(VolumeSize=1, Description="Größe")["SnapshotId"]
@@ -81,4 +82,4 @@ def run(endpoint: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1])))
+    print(json.dumps(run(sys.argv[1] if len(sys.argv) > 1 else None)))

@@ -239,6 +239,10 @@ class TestCombinations:
                 SnapshotId=started(ebs), ChangedBlocksCount=0, Checksum=OF_NOTHING, ChecksumAlgorithm="SHA256"
             )
 
+    def test_a_bad_combination_is_told_before_a_missing_snapshot(self, ebs: Client) -> None:
+        with invalid("INVALID_PARAMETER_VALUE"):
+            ebs.complete_snapshot(SnapshotId=NO_SNAPSHOT, ChangedBlocksCount=0, Checksum=OF_NOTHING)
+
     def test_a_refused_completion_leaves_the_snapshot_pending(self, ebs: Client, ec2: Client) -> None:
         snapshot_id = started(ebs)
         with invalid("INVALID_PARAMETER_VALUE"):

@@ -301,6 +301,13 @@ class TestClientToken:
         ec2.delete_snapshot(SnapshotId=snapshot_id)
         assert started(ebs, **request) == snapshot_id
 
+    def test_a_repeat_after_its_parents_deletion_still_gets_the_first_answer(self, ebs: Client, ec2: Client) -> None:
+        parent = completed(ebs, {})
+        request = {"ParentSnapshotId": parent, "ClientToken": uuid4().hex}
+        snapshot_id = started(ebs, **request)
+        ec2.delete_snapshot(SnapshotId=parent)
+        assert started(ebs, **request) == snapshot_id
+
     @pytest.mark.parametrize(
         "other",
         [
