@@ -460,6 +460,13 @@ class CatalogSuite:
         catalog.renew_seal(name(1), 300)
         assert catalog.claim_seal(name(1), 100, 200)
 
+    def test_released_seals_are_due_at_once(self, catalog: Catalog) -> None:
+        put_in_state(catalog, 1, SnapshotState.SEALING)
+        catalog.claim_seal(name(1), 100, 200)
+        catalog.release_seals()
+        assert catalog.seals_due(101) == [name(1)]
+        assert catalog.claim_seal(name(1), 101, 201)
+
     @pytest.mark.parametrize("state", [state for state in SnapshotState if state is not SnapshotState.SEALING])
     def test_only_a_sealing_snapshot_can_be_claimed(self, catalog: Catalog, state: SnapshotState) -> None:
         put_in_state(catalog, 1, state)

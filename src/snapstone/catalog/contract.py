@@ -109,6 +109,9 @@ class Catalog(Protocol):
     def renew_seal(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
         """Extend the lease of a seal in progress, never back; without effect where nobody holds one."""
 
+    def release_seals(self) -> None:
+        """Free every lease: at a start, when no other server works on the catalog, whoever held one is gone."""
+
     def seals_due(self, now_ms: int) -> list[SnapshotId]:
         """Sealing snapshots that nobody holds a lease on, in the order in which their seals were begun."""
 

@@ -49,6 +49,10 @@ class SealStatements(WriteStatements):
                 (lease_until_ms, snapshot_id),
             )
 
+    def release_seals(self) -> None:
+        with self._connections.writing() as connection:
+            connection.execute("UPDATE snapshot SET seal_lease_until_ms = NULL WHERE state = 'sealing'")
+
     def seals_due(self, now_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
             rows = connection.execute(

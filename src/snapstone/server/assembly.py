@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.ids import Region
-from snapstone.core.tokens import TokenSeal
+from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolder
 from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
@@ -21,7 +22,8 @@ from snapstone.storage.segment_store import SegmentStore
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Application
 
-TOKEN_KEY_SIZE = 32
+SEAL_STOP_SECONDS: Final = 10.0
+"""How long a stopping process waits for its seals. One that takes longer ends with the process; the next goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     )
 
     def close() -> None:
-        objects.close()
-        catalog.close()
+        if engine.sealer.wait_until_idle(SEAL_STOP_SECONDS):
+            objects.close()
+            catalog.close()
 
     return Service(Gateway(engine, OPERATIONS), Upkeep(engine).tick, close)
 

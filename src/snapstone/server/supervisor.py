@@ -49,7 +49,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     Raises SettingsError, DataFolderError and WorkerFailedError where it cannot begin.
     """
     with use_data_folder(settings.data) as folder, bind(settings) as listening:
-        _ensure_administrator(folder)
+        _prepare_catalog(folder)
         endpoint = endpoint_of(listening)
 
         def announce() -> None:
@@ -176,7 +176,8 @@ def _serve_by_workers(settings: Settings, listening: socket.socket, announce: Ca
         crew.stop()
 
 
-def _ensure_administrator(folder: DataFolder) -> None:
+def _prepare_catalog(folder: DataFolder) -> None:
+    """Bring the catalog to this version, with an administrator, and free the seals that an earlier server left."""
     from snapstone.catalog.schema import NewerCatalogError
     from snapstone.catalog.sqlite import SqliteCatalog
 
@@ -186,6 +187,7 @@ def _ensure_administrator(folder: DataFolder) -> None:
         raise DataFolderError(str(error)) from None
     try:
         ensure_administrator(catalog, folder.credentials, os.urandom)
+        catalog.release_seals()
     finally:
         catalog.close()
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from threading import Event, Lock, Semaphore, Thread
+from time import monotonic
 from typing import Final
 
 from snapstone.catalog.contract import Catalog
@@ -69,9 +70,10 @@ class Sealer:
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
         """Wait for every seal under way here; False where one has not ended in that time."""
+        deadline = monotonic() + wait_seconds
         with self._lock:
             events = list(self._under_way.values())
-        return all(event.wait(wait_seconds) for event in events)
+        return all(event.wait(max(0.0, deadline - monotonic())) for event in events)
 
     def seal(self, snapshot_id: SnapshotId) -> None:
         """Seal a snapshot whose state is sealing and whose lease is free; anything else is left as it is."""

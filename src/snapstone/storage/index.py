@@ -8,6 +8,7 @@ given back cannot be found again.
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -99,6 +100,7 @@ class Index:
         self._path = path
         self._writer = self._connect()
         self._write_lock = Lock()
+        self._queue_file = path.with_name(f"{path.name}-lock").open("ab")
         self._readers: deque[sqlite3.Connection] = deque()
         with self._transaction():
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
@@ -213,6 +215,7 @@ class Index:
         """Close every connection that is not in use."""
         with self._write_lock:
             self._writer.close()
+            self._queue_file.close()
         while self._readers:
             self._readers.pop().close()
 
@@ -241,7 +244,7 @@ class Index:
 
     @contextmanager
     def _transaction(self, synced: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._write_lock:
+        with self._write_lock, self._turn_among_processes():
             if synced:
                 self._writer.execute("PRAGMA synchronous = FULL")
             self._writer.execute("BEGIN IMMEDIATE")
@@ -255,6 +258,15 @@ class Index:
             finally:
                 if synced:
                     self._writer.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
+    def _turn_among_processes(self) -> Iterator[None]:
+        """Writers of all processes queue here: who finds SQLite's own lock taken would sleep and look again."""
+        fcntl.flock(self._queue_file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._queue_file, fcntl.LOCK_UN)
 
 
 def remove_index(path: Path) -> None:
