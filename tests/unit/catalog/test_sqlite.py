@@ -15,7 +15,7 @@ from snapstone.catalog.contract import Catalog
 from snapstone.catalog.rows import AccessKey, SnapshotState
 from snapstone.catalog.schema import NewerCatalogError
 from snapstone.catalog.sqlite import SqliteCatalog
-from tests.suites.catalog_rows import ALICE, FRANKFURT, ROOT, answer, name, pending, plain, put_in_state, record
+from tests.suites.catalog_rows import ALICE, BOB, FRANKFURT, ROOT, answer, name, pending, plain, put_in_state, record
 from tests.suites.catalog_suite import CatalogSuite, Opener
 
 
@@ -196,6 +196,14 @@ class TestRows:
             catalog.insert_snapshot(pending(1, tags=(("Name", "a"), ("Name", "b"))), answer("token"))
         assert catalog.snapshot(name(1)) is None
         assert catalog.stored_answer(ALICE, FRANKFURT, "token") is None
+        catalog.close()
+
+    def test_a_candidate_that_does_not_become_the_first_account_is_not_kept(
+        self, catalog: SqliteCatalog, path: Path
+    ) -> None:
+        for candidate in (ALICE, BOB, ALICE):
+            assert catalog.first_account(candidate) == ALICE
+        assert raw(path, "SELECT account_id FROM account") == [(ALICE,)]
         catalog.close()
 
     def test_a_deleted_snapshots_tags_are_gone(self, catalog: SqliteCatalog, path: Path) -> None:

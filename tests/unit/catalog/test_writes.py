@@ -163,6 +163,16 @@ class TestDropping:
             (0, 0)
         ]
 
+    def test_a_failed_seal_leaves_no_rows(self, catalog: WatchedCatalog, path: Path) -> None:
+        sealing_with(catalog, path, 10)
+        catalog.fail_seal(name(1), "Checksum mismatch for snapshot")
+        assert raw(path, "SELECT count(*) FROM pending_write") == [(0,)]
+
+    def test_a_seal_past_the_deadline_leaves_no_rows(self, catalog: WatchedCatalog, path: Path) -> None:
+        put_in_state(catalog, 1, SnapshotState.PENDING)
+        catalog.begin_seal(name(1), 1, None, DEADLINE + 1)
+        assert raw(path, "SELECT count(*) FROM pending_write") == [(0,)]
+
     def test_other_snapshots_keep_their_writes(self, catalog: WatchedCatalog, path: Path) -> None:
         sealing_with(catalog, path, 10)
         put_in_state(catalog, 2, SnapshotState.PENDING)
