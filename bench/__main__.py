@@ -47,12 +47,13 @@ def main() -> int:
     with _scratch_folder(options.scratch) as scratch:
         described = machine.describe(scratch)
         print(f"{described}\n", flush=True)
-        session = Session(Run(QUICK if options.quick else FULL, scratch, with_peer=not options.no_peer))
+        run = Run(QUICK if options.quick else FULL, scratch, with_peer=not options.no_peer)
+        session = Session(run, options.patience)
         try:
             for name in options.only or MEASURES:
                 session.measure(name)
         finally:
-            session.run.stop_moto()
+            run.stop_moto()
     session.show(quick=options.quick)
     if options.json:
         write_json(options.json, described, session.lines, session.foreign_shares)
@@ -62,8 +63,9 @@ def main() -> int:
 class Session:
     """The measures of one run, one after the other, and what came of them."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, patience_seconds: float) -> None:
+        self._run = run
+        self._patience_seconds = patience_seconds
         self.lines: list[Line] = []
         self.foreign_shares: dict[str, float] = {}
         """How much of the processors other work took before or after each measure, whichever was more."""
@@ -71,9 +73,10 @@ class Session:
 
     def measure(self, name: str) -> None:
         """Do one measure; a failure is said and noted, and the others still run."""
-        begun, share = time.monotonic(), machine.foreign_share()
+        share = machine.wait_until_quiet(self._patience_seconds)
+        begun = time.monotonic()
         try:
-            self.lines += MEASURES[name](self.run)
+            self.lines += MEASURES[name](self._run)
         except FAILURES as failure:
             self.failed = True
             print(f"FAILED: {name}: {type(failure).__name__}: {failure}", file=sys.stderr)
@@ -114,6 +117,9 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=MEASURES, help="one measure; may be repeated")
     parser.add_argument("--no-peer", action="store_true", help="without moto: nothing is installed")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a bound is missed")
+    parser.add_argument(
+        "--patience", type=float, default=0.0, metavar="SECONDS", help="wait so long for a quiet machine, each measure"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every repeat's values")
     parser.add_argument(
         "--scratch",

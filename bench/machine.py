@@ -57,6 +57,14 @@ def foreign_share() -> float:
     return (busy - begun_busy) / max(1, all_ticks - begun_all)
 
 
+def wait_until_quiet(patience_seconds: float) -> float:
+    """Wait for other work to end, as long as patience lasts; returns the share that it takes still."""
+    deadline = time.monotonic() + patience_seconds
+    while (share := foreign_share()) > QUIET_SHARE and time.monotonic() < deadline:
+        time.sleep(LISTEN_SECONDS)
+    return share
+
+
 def _processor_ticks() -> tuple[int, int]:
     ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     idle, waiting_for_disk = ticks[3], ticks[4]
