@@ -21,6 +21,18 @@ SELECT_SNAPSHOT: Final = f"""
     FROM snapshot
 """
 
+SELECT_OWNED: Final = f"""
+    {SELECT_SNAPSHOT} WHERE account_id = ? AND region = ? AND state <> 'deleting'
+    ORDER BY started_at_ms, snapshot_id
+"""
+
+SELECT_OWNED_OF: Final = f"""
+    {SELECT_SNAPSHOT} WHERE +account_id = ? AND +region = ? AND state <> 'deleting'
+    AND snapshot_id IN (SELECT value FROM json_each(?))
+    ORDER BY started_at_ms, snapshot_id
+"""
+"""The plus signs keep SQLite from going through all that the account has, instead of looking up each id."""
+
 INSERT_SNAPSHOT: Final = (
     f"INSERT INTO snapshot ({SNAPSHOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )

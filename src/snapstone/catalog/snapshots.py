@@ -11,6 +11,8 @@ from snapstone.catalog.contract import ParentGoneError
 from snapstone.catalog.mapping import (
     INSERT_SNAPSHOT,
     SELECT_ANSWER,
+    SELECT_OWNED,
+    SELECT_OWNED_OF,
     SELECT_SNAPSHOT,
     answer_from,
     snapshot_from,
@@ -54,13 +56,13 @@ class SnapshotStatements(Statements):
     def snapshots(
         self, account_id: AccountId, region: Region, snapshot_ids: Collection[SnapshotId] | None = None
     ) -> list[Snapshot]:
-        statement = f"{SELECT_SNAPSHOT} WHERE account_id = ? AND region = ? AND state <> 'deleting'"
-        parameters = [account_id, region]
-        if snapshot_ids is not None:
-            statement += " AND snapshot_id IN (SELECT value FROM json_each(?))"
-            parameters.append(json.dumps(list(snapshot_ids)))
         with self._connections.reading() as connection:
-            rows = connection.execute(f"{statement} ORDER BY started_at_ms, snapshot_id", parameters).fetchall()
+            if snapshot_ids is None:
+                rows = connection.execute(SELECT_OWNED, (account_id, region)).fetchall()
+            else:
+                rows = connection.execute(
+                    SELECT_OWNED_OF, (account_id, region, json.dumps(list(snapshot_ids)))
+                ).fetchall()
         return [snapshot_from(row) for row in rows]
 
 

@@ -21,6 +21,10 @@ BITMAP_SIZE: Final = FANOUT // 8
 ENTRY_SIZE: Final = 32
 MAX_PAGE_SIZE: Final = BITMAP_SIZE + FANOUT * ENTRY_SIZE
 
+_WIDE: Final = 64 * ENTRY_SIZE
+_NARROW: Final = 8 * ENTRY_SIZE
+"""Stretches of a page that are compared at once."""
+
 _FULL: Final = (1 << FANOUT) - 1
 _ALL_SLOTS: Final = tuple(range(FANOUT))
 
@@ -102,22 +106,22 @@ class Page:
         return Page(bytes(content))
 
     def _differences_of_equal_shape(self, other: Page) -> list[Difference]:
-        """Halve what is unequal until single entries are left: memory is compared, not entries one by one."""
+        """Compare stretches of 64 entries, then of 8, then entries: memory is compared, and only where it differs."""
         mine, theirs, slots = self.content, other.content, self.slots()
         found: list[Difference] = []
-        ranges = [(BITMAP_SIZE, len(mine))]
-        while ranges:
-            start, end = ranges.pop()
-            if mine[start:end] == theirs[start:end]:
+        for wide in range(BITMAP_SIZE, len(mine), _WIDE):
+            wide_end = wide + _WIDE
+            if mine[wide:wide_end] == theirs[wide:wide_end]:
                 continue
-            size = end - start
-            if size == ENTRY_SIZE:
-                slot = slots[(start - BITMAP_SIZE) // ENTRY_SIZE]
-                found.append((slot, Address(mine[start:end]), Address(theirs[start:end])))
-                continue
-            middle = start + size // ENTRY_SIZE // 2 * ENTRY_SIZE
-            ranges.append((middle, end))
-            ranges.append((start, middle))
+            for narrow in range(wide, min(wide_end, len(mine)), _NARROW):
+                narrow_end = narrow + _NARROW
+                if mine[narrow:narrow_end] == theirs[narrow:narrow_end]:
+                    continue
+                for start in range(narrow, min(narrow_end, len(mine)), ENTRY_SIZE):
+                    end = start + ENTRY_SIZE
+                    first, second = mine[start:end], theirs[start:end]
+                    if first != second:
+                        found.append((slots[(start - BITMAP_SIZE) // ENTRY_SIZE], Address(first), Address(second)))
         return found
 
 
