@@ -147,7 +147,7 @@ class CatalogSuite:
     def test_snapshots_can_be_asked_for_by_id(self, catalog: Catalog) -> None:
         for number in (1, 2, 3):
             catalog.insert_snapshot(pending(number), None)
-        assert catalog.snapshots(ALICE, FRANKFURT, {name(3), name(1), name(9)}) == [pending(1), pending(3)]
+        assert catalog.snapshots(ALICE, FRANKFURT, [name(3), name(9), name(1)]) == [pending(1), pending(3)]
         assert catalog.snapshots(ALICE, FRANKFURT, []) == []
 
     def test_only_snapshots_being_deleted_are_left_out(self, catalog: Catalog) -> None:
