@@ -89,6 +89,8 @@ class Sealer:
             log.warning("seal refused", extra={"fields": {"snapshot": snapshot_id, "why": mismatch}})
             return
         applied = self._build(snapshot)
+        if applied is None:
+            return
         block_count = snapshot.block_count + applied.added_count
         self._objects.put_many(ObjectKind.MANIFEST, [_manifest(snapshot, applied.root, block_count)])
         if not self._catalog.finish_seal(snapshot_id, applied.root, block_count, self._now_ms()):
@@ -118,9 +120,10 @@ class Sealer:
             return CHECKSUM_MISMATCH
         return None
 
-    def _build(self, snapshot: Snapshot) -> AppliedWrites:
-        """Store the pages of the snapshot's map."""
+    def _build(self, snapshot: Snapshot) -> AppliedWrites | None:
+        """Store the pages of the snapshot's map; None where its writes are gone, because somebody else ended it."""
         gathered: list[tuple[Address, Page]] = []
+        write_count = 0
 
         def emit(address: Address, page: Page) -> None:
             gathered.append((address, page))
@@ -128,10 +131,15 @@ class Sealer:
                 self._pages.store(gathered)
                 gathered.clear()
 
-        writes = ((write.block_index, write.address) for write in self._writes(snapshot.snapshot_id))
-        applied = apply_writes(self._pages, snapshot.root, writes, emit)
+        def writes() -> Iterator[tuple[int, Address]]:
+            nonlocal write_count
+            for write in self._writes(snapshot.snapshot_id):
+                write_count += 1
+                yield write.block_index, write.address
+
+        applied = apply_writes(self._pages, snapshot.root, writes(), emit)
         self._pages.store(gathered)
-        return applied
+        return applied if write_count == snapshot.expected_count else None
 
     def _writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
         """The pending writes in order, while the lease is kept."""

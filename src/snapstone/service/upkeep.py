@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from snapstone.catalog.contract import TIMED_OUT
 from snapstone.service.deletion import finish_deletion
 from snapstone.service.engine import Engine
 
 log = logging.getLogger(__name__)
-
-TIMED_OUT: Final = "Snapshot timed out"
-"""AWS's StateMessage (api-ebs.md, section 4)."""
 
 SWEEP_INTERVAL_MS: Final = 10_000
 """Between two looks for time-outs and cut-off deletions; seals are looked for at every tick."""
