@@ -63,15 +63,19 @@ def _test(
 
 
 def _pattern(value: str) -> re.Pattern[str]:
-    """The pattern of a filter's value: a backslash takes the meaning from `*`, `?` and `\\`."""
-    parts, characters = [], iter(value)
+    """The pattern of a filter's value: a backslash takes the meaning from `*`, `?` and `\\`.
+
+    What stands between two stars is taken where it is first found and never looked for again: if any match exists,
+    that one does, and without going back the cost is bounded by the product of both lengths.
+    """
+    pieces, characters = [""], iter(value)
     for character in characters:
-        if character == "\\":
-            parts.append(re.escape(next(characters, "\\")))
-        elif character == "*":
-            parts.append(".*")
+        if character == "*":
+            pieces.append("")
         elif character == "?":
-            parts.append(".")
+            pieces[-1] += "."
         else:
-            parts.append(re.escape(character))
-    return re.compile("".join(parts), re.DOTALL)
+            pieces[-1] += re.escape(next(characters, "\\") if character == "\\" else character)
+    first, *between = pieces
+    last = f".*{between.pop()}" if between else ""
+    return re.compile(first + "".join(f"(?>.*?{piece})" for piece in between if piece) + last, re.DOTALL)
