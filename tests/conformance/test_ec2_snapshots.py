@@ -224,6 +224,13 @@ class TestFilters:
         with refused("InvalidParameterValue", 400, None, "The filter 'colour' is invalid"):
             ec2.describe_snapshots(Filters=[{"Name": "colour", "Values": ["blue"]}])
 
+    def test_more_than_200_values_are_refused(self, ec2: Client) -> None:
+        values = [str(number) for number in range(100)]
+        filters = [{"Name": name, "Values": values} for name in ("description", "owner-id")]
+        assert ids(ec2.describe_snapshots(Filters=filters)) == []
+        with refused("FilterLimitExceeded", 400):
+            ec2.describe_snapshots(Filters=[*filters, {"Name": "status", "Values": ["error"]}])
+
 
 @pytest.fixture(scope="module")
 def twelve(ebs: Client) -> tuple[str, list[str]]:

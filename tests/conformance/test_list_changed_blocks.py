@@ -216,8 +216,14 @@ class TestPaging:
     def test_a_page_token_overrides_a_start_index(self, ebs: Client, pair: Pair) -> None:
         names = {"FirstSnapshotId": pair[0], "SecondSnapshotId": pair[1]}
         token = ebs.list_changed_blocks(**names, MaxResults=100)["NextToken"]
-        answer = ebs.list_changed_blocks(**names, NextToken=token, StartingBlockIndex=0)
-        assert changed(answer) == list(MANY)[100:]
+        for start in (0, 2047):
+            answer = ebs.list_changed_blocks(**names, NextToken=token, StartingBlockIndex=start)
+            assert changed(answer) == list(MANY)[100:]
+
+    def test_changes_that_just_fill_a_page_are_all_on_it(self, ebs: Client, pair: Pair) -> None:
+        names = {"FirstSnapshotId": pair[0], "SecondSnapshotId": pair[1]}
+        answer = ebs.list_changed_blocks(**names, MaxResults=100, StartingBlockIndex=MANY[3])
+        assert changed(answer) == list(MANY)[3:]
 
 
 class TestPageTokens:
@@ -232,12 +238,14 @@ class TestPageTokens:
             ebs.list_changed_blocks(FirstSnapshotId=pair[1], SecondSnapshotId=pair[0], NextToken=token)
 
     def test_another_pairs_token_is_invalid(self, ebs: Client, pair: Pair) -> None:
-        names = {"FirstSnapshotId": pair[0], "SecondSnapshotId": pair[1]}
+        first, second = pair
+        names = {"FirstSnapshotId": first, "SecondSnapshotId": second}
         token = ebs.list_changed_blocks(**names, MaxResults=100)["NextToken"]
-        for names in ({"FirstSnapshotId": pair[0]}, {"FirstSnapshotId": pair[1]}):
-            other = completed(ebs, {}, ParentSnapshotId=pair[1])
+        other = completed(ebs, {}, ParentSnapshotId=second)
+        for pair_of_others in [(first, other), (other, second), (other, first), (second, second)]:
+            names = dict(zip(("FirstSnapshotId", "SecondSnapshotId"), pair_of_others, strict=True))
             with invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
-                ebs.list_changed_blocks(**names, SecondSnapshotId=other, NextToken=token)
+                ebs.list_changed_blocks(**names, NextToken=token)
 
     def test_the_other_operations_token_is_invalid(self, ebs: Client, pair: Pair) -> None:
         token = ebs.list_snapshot_blocks(SnapshotId=pair[1], MaxResults=100)["NextToken"]

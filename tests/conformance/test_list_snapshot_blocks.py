@@ -115,8 +115,14 @@ class TestPaging:
 
     def test_a_page_token_overrides_a_start_index(self, ebs: Client, many: str) -> None:
         token = ebs.list_snapshot_blocks(SnapshotId=many, MaxResults=100)["NextToken"]
-        answer = ebs.list_snapshot_blocks(SnapshotId=many, NextToken=token, StartingBlockIndex=0)
-        assert listed(answer) == list(MANY)[100:]
+        for start in (0, 2047):
+            answer = ebs.list_snapshot_blocks(SnapshotId=many, NextToken=token, StartingBlockIndex=start)
+            assert listed(answer) == list(MANY)[100:]
+
+    def test_blocks_that_just_fill_a_page_are_all_on_it(self, ebs: Client, many: str) -> None:
+        query = {"SnapshotId": many, "MaxResults": 100, "StartingBlockIndex": MANY[3]}
+        assert listed(ebs.list_snapshot_blocks(**query)) == list(MANY)[3:]
+        assert list(tokens(ebs, many, MaxResults=100, StartingBlockIndex=MANY[3])) == list(MANY)[3:]
 
     def test_pages_from_a_start_index_go_on_to_the_end(self, ebs: Client, many: str) -> None:
         assert list(tokens(ebs, many, MaxResults=100, StartingBlockIndex=15)) == [index for index in MANY if index > 15]
