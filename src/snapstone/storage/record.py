@@ -29,6 +29,8 @@ _CHECKSUM_OFFSET: Final = HEADER_SIZE - _CHECKSUM_SIZE
 _CODEC_NONE: Final = 0
 _CIPHER_NONE: Final = 0
 
+_KINDS: Final = frozenset(ObjectKind)
+
 _FIELDS: Final = Struct("<8sHBBB3xQII32s16s16s12s")
 """Magic, format version, kind, codec, cipher, stored-at ms, stored size, plain size, address, payload checksum,
 data-key id, nonce; zero from there to the header's checksum."""
@@ -103,6 +105,8 @@ def read_header(header: memoryview, key: bytes) -> RecordHeader:
         raise BadRecordError(f"format version {version} is not known")
     if codec != _CODEC_NONE or cipher != _CIPHER_NONE:
         raise BadRecordError(f"codec {codec} or cipher {cipher} is not known")
+    if kind not in _KINDS:
+        raise BadRecordError(f"kind {kind} is not known")
     return RecordHeader(ObjectKind(kind), Address(address), payload_size, stored_at_ms, payload_checksum)
 
 
