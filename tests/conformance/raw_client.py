@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ from tests.server_process import REGION, AccessKeyPair
 
 ANSWER_LIMIT_SECONDS: Final = 30.0
 UNSIGNED_PAYLOAD: Final = {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
+EMPTY_HASH: Final = hashlib.sha256(b"").hexdigest()
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 
@@ -97,14 +99,19 @@ class RawClient:
         key: AccessKeyPair | None = None,
         at: datetime | None = None,
         token: str | None = None,
+        left_out: Collection[str] = (),
+        scope_date: str | None = None,
     ) -> RawRequest:
-        """The request with Host, X-Amz-Date (of `at`, or now) and Authorization."""
+        """The request with Host, X-Amz-Date (of `at`, or now) and Authorization.
+
+        The signature is right, also where it leaves headers out (lower-case names) or has a scope of another date.
+        """
         key = key or self._key
         data = request.body if isinstance(request.body, bytes) else b"".join(request.body)
         aws_request = self._aws_request(request, data)
         credentials = Credentials(key.access_key_id, key.secret_access_key, token)
         with _clock(at):
-            SigV4Auth(credentials, service, region).add_auth(aws_request)
+            _HeaderSigner(credentials, service, region, left_out, scope_date).add_auth(aws_request)
         headers = {"Host": self.host, **dict(aws_request.headers.items())}
         return RawRequest(request.method, request.target, headers, request.body)
 
@@ -115,12 +122,13 @@ class RawClient:
         service: str = "ebs",
         expires_seconds: int = 3600,
         at: datetime | None = None,
+        payload: str = EMPTY_HASH,
     ) -> RawRequest:
-        """The request with its signature in the query; the body is not signed, the headers given are."""
+        """The request with its signature in the query, over the headers given and `payload` for a body's hash."""
         aws_request = self._aws_request(request, b"")
         credentials = Credentials(self._key.access_key_id, self._key.secret_access_key)
         with _clock(at):
-            SigV4QueryAuth(credentials, service, REGION, expires_seconds).add_auth(aws_request)
+            _QuerySigner(credentials, service, REGION, expires_seconds, payload).add_auth(aws_request)
         target = aws_request.url.partition(self.host)[2]
         return RawRequest(request.method, target, {"Host": self.host, **request.headers}, request.body)
 
@@ -151,6 +159,45 @@ class RawClient:
         if "Content-Length" not in headers and (request.body or request.method in {"PUT", "POST"}):
             headers["Content-Length"] = str(len(request.body))
         return headers
+
+
+class _HeaderSigner(SigV4Auth):  # type: ignore[misc]
+    """Signs as botocore does, save for headers to leave out and a date of its own in the scope."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        service: str,
+        region: str,
+        left_out: Collection[str],
+        scope_date: str | None,
+    ) -> None:
+        super().__init__(credentials, service, region)
+        self._left_out = left_out
+        self._scope_date = scope_date
+
+    def headers_to_sign(self, request: AWSRequest) -> Any:
+        headers = super().headers_to_sign(request)
+        for name in self._left_out:
+            del headers[name]
+        return headers
+
+    def string_to_sign(self, request: AWSRequest, canonical_request: str) -> str:
+        stamp = request.context["timestamp"]
+        request.context["timestamp"] = (self._scope_date or stamp[:8]) + stamp[8:]
+        algorithm, _, *rest = super().string_to_sign(request, canonical_request).split("\n")
+        return "\n".join([algorithm, stamp, *rest])
+
+
+class _QuerySigner(SigV4QueryAuth):  # type: ignore[misc]
+    """Presigns as botocore does, over a payload hash that is given."""
+
+    def __init__(self, credentials: Credentials, service: str, region: str, expires_seconds: int, payload: str) -> None:
+        super().__init__(credentials, service, region, expires_seconds)
+        self._payload = payload
+
+    def payload(self, request: AWSRequest) -> str:
+        return self._payload
 
 
 def _clock(at: datetime | None) -> AbstractContextManager[object]:

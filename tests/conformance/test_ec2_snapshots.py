@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import boto3
@@ -55,6 +57,10 @@ class TestDescription:
         assert snapshot["StorageTier"] == "standard"
         assert abs(snapshot["StartTime"] - started_answer["StartTime"]) < timedelta(milliseconds=2)
         assert not {"CompletionTime", "StateMessage", "KmsKeyId", "Tags"} & snapshot.keys()
+
+    def test_a_pending_child_has_no_full_size_yet(self, ebs: Client, ec2: Client) -> None:
+        child = started(ebs, ParentSnapshotId=completed(ebs, {0: A}))
+        assert "FullSnapshotSizeInBytes" not in described(ec2, child)
 
     def test_a_completed_snapshot(self, ebs: Client, ec2: Client) -> None:
         snapshot = described(ec2, completed(ebs, {0: A}))
@@ -264,8 +270,23 @@ class TestPaging:
         with refused("InvalidParameterValue", 400):
             ec2.describe_snapshots(MaxResults=4)
 
-    def test_a_limit_above_1000_is_cut(self, ec2: Client) -> None:
-        assert len(ids(ec2.describe_snapshots(MaxResults=5000))) <= 1000
+    def test_a_limit_above_1000_is_cut_and_no_limit_is_none(self, server: ServerProcess) -> None:
+        ebs, ec2 = server.client("ebs", region="sa-east-1"), server.client("ec2", region="sa-east-1")
+        with ThreadPoolExecutor(8) as threads:
+            made = set(threads.map(lambda _: started(ebs), range(1001)))
+        first = ec2.describe_snapshots(MaxResults=5000)
+        second = ec2.describe_snapshots(MaxResults=5000, NextToken=first["NextToken"])
+        assert (len(ids(first)), len(ids(second))) == (1000, 1)
+        assert set(ids(first) + ids(second)) == set(ids(ec2.describe_snapshots())) == made
+
+    def test_a_page_token_is_bound_to_its_question(
+        self, raw: RawClient, ec2: Client, twelve: tuple[str, list[str]]
+    ) -> None:
+        filters = [{"Name": "tag-key", "Values": [twelve[0]]}]
+        token = ec2.describe_snapshots(Filters=filters, MaxResults=5)["NextToken"]
+        answer = raw.action("DescribeSnapshots", f"MaxResults=5&NextToken={quote(token, safe='')}")
+        assert answer.status == 400
+        assert re.search(rb"<Code>Invalid(Next|Pagination)Token</Code>", answer.body)
 
     def test_ids_and_a_limit_do_not_go_together(self, ec2: Client, twelve: tuple[str, list[str]]) -> None:
         with refused("InvalidParameterCombination", 400):

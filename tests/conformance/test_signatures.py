@@ -212,12 +212,7 @@ class TestMalformed:
 
     @pytest.mark.parametrize("header", ["host", "x-amz-date"])
     def test_host_and_date_must_be_signed(self, raw: RawClient, header: str) -> None:
-        signed = raw.signed(LIST)
-        names = re.search(r"SignedHeaders=([^,]+)", authorization(signed))
-        assert names is not None
-        fewer = ";".join(name for name in names[1].split(";") if name != header)
-        value = authorization(signed).replace(names[1], fewer)
-        assert raw.send(with_header(signed, "Authorization", value)).status == 403
+        assert raw.send(raw.signed(LIST, left_out=[header])).status == 403
 
 
 class TestClock:
@@ -241,12 +236,10 @@ class TestClock:
         assert ec2_code(raw.send(raw.signed(DESCRIBE, service="ec2", at=at))) == (400, "RequestExpired")
 
     def test_a_scope_of_another_day_than_the_date_is_refused(self, raw: RawClient) -> None:
-        signed = raw.signed(LIST)
-        today = datetime.now(UTC)
-        value = authorization(signed).replace(
-            today.strftime("/%Y%m%d/"), (today - timedelta(days=1)).strftime("/%Y%m%d/")
-        )
-        assert raw.send(with_header(signed, "Authorization", value)).status == 403
+        now = datetime.now(UTC)
+        assert raw.send(raw.signed(LIST, at=now, scope_date=f"{now:%Y%m%d}")).status == 404
+        answer = raw.send(raw.signed(LIST, at=now, scope_date=f"{now - timedelta(days=1):%Y%m%d}"))
+        assert (answer.status, answer.code) == (403, "InvalidSignatureException")
 
     def test_the_date_header_may_stand_for_x_amz_date(self, raw: RawClient) -> None:
         request = replace(LIST, headers={"Date": format_datetime(datetime.now(UTC), usegmt=True)})
@@ -298,10 +291,9 @@ class TestPayload:
         assert ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=0)["Status"] == "completed"
 
     def test_a_put_may_carry_its_checksum_headers_unsigned(self, raw: RawClient, ebs: Client) -> None:
-        bare = RawRequest("PUT", f"/snapshots/{started(ebs)}/blocks/0", UNSIGNED_PAYLOAD, ZERO)
-        signed = raw.signed(bare)
-        headers = {**signed.headers, **PUT_HEADERS, "x-amz-Checksum": checksum(ZERO)}
-        assert raw.send(replace(signed, headers=headers)).status == 201
+        headers = UNSIGNED_PAYLOAD | PUT_HEADERS | {"x-amz-Checksum": checksum(ZERO)}
+        request = RawRequest("PUT", f"/snapshots/{started(ebs)}/blocks/0", headers, ZERO)
+        assert raw.send(raw.signed(request, left_out=[name.lower() for name in PUT_HEADERS])).status == 201
 
     def test_only_a_put_may_leave_its_body_unsigned(self, raw: RawClient) -> None:
         answer = raw.request("POST", "/snapshots", UNSIGNED_PAYLOAD, b'{"VolumeSize":1}')
