@@ -438,6 +438,19 @@ def test_a_block_that_was_healed_survives_the_loss_of_the_commits_that_say_so(
     again.close()
 
 
+def test_healing_gives_back_the_space_of_the_damaged_record(folder: Path) -> None:
+    store = open_store(folder)
+    for number in range(3):
+        put_block(store, numbered_block(number))
+    overwrite(segment_file(folder, 1), place_of(folder, numbered_block(1)).offset + HEADER_SIZE, b"\xff")
+    with pytest.raises(DamageError):
+        store.get_block(address_of(numbered_block(1)))
+    put_block(store, numbered_block(1))
+    assert all_blocks_read(store, range(3))
+    store.close()
+    assert disk_usage(folder) <= SEGMENT_HEADER_SIZE + 3 * RECORD_SIZE + EXTENT_BLOCK_SIZE
+
+
 def test_recovered_records_are_synced_before_the_index_vouches_for_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
