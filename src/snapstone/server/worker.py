@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from threading import Thread
+from typing import Final
 
 from snapstone.server.assembly import assemble
 from snapstone.server.binding import endpoint_of
@@ -23,11 +25,15 @@ from snapstone.server.logs import LogFormat, configure
 from snapstone.server.stop_signals import StopSignals
 from snapstone.server.ticker import Ticker
 
+FILE_LIMIT: Final = 8_192
+"""Descriptors that a worker allows itself, where the system does."""
+
 _log = logging.getLogger("snapstone.server.worker")  # By name: as a process of its own, this module is `__main__`.
 
 
 def run_worker(settings: Settings, listening: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve on a listening socket until SIGTERM or SIGINT; calls `on_ready` once requests are answered."""
+    _raise_file_limit()
     service = assemble(settings, endpoint_of(listening))
     signals = StopSignals()
     listener = Listener(listening, service.application, settings.max_connections)
@@ -58,6 +64,14 @@ def main(arguments: list[str]) -> None:
             os.close(descriptor)
 
     run_worker(settings, socket.socket(fileno=listening), report)
+
+
+def _raise_file_limit() -> None:
+    """Open as many files as this process may: connections, segments and the catalog's readers add up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILE_LIMIT if hard == resource.RLIM_INFINITY else min(FILE_LIMIT, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _stop_with_parent(lifeline: int) -> None:

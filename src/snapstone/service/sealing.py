@@ -68,6 +68,12 @@ class Sealer:
         Thread(target=self._run, args=(snapshot_id, ended), name=f"seal {snapshot_id}", daemon=True).start()
         return ended
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether as many seals are under way here as are worked on at a time."""
+        with self._lock:
+            return len(self._under_way) >= SEALS_AT_ONCE
+
     def wait_until_idle(self, wait_seconds: float) -> bool:
         """Wait for every seal under way here; False where one has not ended in that time."""
         deadline = monotonic() + wait_seconds

@@ -26,6 +26,8 @@ class Upkeep:
         """Do what is due."""
         now_ms = self._engine.now_ms()
         for snapshot_id in self._engine.catalog.seals_due(now_ms):
+            if self._engine.sealer.is_busy:
+                break  # what is left is due at the next tick, for this process or another
             self._engine.sealer.start(snapshot_id)
         if now_ms >= self._next_sweep_ms:
             self._next_sweep_ms = now_ms + SWEEP_INTERVAL_MS

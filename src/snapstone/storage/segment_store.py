@@ -24,8 +24,8 @@ from snapstone.storage.record import HEADER_SIZE, BadRecordError, RecordHeader, 
 from snapstone.storage.recovery import recover
 from snapstone.storage.segment import SEGMENT_HEADER_SIZE, SEGMENT_SIZE, Segment
 
-OPEN_SEGMENTS: Final = 256
-"""Segment files that are kept open for reading."""
+OPEN_SEGMENTS: Final = 128
+"""Segment files that are kept open for reading, with two descriptors each."""
 
 LOST_ERRORS: Final = frozenset((errno.EIO, errno.ENOENT))
 """Errors of reading that mean that the record is lost, and not that the machine is out of something."""
@@ -238,12 +238,13 @@ class SegmentStore:
             header = read(self._segment(place.segment_id), place.offset, record)
             if header.address != address or header.kind is not kind:
                 raise BadRecordError("another object stands at this place")
-        except BadRecordError as error:
-            raise self._damaged(address, place, error) from error
-        except OSError as error:
-            if error.errno not in LOST_ERRORS:
+        except (BadRecordError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in LOST_ERRORS:
                 raise
-            raise self._damaged(address, place, error) from error
+            now = self._place(kind, address)
+            if (now.segment_id, now.offset) == (place.segment_id, place.offset):
+                raise self._damaged(address, place, error) from error
+            self._read(kind, address, now, record, read)  # it was written anew while it was read
 
     def _damaged(self, address: Address, place: Place, error: Exception) -> DamageError:
         self._index.mark_damaged(address, place)
