@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from bench.blocks import DistinctBlocks
-from bench.connection import Connection, WrongAnswerError
+from bench.connection import Answer, Connection, WrongAnswerError
 from bench.ebs import Client, get_head, put_head
 from bench.signing import Endpoint, Signer
 
@@ -150,16 +150,14 @@ class Load:
     def _put(self, connection: Connection, task: Task) -> None:
         body, stamp = self._blocks.pieces(self._job.content(task.number))
         answer = connection.exchange((task.head, body, stamp))
-        if answer.status != 201 or answer.headers.get("x-amz-checksum") != task.checksum:
-            raise WrongAnswerError(f"put answered {answer.status}: {bytes(answer.body[:300])!r}")
+        _check(answer, 201, task)
 
     def _get(self, connection: Connection, task: Task) -> None:
         self._received(connection, task)
 
     def _received(self, connection: Connection, task: Task) -> memoryview:
         answer = connection.exchange((task.head,))
-        if answer.status != 200 or answer.headers.get("x-amz-checksum") != task.checksum:
-            raise WrongAnswerError(f"get answered {answer.status}: {bytes(answer.body[:300])!r}")
+        _check(answer, 200, task)
         if not self._blocks.is_block(self._job.content(task.number), answer.body):
             raise WrongAnswerError(f"get of block {task.number} brought other bytes")
         return answer.body
@@ -184,6 +182,14 @@ class Load:
             client_cpu_ms_per_request=1000 * cpu_seconds / count,
             connect_count=connect_count,
         )
+
+
+def _check(answer: Answer, expected_status: int, task: Task) -> None:
+    if answer.status != expected_status:
+        raise WrongAnswerError(f"block {task.number}: answered {answer.status}: {bytes(answer.body[:300])!r}")
+    checksum = answer.headers.get("x-amz-checksum")
+    if checksum != task.checksum:
+        raise WrongAnswerError(f"block {task.number}: answered with checksum {checksum} in place of {task.checksum}")
 
 
 class LoadFailedError(Exception):
