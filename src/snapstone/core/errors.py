@@ -156,6 +156,13 @@ class MalformedAccountIdError(SnapstoneError):
 
 
 @dataclass(eq=False)
+class FilterLimitError(SnapstoneError):
+    """More filter values than one EC2 call may carry."""
+
+    limit: int
+
+
+@dataclass(eq=False)
 class InvalidParameterCombinationError(SnapstoneError):
     """Parameters of an EC2 call that do not go together."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypedDict, TypeVar
 
-from snapstone.core.errors import InvalidParameterError
+from snapstone.core.errors import FilterLimitError, InvalidParameterError
 
 MAX_FILTER_VALUES: Final = 200
 """Values in all filters of one call."""
@@ -33,7 +33,7 @@ def select(
 ) -> list[Subject]:
     """The subjects that pass every filter. Raises InvalidParameterError for a filter that there is not."""
     if sum(len(each.get("Values", ())) for each in filters) > MAX_FILTER_VALUES:
-        raise InvalidParameterError(f"The filters have more than {MAX_FILTER_VALUES} values")
+        raise FilterLimitError(MAX_FILTER_VALUES)
     tests = [_test(each, facts, tags) for each in filters]
     return [subject for subject in subjects if all(test(subject) for test in tests)]
 

@@ -61,7 +61,12 @@ def describe_snapshots(
     if not _includes(caller, owner_ids) or not _includes(caller, restorable_by_user_ids):
         snapshots = []
     snapshots = select(snapshots, filters or (), _FACTS, lambda snapshot: snapshot.tags)
-    call = ("DescribeSnapshots", caller.account_id, caller.region, repr((snapshot_ids, owner_ids, filters)))
+    call = (
+        "DescribeSnapshots",
+        caller.account_id,
+        caller.region,
+        repr((snapshot_ids, owner_ids, restorable_by_user_ids, filters)),
+    )
     return _page(engine, snapshots, call, max_results, next_token)
 
 
@@ -172,7 +177,7 @@ def _start_time(snapshot: Snapshot) -> str:
 
 
 _FACTS: Final[Facts[Snapshot]] = {
-    "description": _only(lambda snapshot: snapshot.description),
+    "description": _only(lambda snapshot: snapshot.description or ""),
     "encrypted": _only(lambda snapshot: "false"),
     "owner-alias": _only(lambda snapshot: None),
     "owner-id": _only(lambda snapshot: snapshot.account_id),

@@ -202,6 +202,8 @@ _row(errors.MalformedSnapshotIdError, "ValidationException/INVALID_SNAPSHOT_ID",
      lambda e: f'Invalid id: "{_short(e.snapshot_id)}"')
 _row(errors.MalformedAccountIdError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidUserID.Malformed",
      lambda e: f'Invalid user id: "{_short(e.account_id)}"')
+_row(errors.FilterLimitError, "ValidationException/INVALID_PARAMETER_VALUE", "FilterLimitExceeded",
+     lambda e: f"The maximum number of filter values specified on a single call is {e.limit}")
 _row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "DryRunOperation",
      "Request would have succeeded, but DryRun flag is set.")
 

@@ -33,7 +33,7 @@ def is_running(process_id: int) -> bool:
     """Whether a process is there and has not ended; one that nobody has waited for does not count."""
     try:
         return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second: it ended between opening and reading
         return False
 
 

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import pytest
 
-from snapstone.core.errors import InvalidParameterError
+from snapstone.core.errors import FilterLimitError, InvalidParameterError
 from snapstone.service.ec2_filters import MAX_FILTER_VALUES, Facts, Filter, select
 
 FACTS: Facts[str] = {"name": lambda subject: (subject,), "length": lambda subject: (str(len(subject)),)}
@@ -67,7 +67,7 @@ def test_an_unknown_filter_is_refused() -> None:
 def test_no_more_than_two_hundred_values_are_taken() -> None:
     assert MAX_FILTER_VALUES == 200
     select(["a"], names(*["a"] * 200), FACTS, tags)
-    with pytest.raises(InvalidParameterError):
+    with pytest.raises(FilterLimitError):
         select(["a"], [*names(*["a"] * 200), *names("a")], FACTS, tags)
 
 
