@@ -20,14 +20,17 @@ START_TIMEOUT_SECONDS: Final = 120.0
 
 
 class SnapstoneServer:
-    """`snapstone serve` on a free port, ready when constructed; `data` stays when it is stopped."""
+    """`snapstone serve` on a free port, ready when constructed; `data` stays when it is stopped.
 
-    def __init__(self, data: Path, worker_count: int = 1) -> None:
+    Without a worker count it runs as many processes as it does by default.
+    """
+
+    def __init__(self, data: Path, worker_count: int | None = None) -> None:
         self.data = data
         connection_file = data / "server.json"
         connection_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "snapstone", "serve", "--data", str(data), "--port", "0"]
-        if worker_count != 1:
+        if worker_count is not None:
             command += ["--workers", str(worker_count)]
         begun = time.perf_counter()
         self.process = Process(command, data.parent / f"{data.name}.log", _environment())

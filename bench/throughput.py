@@ -44,7 +44,7 @@ def measure_workers(run: Run) -> list[Line]:
     with (
         run.folder("workers") as folder,
         SnapstoneServer(folder / "two", 2) as two,
-        SnapstoneServer(folder / "one") as one,
+        SnapstoneServer(folder / "one", 1) as one,
     ):
         rivals = [
             Rival(server.endpoint, server.process, rates, sizes.put_count, sizes.get_pass_count)

@@ -42,8 +42,12 @@ class ServerProcess:
     def __init__(self, data_folder: Path, arguments: Sequence[str] = ()) -> None:
         """Start on `data_folder`, which may hold an earlier run's data; returns once the server is ready.
 
+        It serves from one process unless the arguments say otherwise.
+
         Raises RuntimeError, with what the server said, where it ends or is not ready within `START_LIMIT_SECONDS`.
         """
+        if "--workers" not in arguments:
+            arguments = ["--workers", "1", *arguments]
         self.data_folder = data_folder
         self.log_path = data_folder.with_name(data_folder.name + ".log")
         self._log = self.log_path.open("ab")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from snapstone.catalog.connections import Statements
+from snapstone.catalog.changes import Memory
+from snapstone.catalog.connections import Connections, Statements
 from snapstone.catalog.mapping import ACCESS_KEY_COLUMNS, access_key_from
 from snapstone.catalog.rows import AccessKey
 from snapstone.core.ids import AccountId
@@ -10,6 +11,10 @@ from snapstone.core.ids import AccountId
 
 class AccountStatements(Statements):
     """The part of `contract.Catalog` about accounts and keys; what each call promises is said there."""
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self._access_keys: Memory[AccessKey] = Memory(connections.changes)
 
     def secret(self, name: str, candidate: bytes) -> bytes:
         with self._connections.writing() as connection:
@@ -35,6 +40,9 @@ class AccountStatements(Statements):
             )
 
     def access_key(self, access_key_id: str) -> AccessKey | None:
+        return self._access_keys.recall(access_key_id, self._read_access_key)
+
+    def _read_access_key(self, access_key_id: str) -> AccessKey | None:
         with self._connections.reading() as connection:
             rows = connection.execute(
                 f"SELECT {ACCESS_KEY_COLUMNS} FROM access_key WHERE access_key_id = ?", (access_key_id,)

@@ -12,6 +12,7 @@ from queue import LifoQueue
 from threading import Lock
 from typing import Final
 
+from snapstone.catalog.changes import ChangeCounter
 from snapstone.catalog.schema import known_migrations, migrate
 
 READER_LIMIT: Final = 16
@@ -41,6 +42,7 @@ class Connections:
         self._readers: LifoQueue[sqlite3.Connection | None] = LifoQueue()
         for _ in range(READER_LIMIT):
             self._readers.put(None)
+        self.changes = ChangeCounter(path.with_name(f"{path.name}-changes"))
         with ExitStack() as opened:
             self._queue_file = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             opened.callback(os.close, self._queue_file)
@@ -55,13 +57,28 @@ class Connections:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed durably where the block ends well, rolled back where it raises."""
         with self._turn, self._turn_among_processes():
-            self._writer.execute("BEGIN IMMEDIATE")
+            self.changes.begin()
             try:
-                yield self._writer
-                self._writer.execute("COMMIT")
+                with self._transaction() as connection:
+                    yield connection
             finally:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                self.changes.end()
+
+    @contextmanager
+    def writing_quietly(self) -> Iterator[sqlite3.Connection]:
+        """As `writing`, for a transaction that changes nothing which a Memory holds."""
+        with self._turn, self._turn_among_processes(), self._transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._writer
+            self._writer.execute("COMMIT")
+        finally:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -61,6 +61,9 @@ class Catalog(Protocol):
     def snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
         """One snapshot, whatever its state and whoever owns it."""
 
+    def remembered_snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
+        """As `snapshot`, and cheap: `deadline_at_ms` and `progress` may be those of an earlier moment, nothing else."""
+
     def snapshots(
         self, account_id: AccountId, region: Region, snapshot_ids: Collection[SnapshotId] | None = None
     ) -> list[Snapshot]:

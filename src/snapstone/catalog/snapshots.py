@@ -6,7 +6,8 @@ import json
 import sqlite3
 from collections.abc import Collection
 
-from snapstone.catalog.connections import Statements
+from snapstone.catalog.changes import Memory
+from snapstone.catalog.connections import Connections, Statements
 from snapstone.catalog.contract import ParentGoneError
 from snapstone.catalog.mapping import (
     INSERT_SNAPSHOT,
@@ -24,6 +25,10 @@ from snapstone.core.ids import AccountId, Region, SnapshotId
 
 class SnapshotStatements(Statements):
     """The part of `contract.Catalog` about snapshots as such; what each call promises is said there."""
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self._remembered_snapshots: Memory[Snapshot] = Memory(connections.changes)
 
     def insert_snapshot(self, snapshot: Snapshot, answer: StoredAnswer | None) -> StoredAnswer | None:
         with self._connections.writing() as connection:
@@ -52,6 +57,12 @@ class SnapshotStatements(Statements):
     def snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
         with self._connections.reading() as connection:
             return select_snapshot(connection, snapshot_id)
+
+    def remembered_snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
+        return self._remembered_snapshots.recall(snapshot_id, self._read_snapshot)
+
+    def _read_snapshot(self, snapshot_id: str) -> Snapshot | None:
+        return self.snapshot(SnapshotId(snapshot_id))
 
     def snapshots(
         self, account_id: AccountId, region: Region, snapshot_ids: Collection[SnapshotId] | None = None

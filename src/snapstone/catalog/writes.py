@@ -132,7 +132,7 @@ class WriteStatements(Statements):
 
     def _drop_step(self, snapshot_key: int) -> int:
         """Drop the next writes, and the note with the last of them; returns how many."""
-        with self._connections.writing() as connection:
+        with self._connections.writing_quietly() as connection:
             dropped = connection.execute(
                 "DELETE FROM pending_write WHERE snapshot_key = ?1 AND block_index < coalesce("
                 "(SELECT block_index FROM pending_write WHERE snapshot_key = ?1 ORDER BY block_index LIMIT 1 OFFSET ?2)"
@@ -146,9 +146,10 @@ class WriteStatements(Statements):
     def commit_writes(self, batch: Sequence[SubmittedWrite]) -> list[NotWritableError | None]:
         """Commit one batch: a state check and an update for each snapshot, and the writes that it admits.
 
-        Returns for each write, in order, why it was refused, or None.
+        Returns for each write, in order, why it was refused, or None. Of a snapshot's row only the deadline and the
+        progress change, which nobody remembers.
         """
-        with self._connections.writing() as connection:
+        with self._connections.writing_quietly() as connection:
             targets: dict[SnapshotId, _Target | None] = {}
             outcomes: list[NotWritableError | None] = []
             admitted: list[_PendingRow] = []

@@ -18,6 +18,8 @@ from typing import Any, Final, TypeVar
 DEFAULT_PORT: Final = 9800
 """Listened on where nobody asked for a port; where it is taken, a free one is."""
 
+MOST_DEFAULT_WORKERS: Final = 4
+
 Value = TypeVar("Value")
 
 
@@ -82,6 +84,11 @@ def _yes(text: str) -> bool:
     return text == "1"
 
 
+def default_workers() -> int:
+    """Server processes where nobody says how many."""
+    return min(MOST_DEFAULT_WORKERS, len(os.sched_getaffinity(0)))
+
+
 def default_data_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where data lies unless an option says otherwise: `$XDG_DATA_HOME/snapstone`, else under the home folder.
 
@@ -107,7 +114,12 @@ class Settings:
     data: Path = field(metadata={"parse": _folder, "help": "data folder (default: %(folder)s)"})
     host: str = _option("127.0.0.1", _host, "address to listen on")
     port: int | None = _option(None, _integer(0, 65_535), f"port; 0 is any free one (default: {DEFAULT_PORT}, or free)")
-    workers: int = _option(1, _integer(1, 64), "server processes that share the port")
+    workers: int = _option(
+        default_workers(),
+        _integer(1, 64),
+        f"server processes that share the port (default: one for each processor, at most {MOST_DEFAULT_WORKERS})",
+    )
+    pin_workers: str = _option("auto", _one_of("auto", "off"), "auto: keep each of several workers on one processor")
     region: str = _option("us-east-1", _region, "region that `snapstone env` tells clients to use")
     max_connections: int = _option(512, _integer(1, 10_000), "connections served at once by each process")
     log_level: str = _option("info", _one_of("debug", "info", "warning", "error"), "least level that is logged")

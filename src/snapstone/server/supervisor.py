@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
@@ -72,6 +73,8 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
 class _Place:
     """Where one worker runs, or will again."""
 
+    processor: int | None = None
+    """The one that it is kept on."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
@@ -91,8 +94,8 @@ class Crew:
         """Start all workers and wait until each is ready. Raises WorkerFailedError where one ends first."""
         ready, report = os.pipe()
         try:
-            for _ in range(self.settings.workers):
-                place = _Place()
+            for processor in processors_for(self.settings):
+                place = _Place(processor)
                 self._places.append(place)
                 self._start(place, report)
             self._await_reports(ready)
@@ -137,6 +140,10 @@ class Crew:
             env={**os.environ, **self.settings.as_environment()},
             process_group=0,  # A Ctrl-C reaches the parent alone, which passes it on once.
         )
+        if place.processor is not None:
+            # The new process has one thread yet: those that it makes later stay there too.
+            with suppress(OSError):  # It has ended already, or the processor has gone: neither is worth failing for.
+                os.sched_setaffinity(place.process.pid, {place.processor})
 
     def _await_reports(self, ready: int) -> None:
         missing = len(self._places)
@@ -155,6 +162,18 @@ class Crew:
         place.process = None
         place.restart_at = now + place.pause_seconds
         place.pause_seconds = min(place.pause_seconds * 2, LONGEST_RESTART_SECONDS)
+
+
+def processors_for(settings: Settings) -> list[int | None]:
+    """For each worker the processor that it is kept on; None where it may run anywhere.
+
+    One Python thread runs at a time in a process, and handing over between threads on different processors costs more
+    than it gains (decision 9). With more workers than processors nothing is pinned.
+    """
+    processors = sorted(os.sched_getaffinity(0))
+    if settings.pin_workers == "off" or not 1 < settings.workers <= len(processors):
+        return [None] * settings.workers
+    return [*processors[: settings.workers]]
 
 
 def _serve_here(settings: Settings, listening: socket.socket, announce: Callable[[], None]) -> None:

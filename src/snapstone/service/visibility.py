@@ -9,8 +9,11 @@ from snapstone.service.engine import Caller, Engine
 
 
 def owned(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
-    """The caller's snapshot in the caller's region in any state but deleted, or None."""
-    snapshot = engine.catalog.snapshot(SnapshotId(snapshot_id))
+    """The caller's snapshot in the caller's region in any state but deleted, or None.
+
+    Its deadline may be an earlier one than it has now.
+    """
+    snapshot = engine.catalog.remembered_snapshot(SnapshotId(snapshot_id))
     if snapshot is None or snapshot.state is SnapshotState.DELETING:
         return None
     if snapshot.account_id != caller.account_id or snapshot.region != caller.region:
@@ -35,6 +38,8 @@ def require_readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapsh
 def require_writable(engine: Engine, caller: Caller, snapshot_id: str, now_ms: int) -> Snapshot:
     """The caller's pending snapshot. Raises SnapshotNotFoundError, SnapshotAlreadyCompletedError."""
     snapshot = owned(engine, caller, snapshot_id)
+    if snapshot is not None and snapshot.state is SnapshotState.PENDING and now_ms > snapshot.deadline_at_ms:
+        snapshot = engine.catalog.snapshot(snapshot.snapshot_id)  # puts have moved the deadline since, perhaps
     state = None if snapshot is None else snapshot.state
     if snapshot is not None and state is SnapshotState.PENDING and now_ms <= snapshot.deadline_at_ms:
         return snapshot

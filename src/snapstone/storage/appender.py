@@ -7,8 +7,7 @@ the checkpoint never passes a place that is reserved and not yet committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -26,6 +25,10 @@ SMALLEST_SEGMENT_SIZE: Final = 8 << 20
 """Where the disk is nearly full, segments are tried down to this size before a put is refused."""
 
 
+CHECKPOINT_INTERVAL: Final = 64 << 20
+"""Bytes that a recovery may have to search behind the checkpoint of a segment: it is moved no more often than that."""
+
+
 @dataclass(eq=False)
 class _Tail:
     """The segment that is appended to now, and what is under way in it."""
@@ -33,6 +36,8 @@ class _Tail:
     segment: Segment
     next_offset: int
     size: int
+    noted_checkpoint: int
+    """The checkpoint that the index has."""
     reserved: set[int] = field(default_factory=set)
     """Offsets of places handed out and not yet committed or given up."""
 
@@ -41,16 +46,23 @@ class _Tail:
         return min(self.reserved, default=self.next_offset)
 
 
-@dataclass(frozen=True, slots=True)
 class Reservation:
-    """A place to write to: `offset` in `segment`."""
+    """A place to write to, `offset` in `segment`; given up at the end of a `with` block."""
 
-    tail: _Tail
-    offset: int
+    __slots__ = ("_lock", "offset", "segment", "tail")
 
-    @property
-    def segment(self) -> Segment:
-        return self.tail.segment
+    def __init__(self, tail: _Tail, offset: int, lock: Lock) -> None:
+        self.tail = tail
+        self.segment = tail.segment
+        self.offset = offset
+        self._lock = lock
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.tail.reserved.discard(self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,15 @@ class _Written:
 class Appender:
     """Appends for one process, into a segment that it owns. Safe from many threads."""
 
-    def __init__(self, index: Index, folder: Path, segment_size: int, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        index: Index,
+        folder: Path,
+        segment_size: int,
+        random_bytes: Callable[[int], bytes],
+        checkpoint_interval: int = CHECKPOINT_INTERVAL,
+    ) -> None:
+        self._checkpoint_interval = checkpoint_interval
         self._index = index
         self._folder = folder
         self._segment_size = segment_size
@@ -81,11 +101,10 @@ class Appender:
             segment.preallocate(next_offset, size)
         except OSError:
             size = next_offset  # a full disk can still be read from; the next put looks for space anew
-        self._tail = _Tail(segment, next_offset, size)
+        self._tail = _Tail(segment, next_offset, size, next_offset)
 
-    @contextmanager
-    def reserve(self, size: int) -> Iterator[Reservation]:
-        """A place for `size` aligned bytes, given up when the block ends. Raises StoreFullError."""
+    def reserve(self, size: int) -> Reservation:
+        """A place for `size` aligned bytes, to be used in a `with` block. Raises StoreFullError."""
         with self._lock:
             tail = self._tail
             if tail is None or tail.next_offset + size > tail.size:
@@ -93,11 +112,7 @@ class Appender:
             offset = tail.next_offset
             tail.next_offset += size
             tail.reserved.add(offset)
-        try:
-            yield Reservation(tail, offset)
-        finally:
-            with self._lock:
-                tail.reserved.discard(offset)
+        return Reservation(tail, offset, self._lock)
 
     def commit(self, reservation: Reservation, records: Sequence[NewRecord]) -> list[NewRecord]:
         """Make written records durable and known; returns those that another process had stored meanwhile."""
@@ -133,12 +148,15 @@ class Appender:
         ]
 
     def _checkpoints(self, batch: Sequence[_Written]) -> dict[int, int]:
-        """How far each segment of the batch is known once the batch's records are in the index."""
+        """How far each segment of the batch is known once the batch's records are in the index, where that is news."""
         with self._lock:
             for written in batch:
                 written.reservation.tail.reserved.discard(written.reservation.offset)
             tails = {written.reservation.tail for written in batch}
-            return {tail.segment.segment_id: tail.checkpoint for tail in tails}
+            due = [tail for tail in tails if tail.checkpoint - tail.noted_checkpoint >= self._checkpoint_interval]
+            for tail in due:
+                tail.noted_checkpoint = tail.checkpoint
+            return {tail.segment.segment_id: tail.checkpoint for tail in due}
 
     def _roll(self, size: int) -> _Tail:
         """Leave the segment in use and start a new one; the lock is held."""
@@ -162,7 +180,7 @@ class Appender:
                     segment.path.unlink()
                     raise StoreFullError(f"no space for another segment: {error}") from error
         self._index.add_segment(segment.segment_id, SEGMENT_HEADER_SIZE)
-        return _Tail(segment, SEGMENT_HEADER_SIZE, wanted)
+        return _Tail(segment, SEGMENT_HEADER_SIZE, wanted, SEGMENT_HEADER_SIZE)
 
     def _create_file(self) -> Segment:
         """A new, owned segment file, with a number that neither a file nor the index has known."""

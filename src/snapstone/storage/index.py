@@ -114,8 +114,14 @@ class Index:
 
     def find(self, address: Address) -> Place | None:
         """The place of an object, or None."""
-        with self._reader() as reader:
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            reader = self._connect()
+        try:
             row = reader.execute(_FIND, (address,)).fetchone()
+        finally:
+            self._readers.append(reader)
         return None if row is None else Place(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4]))
 
     def find_missing(self, addresses: Sequence[Address]) -> set[Address]:

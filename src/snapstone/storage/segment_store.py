@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from threading import Event, Lock
+from threading import Lock
 from typing import Final
 
 from snapstone.core.blocks import Address
@@ -56,8 +56,7 @@ class SegmentStore:
         self._damage = DamageLog(folder / "damage.jsonl", now_ms)
         self._open_segments: OrderedDict[int, Segment] = OrderedDict()
         self._open_lock = Lock()
-        self._in_flight: dict[Address, Event] = {}
-        self._in_flight_lock = Lock()
+        self._in_flight: dict[Address, Lock] = {}
         with _one_at_a_time(folder / "recovery.lock"):
             index_path = folder / "index.db"
             if not is_index(index_path):
@@ -76,17 +75,11 @@ class SegmentStore:
         """Store the block in a buffer of this store; True where it was written, False where it was already there."""
         if not isinstance(buffer, RecordBuffer):
             raise TypeError("the buffer is not of this store")
-        with self._alone_with(address):
-            place = self._index.find(address)
-            if place is not None and not place.damaged:
-                return False
-            with self._appender.reserve(len(buffer.record)) as reservation:
-                record = self._write(reservation, buffer.record, ObjectKind.BLOCK, address, buffer.payload)
-                duplicates = self._appender.commit(reservation, [record])
-                self._give_back(reservation, duplicates)
-            if place is not None:
-                self._punch(place)
-            return not duplicates
+        turn = self._take_turn(address)
+        try:
+            return self._put_block(address, buffer)
+        finally:
+            self._end_turn(address, turn)
 
     def put_many(self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]]) -> int:
         """Store small objects; returns how many were new."""
@@ -143,6 +136,19 @@ class SegmentStore:
 
     # -- how --
 
+    def _put_block(self, address: Address, buffer: RecordBuffer) -> bool:
+        """Write a block, unless it stands somewhere undamaged."""
+        place = self._index.find(address)
+        if place is not None and not place.damaged:
+            return False
+        with self._appender.reserve(len(buffer.record)) as reservation:
+            record = self._write(reservation, buffer.record, ObjectKind.BLOCK, address, buffer.payload)
+            duplicates = self._appender.commit(reservation, [record])
+            self._give_back(reservation, duplicates)
+        if place is not None:
+            self._punch(place)
+        return not duplicates
+
     def _adopt(self, segments: list[tuple[Segment, int]]) -> None:
         """Go on appending to the emptiest segment that an earlier process left; leave the others to other processes."""
         if not segments:
@@ -152,22 +158,18 @@ class SegmentStore:
         for segment, _ in segments[1:]:
             segment.disown()
 
-    @contextmanager
-    def _alone_with(self, address: Address) -> Iterator[None]:
-        """Let one thread at a time store an address: the others then find it stored."""
-        done = Event()
-        while True:
-            with self._in_flight_lock:
-                other = self._in_flight.setdefault(address, done)
-            if other is done:
-                break
-            other.wait()
-        try:
-            yield
-        finally:
-            with self._in_flight_lock:
-                del self._in_flight[address]
-            done.set()
+    def _take_turn(self, address: Address) -> Lock:
+        """Let one thread at a time store an address: the others then find it stored. Ended by `_end_turn`."""
+        mine = Lock()
+        mine.acquire()
+        while (other := self._in_flight.setdefault(address, mine)) is not mine:
+            with other:
+                pass  # the other thread has ended its turn
+        return mine
+
+    def _end_turn(self, address: Address, turn: Lock) -> None:
+        del self._in_flight[address]
+        turn.release()
 
     def _write(
         self, reservation: Reservation, record: memoryview, kind: ObjectKind, address: Address, payload: memoryview

@@ -63,6 +63,7 @@ class TestFile:
             "catalog.db-wal": 0o600,
             "catalog.db-shm": 0o600,
             "catalog.db-lock": 0o600,
+            "catalog.db-changes": 0o600,
         }
 
     def test_a_catalog_of_a_newer_version_is_refused_and_left_as_it_is(self, path: Path) -> None:

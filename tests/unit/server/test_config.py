@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from snapstone.server.config import (
     SettingsError,
     add_options,
     default_data_folder,
+    default_workers,
     read_data_folder,
     read_settings,
 )
@@ -20,8 +22,16 @@ HOME = {"XDG_DATA_HOME": "/xdg"}
 
 def test_without_options_a_server_is_on_loopback() -> None:
     settings = read_settings({}, HOME)
-    assert (settings.host, settings.port, settings.workers, settings.region) == ("127.0.0.1", None, 1, "us-east-1")
+    assert (settings.host, settings.port, settings.region) == ("127.0.0.1", None, "us-east-1")
     assert settings.data == Path("/xdg/snapstone")
+
+
+@pytest.mark.parametrize(("processor_count", "worker_count"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_there_is_a_worker_for_each_processor_up_to_four(
+    monkeypatch: pytest.MonkeyPatch, processor_count: int, worker_count: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processor_count)))
+    assert default_workers() == worker_count
 
 
 def test_data_lies_in_the_users_data_home() -> None:

@@ -12,6 +12,9 @@ import pytest
 from tests.server_process import ServerProcess
 from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient
 
+from snapstone.server.config import read_settings
+from snapstone.server.supervisor import processors_for
+
 HEALTH = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
@@ -58,6 +61,33 @@ def test_workers_share_the_port_and_stop_cleanly(tmp_path: Path) -> None:
     assert server.stop() == 0
     assert not any(map(is_running, workers))
     assert not (tmp_path / "data" / "server.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("workers", "pin_workers", "kept_on"),
+    [
+        (2, "auto", [3, 5]),
+        (3, "auto", [3, 5, 6]),
+        (4, "auto", [None] * 4),
+        (2, "off", [None] * 2),
+        (1, "auto", [None]),
+    ],
+)
+def test_several_workers_are_kept_on_one_processor_each_where_there_are_enough(
+    monkeypatch: pytest.MonkeyPatch, workers: int, pin_workers: str, kept_on: list[int | None]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 3, 6})
+    settings = read_settings({"workers": str(workers), "pin_workers": pin_workers}, {"XDG_DATA_HOME": "/xdg"})
+    assert processors_for(settings) == kept_on
+
+
+def test_workers_run_where_they_are_kept(tmp_path: Path) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one processor is not enough to keep two workers apart")
+    with ServerProcess(tmp_path / "data", ["--workers", "2"]) as server:
+        places = [os.sched_getaffinity(worker) for worker in children(server.process_id)]
+        assert sorted(map(len, places)) == [1, 1]
+        assert places[0] != places[1]
 
 
 def test_a_worker_that_falls_is_replaced(tmp_path: Path) -> None:

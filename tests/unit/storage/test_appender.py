@@ -16,7 +16,7 @@ from snapstone.core.errors import StoreFullError
 from snapstone.storage.appender import Appender, Reservation, segment_path
 from snapstone.storage.contract import ObjectKind
 from snapstone.storage.index import Index, NewRecord, SegmentRow
-from snapstone.storage.segment import Segment
+from snapstone.storage.segment import SEGMENT_HEADER_SIZE, Segment
 from tests.suites.object_store_suite import THREADS, at_once
 
 SEGMENT_SIZE: Final = 8 << 20
@@ -39,7 +39,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 @pytest.fixture
 def appender(index: Index, folder: Path) -> Appender:
-    return Appender(index, folder, SEGMENT_SIZE, os.urandom)
+    return Appender(index, folder, SEGMENT_SIZE, os.urandom, checkpoint_interval=0)
 
 
 def record(number: int, reservation: Reservation) -> NewRecord:
@@ -56,9 +56,19 @@ def test_the_checkpoint_stays_before_a_place_that_is_under_way(appender: Appende
         with appender.reserve(SIZE) as quick:
             appender.commit(quick, [record(1, quick)])
         assert index.find(Address((1).to_bytes(32, "big"))) is not None
-        assert checkpoint(index) == slow.offset == 4_096
+        assert checkpoint(index) == slow.offset == SEGMENT_HEADER_SIZE
         appender.commit(slow, [record(2, slow)])
-    assert checkpoint(index) == 4_096 + 2 * SIZE
+    assert checkpoint(index) == SEGMENT_HEADER_SIZE + 2 * SIZE
+
+
+def test_the_checkpoint_moves_when_a_recovery_would_have_its_interval_to_search(index: Index, folder: Path) -> None:
+    appender = Appender(index, folder, SEGMENT_SIZE, os.urandom, checkpoint_interval=2 * SIZE)
+    seen = []
+    for number in range(1, 4):
+        with appender.reserve(SIZE) as reservation:
+            appender.commit(reservation, [record(number, reservation)])
+        seen.append(checkpoint(index) - SEGMENT_HEADER_SIZE)
+    assert seen == [0, 2 * SIZE, 2 * SIZE]
 
 
 def test_the_checkpoint_passes_a_place_that_was_given_up(appender: Appender, index: Index) -> None:
@@ -66,8 +76,8 @@ def test_the_checkpoint_passes_a_place_that_was_given_up(appender: Appender, ind
         pass
     with appender.reserve(SIZE) as written:
         appender.commit(written, [record(1, written)])
-    assert written.offset == 4_096 + SIZE
-    assert checkpoint(index) == 4_096 + 2 * SIZE
+    assert written.offset == SEGMENT_HEADER_SIZE + SIZE
+    assert checkpoint(index) == SEGMENT_HEADER_SIZE + 2 * SIZE
 
 
 def test_the_checkpoint_stays_before_the_lowest_of_several_places(appender: Appender, index: Index) -> None:
@@ -77,7 +87,7 @@ def test_the_checkpoint_stays_before_the_lowest_of_several_places(appender: Appe
             appender.commit(places[number], [record(number, places[number])])
             assert checkpoint(index) == places[0].offset
         appender.commit(places[0], [record(0, places[0])])
-    assert checkpoint(index) == 4_096 + 4 * SIZE
+    assert checkpoint(index) == SEGMENT_HEADER_SIZE + 4 * SIZE
 
 
 def test_places_never_overlap(appender: Appender, folder: Path) -> None:
@@ -90,7 +100,7 @@ def test_places_never_overlap(appender: Appender, folder: Path) -> None:
 
     taken = [place for places in at_once(reserve) for place in places]
     assert len(set(taken)) == len(taken) == THREADS * 200
-    assert all(offset % SIZE == 4_096 and offset + SIZE <= SEGMENT_SIZE for _, offset in taken)
+    assert all(offset % SIZE == SEGMENT_HEADER_SIZE and offset + SIZE <= SEGMENT_SIZE for _, offset in taken)
     # The header takes one half of a place: a segment has 1,023 whole ones.
     assert sorted(path.name for path in folder.iterdir()) == ["00000001.segment", "00000002.segment"]
 
@@ -102,8 +112,8 @@ def test_a_segment_is_full_once_nothing_is_under_way_in_it(appender: Appender, i
             appender.commit(other, [record(1, other)])
         assert index.segments()[0] == SegmentRow(1, 4_096, full=False)
         appender.commit(slow, [record(2, slow)])
-    assert index.segments()[0] == SegmentRow(1, 4_096 + SIZE, full=True)
-    assert segment_path(folder, 1).stat().st_size == 4_096 + SIZE
+    assert index.segments()[0] == SegmentRow(1, SEGMENT_HEADER_SIZE + SIZE, full=True)
+    assert segment_path(folder, 1).stat().st_size == SEGMENT_HEADER_SIZE + SIZE
 
 
 def test_after_a_failed_sync_the_checkpoint_stays_and_the_segment_is_left(
@@ -117,7 +127,7 @@ def test_after_a_failed_sync_the_checkpoint_stays_and_the_segment_is_left(
         appender.commit(place, [record(1, place)])
     monkeypatch.undo()
     assert index.find(Address((1).to_bytes(32, "big"))) is None
-    assert checkpoint(index) == 4_096
+    assert checkpoint(index) == SEGMENT_HEADER_SIZE
     with appender.reserve(SIZE) as place:
         assert place.segment.segment_id == 2
         appender.commit(place, [record(1, place)])
@@ -139,8 +149,8 @@ def test_closing_lets_another_append(appender: Appender, index: Index, folder: P
     assert not other.try_own()
     appender.close()
     assert other.try_own()
-    assert segment_path(folder, 1).stat().st_size == 4_096 + SIZE
-    assert checkpoint(index) == 4_096 + SIZE
+    assert segment_path(folder, 1).stat().st_size == SEGMENT_HEADER_SIZE + SIZE
+    assert checkpoint(index) == SEGMENT_HEADER_SIZE + SIZE
 
 
 def test_an_adopted_segment_is_appended_to_from_the_given_place(index: Index, folder: Path) -> None:
