@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Final, Protocol
 
 from snapstone.core.blocks import Address
-from snapstone.core.page import EMPTY_PAGE, Page
+from snapstone.core.page import EMPTY_PAGE, Difference, Page
 
 LEVELS: Final = 3
 """Root, branch and leaf pages; a leaf's children are blocks."""
@@ -92,19 +92,27 @@ def _differences_below(
     source: PageSource, first: Address | None, second: Address | None, level: int, first_index: int, from_index: int
 ) -> Iterator[BlockDifference]:
     """The differences between two subtrees at the same place, either of which may be absent."""
-    if first == second:
-        return
     shift = _SLOT_BITS * level
-    first_page = EMPTY_PAGE if first is None else source.page(first)
-    second_page = EMPTY_PAGE if second is None else source.page(second)
-    for slot, first_child, second_child in first_page.differences(second_page):
+    for slot, first_child, second_child in _page_differences(source, first, second):
         index = first_index + (slot << shift)
         if index + (1 << shift) <= from_index:
             continue
-        if level:
+        if level > 1:
             yield from _differences_below(source, first_child, second_child, level - 1, index, from_index)
-        else:
-            yield index, first_child, second_child
+            continue
+        # The leaves here, and not in a generator of their own: there may be thousands with a block or two each.
+        for leaf_slot, first_block, second_block in _page_differences(source, first_child, second_child):
+            if index + leaf_slot >= from_index:
+                yield index + leaf_slot, first_block, second_block
+
+
+def _page_differences(source: PageSource, first: Address | None, second: Address | None) -> list[Difference]:
+    """The differences between two pages, either of which may be absent; equal names are equal pages."""
+    if first == second:
+        return []
+    first_page = EMPTY_PAGE if first is None else source.page(first)
+    second_page = EMPTY_PAGE if second is None else source.page(second)
+    return first_page.differences(second_page)
 
 
 def apply_writes(

@@ -17,6 +17,16 @@ DEFAULT_CACHE_SIZE: Final = 64 << 20
 """Bytes of page content that one process keeps."""
 
 
+class _Kept:
+    """A page in the cache. Using it takes no lock: it leaves a mark, which is looked at when room is needed."""
+
+    __slots__ = ("page", "was_used")
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.was_used = False
+
+
 class PageStore:
     """A core.block_map.PageSource over an object store. Safe from many threads."""
 
@@ -24,18 +34,17 @@ class PageStore:
         self._objects = objects
         self._cache_limit = cache_bytes
         self._cache_size = 0
-        self._cache: OrderedDict[Address, Page] = OrderedDict()
+        self._cache: OrderedDict[Address, _Kept] = OrderedDict()
         self._lock = Lock()
 
     def page(self, address: Address) -> Page:
         """The page of that name. Raises DamageError where it cannot be read, or is not the page that is named."""
+        kept = self._cache.get(address)
+        if kept is not None:
+            kept.was_used = True
+            return kept.page
         if address == EMPTY_ROOT:
             return EMPTY_PAGE
-        with self._lock:
-            page = self._cache.get(address)
-            if page is not None:
-                self._cache.move_to_end(address)
-                return page
         page = Page(self._objects.get(ObjectKind.PAGE, address))
         if page.address != address:
             raise DamageError(address.hex(), "the stored page has another name")
@@ -50,8 +59,16 @@ class PageStore:
         with self._lock:
             if address in self._cache:
                 return
-            self._cache[address] = page
+            self._cache[address] = _Kept(page)
             self._cache_size += len(page.content)
             while self._cache_size > self._cache_limit:
-                _, dropped = self._cache.popitem(last=False)
-                self._cache_size -= len(dropped.content)
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Drop the oldest page; one that was used since it became the oldest is kept for another round."""
+        address, kept = self._cache.popitem(last=False)
+        if kept.was_used:
+            kept.was_used = False
+            self._cache[address] = kept
+        else:
+            self._cache_size -= len(kept.page.content)

@@ -41,7 +41,11 @@ def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment
         except BadRecordError as error:
             damage.report(Address(bytes(32)), str(path), str(error))
             continue
+        if segment.header_damage is not None:
+            damage.report(Address(bytes(32)), str(path), segment.header_damage)
         if segment.try_own():
+            if segment.header_damage is not None:
+                segment.mend_header()
             checkpoint = SEGMENT_HEADER_SIZE if row is None else row.checkpoint
             open_segments.append((segment, _scan(index, segment, checkpoint)))
     known = {row.segment_id for row in index.segments()}

@@ -29,7 +29,13 @@ SEGMENT_SIZE: Final = 1 << 30
 MAX_PAYLOAD_SIZE: Final = 1 << 24
 """A header that claims more than this is not believed."""
 
-SEGMENT_HEADER_SIZE: Final = ALIGNMENT
+HEADER_COPY_SIZE: Final = ALIGNMENT
+HEADER_COPY_OFFSETS: Final = (0, HEADER_COPY_SIZE)
+"""The header stands twice: without its salt no record of the segment is believed."""
+
+SEGMENT_HEADER_SIZE: Final = HEADER_COPY_SIZE * len(HEADER_COPY_OFFSETS)
+"""Both copies; records follow."""
+
 SEGMENT_MAGIC: Final = b"SNAPSSEG"
 SEGMENT_VERSION: Final = 1
 SALT_SIZE: Final = 16
@@ -49,10 +55,12 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 class Segment:
     """An open segment file. `append` places are handed out by the store; a segment knows only bytes and offsets."""
 
-    def __init__(self, path: Path, segment_id: int, salt: bytes) -> None:
+    def __init__(self, path: Path, segment_id: int, salt: bytes, header_damage: str | None = None) -> None:
         self.path = path
         self.segment_id = segment_id
         self.salt = salt
+        self.header_damage = header_damage
+        """What was wrong with one of the header's copies when the segment was opened; None where both were whole."""
         self._read_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._write_fd = _open_direct(path)
 
@@ -62,7 +70,7 @@ class Segment:
         unfinished = path.with_name(f"{path.name}.{salt.hex()}{UNFINISHED_SUFFIX}")
         linked = False
         while not linked:
-            _write_durably(unfinished, _segment_header(segment_id, salt))
+            _write_durably(unfinished, _segment_header(segment_id, salt) * len(HEADER_COPY_OFFSETS))
             try:
                 os.link(unfinished, path)
                 linked = True
@@ -75,13 +83,13 @@ class Segment:
 
     @classmethod
     def open(cls, path: Path) -> Segment:
-        """Open an existing segment. Raises BadRecordError where its header is damaged, or another segment's."""
-        with path.open("rb") as file:
-            header = file.read(SEGMENT_HEADER_SIZE)
-        segment_id, salt = _parse_segment_header(header)
-        if segment_id != int(path.stem):
-            raise BadRecordError(f"the file holds segment {segment_id}")
-        return cls(path, segment_id, salt)
+        """Open an existing segment. Raises BadRecordError where neither copy of its header is whole and this segment's.
+
+        Where only one is, `header_damage` says so.
+        """
+        segment_id = int(path.stem)
+        salt, header_damage = _parse_header_copies(_read_header_copies(path), segment_id)
+        return cls(path, segment_id, salt, header_damage)
 
     def __del__(self) -> None:
         # The store drops its reference while a reader may still hold one: the last one closes the files.
@@ -101,6 +109,17 @@ class Segment:
     def disown(self) -> None:
         """Let another process append to it."""
         fcntl.flock(self._read_fd, fcntl.LOCK_UN)
+
+    def mend_header(self) -> None:
+        """Write a damaged copy of the header anew from the whole one, durably; for the owner. Where the disk refuses
+        that, the whole one goes on serving alone."""
+        copies = _read_header_copies(self.path)
+        whole = next(copy for copy in copies if _is_header_of(copy, self.segment_id))
+        with suppress(OSError):
+            for copy, offset in zip(copies, HEADER_COPY_OFFSETS, strict=True):
+                if not _is_header_of(copy, self.segment_id):
+                    os.pwrite(self._read_fd, whole, offset)
+            self.sync()
 
     def preallocate(self, start: int, size: int) -> None:
         """Reserve space from `start` up to `size` bytes; holes before it stay holes.
@@ -218,19 +237,62 @@ def _write_durably(path: Path, content: bytes) -> None:
 
 def _segment_header(segment_id: int, salt: bytes) -> bytes:
     fields = _FIELDS.pack(SEGMENT_MAGIC, SEGMENT_VERSION, segment_id, salt)
-    body = fields.ljust(SEGMENT_HEADER_SIZE - _CHECKSUM_SIZE, b"\0")
+    body = fields.ljust(HEADER_COPY_SIZE - _CHECKSUM_SIZE, b"\0")
     return body + blake2b(body, digest_size=_CHECKSUM_SIZE).digest()
 
 
-def _parse_segment_header(header: bytes) -> tuple[int, bytes]:
-    """The id and the salt in a segment's header."""
+def _read_header_copies(path: Path) -> list[bytes]:
+    """Both copies as they are; what the disk cannot read is empty."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return [_read_header_copy(fd, offset) for offset in HEADER_COPY_OFFSETS]
+    finally:
+        os.close(fd)
+
+
+def _read_header_copy(fd: int, offset: int) -> bytes:
+    try:
+        return os.pread(fd, HEADER_COPY_SIZE, offset)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
+
+
+def _parse_header_copies(copies: list[bytes], segment_id: int) -> tuple[bytes, str | None]:
+    """The salt, and what is wrong with one of the copies. Raises BadRecordError where neither is to be believed."""
+    salts, damages = [], []
+    for copy, offset in zip(copies, HEADER_COPY_OFFSETS, strict=True):
+        try:
+            salts.append(_parse_segment_header(copy, segment_id))
+        except BadRecordError as error:
+            damages.append((error, offset))
+    if not salts:
+        raise damages[0][0]
+    if len(set(salts)) > 1:
+        raise BadRecordError("the two copies of the segment's header contradict each other")
+    return salts[0], next((f"{error}: the copy at {offset}; the other is whole" for error, offset in damages), None)
+
+
+def _is_header_of(header: bytes, segment_id: int) -> bool:
+    try:
+        _parse_segment_header(header, segment_id)
+    except BadRecordError:
+        return False
+    return True
+
+
+def _parse_segment_header(header: bytes, expected_id: int) -> bytes:
+    """The salt in one copy of a segment's header."""
     body, checksum = header[:-_CHECKSUM_SIZE], header[-_CHECKSUM_SIZE:]
-    if len(header) != SEGMENT_HEADER_SIZE or blake2b(body, digest_size=_CHECKSUM_SIZE).digest() != checksum:
+    if len(header) != HEADER_COPY_SIZE or blake2b(body, digest_size=_CHECKSUM_SIZE).digest() != checksum:
         raise BadRecordError("the segment's header is damaged")
     magic, version, segment_id, salt = _FIELDS.unpack_from(body)
     if magic != SEGMENT_MAGIC or version != SEGMENT_VERSION:
         raise BadRecordError(f"not a segment of a known version: {magic!r}, version {version}")
-    return segment_id, salt
+    if segment_id != expected_id:
+        raise BadRecordError(f"the file holds segment {segment_id}")
+    return bytes(salt)
 
 
 def sync_folder(folder: Path) -> None:

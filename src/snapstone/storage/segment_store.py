@@ -259,6 +259,8 @@ class SegmentStore:
             segment = self._open_segments.get(segment_id)
             if segment is None:
                 segment = Segment.open(segment_path(self._segments_folder, segment_id))
+                if segment.header_damage is not None:
+                    self._damage.report(Address(bytes(32)), str(segment.path), segment.header_damage)
                 self._open_segments[segment_id] = segment
                 if len(self._open_segments) > OPEN_SEGMENTS:
                     self._open_segments.popitem(last=False)
