@@ -93,26 +93,28 @@ def _differences_below(
 ) -> Iterator[BlockDifference]:
     """The differences between two subtrees at the same place, either of which may be absent."""
     shift = _SLOT_BITS * level
+    ends_before = from_index - (1 << shift)
     for slot, first_child, second_child in _page_differences(source, first, second):
         index = first_index + (slot << shift)
-        if index + (1 << shift) <= from_index:
+        if index <= ends_before:
             continue
         if level > 1:
             yield from _differences_below(source, first_child, second_child, level - 1, index, from_index)
             continue
         # The leaves here, and not in a generator of their own: there may be thousands with a block or two each.
         for leaf_slot, first_block, second_block in _page_differences(source, first_child, second_child):
-            if index + leaf_slot >= from_index:
-                yield index + leaf_slot, first_block, second_block
+            block_index = index + leaf_slot
+            if block_index >= from_index:
+                yield block_index, first_block, second_block
 
 
 def _page_differences(source: PageSource, first: Address | None, second: Address | None) -> list[Difference]:
-    """The differences between two pages, either of which may be absent; equal names are equal pages."""
-    if first == second:
-        return []
-    first_page = EMPTY_PAGE if first is None else source.page(first)
-    second_page = EMPTY_PAGE if second is None else source.page(second)
-    return first_page.differences(second_page)
+    """The differences between two pages, either of which may be absent."""
+    if first is None:
+        return EMPTY_PAGE.differences(EMPTY_PAGE if second is None else source.page(second))
+    if second is None:
+        return source.page(first).differences(EMPTY_PAGE)
+    return [] if first == second else source.page(first).differences(source.page(second))
 
 
 def apply_writes(

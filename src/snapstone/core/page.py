@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, cast
 
 from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
@@ -100,15 +100,32 @@ class Page:
         return Page(bitmap.to_bytes(BITMAP_SIZE, "little") + entries)
 
     def differences(self, other: Page) -> list[Difference]:
-        """The slots in which two pages differ, ascending, with what each holds; work follows the differences."""
-        if self.bitmap == other.bitmap:
-            return self._differences_of_equal_shape(other)
-        mine, theirs = dict(self.children()), dict(other.children())
-        return [
-            (slot, mine.get(slot), theirs.get(slot))
-            for slot in sorted(mine.keys() | theirs.keys())
-            if mine.get(slot) != theirs.get(slot)
-        ]
+        """The slots in which two pages differ, ascending, with what each holds; work follows the differences.
+
+        Where the same children are present, the stretches whose prints differ are found, then the entries in them, so
+        little of either page is looked at. Both are found as bits of a number that holds where two numbers differ, from
+        the highest bit down: that is what Python finds without a loop.
+        """
+        if self.bitmap != other.bitmap:
+            return self._differences_of_another_shape(other)
+        mine, theirs = self.content, other.content
+        slots = _ALL_SLOTS if self.bitmap == _FULL else self.slots()
+        found: list[tuple[int, bytes, bytes]] = []
+        unequal = (self._prints or self.prints) ^ (other._prints or other.prints)
+        while unequal:
+            stretch = (unequal.bit_length() - 1) // _PRINT_BITS
+            unequal &= _PRINTS_BELOW[stretch]
+            start = BITMAP_SIZE + stretch * _STRETCH
+            end = start + _STRETCH
+            unequal_bits = _number(mine[start:end], "little") ^ _number(theirs[start:end], "little")
+            while unequal_bits:
+                entry = (unequal_bits.bit_length() - 1) // _ENTRY_BITS
+                unequal_bits &= _ENTRIES_BELOW[entry]
+                at = start + entry * ENTRY_SIZE
+                slot = slots[stretch * _STRETCH_ENTRIES + entry]
+                found.append((slot, mine[at : at + ENTRY_SIZE], theirs[at : at + ENTRY_SIZE]))
+        found.reverse()
+        return cast(list[Difference], found)
 
     def _entry(self, rank: int) -> Address:
         start = BITMAP_SIZE + ENTRY_SIZE * rank
@@ -121,29 +138,13 @@ class Page:
             content[start : start + ENTRY_SIZE] = address
         return Page(bytes(content))
 
-    def _differences_of_equal_shape(self, other: Page) -> list[Difference]:
-        """Find the stretches whose prints differ, then the entries in them: little of either page is looked at.
-
-        Both are found as bits of a number that holds where two numbers differ, from the highest bit down: that is what
-        Python finds without a loop.
-        """
-        mine, theirs, slots = self.content, other.content, self.slots()
-        found: list[Difference] = []
-        unequal = self.prints ^ other.prints
-        while unequal:
-            stretch = (unequal.bit_length() - 1) // _PRINT_BITS
-            unequal &= _PRINTS_BELOW[stretch]
-            start = BITMAP_SIZE + stretch * _STRETCH
-            end = start + _STRETCH
-            unequal_bits = _number(mine[start:end], "little") ^ _number(theirs[start:end], "little")
-            while unequal_bits:
-                entry = (unequal_bits.bit_length() - 1) // _ENTRY_BITS
-                unequal_bits &= _ENTRIES_BELOW[entry]
-                at = start + entry * ENTRY_SIZE
-                slot = slots[stretch * _STRETCH_ENTRIES + entry]
-                found.append((slot, Address(mine[at : at + ENTRY_SIZE]), Address(theirs[at : at + ENTRY_SIZE])))
-        found.reverse()
-        return found
+    def _differences_of_another_shape(self, other: Page) -> list[Difference]:
+        mine, theirs = dict(self.children()), dict(other.children())
+        return [
+            (slot, mine.get(slot), theirs.get(slot))
+            for slot in sorted(mine.keys() | theirs.keys())
+            if mine.get(slot) != theirs.get(slot)
+        ]
 
 
 def _prints(content: bytes) -> int:
