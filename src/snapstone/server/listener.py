@@ -37,6 +37,11 @@ BACKLOG: Final = 1024
 PAUSE_SECONDS: Final = 0.1
 """Pause after a connection could not be accepted, for want of file descriptors, say."""
 
+WAIT_PER_CONNECTION_SECONDS: Final = 0.000_25
+MOST_WAIT_SECONDS: Final = 0.005
+"""Where several processes share the socket: how long a connection is left to a process that has fewer, for each one
+that this process has, and at most. So a client's connections, made at once and kept, are spread over the processes."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,8 +54,13 @@ class Listener:
         application: Application,
         max_connections: int,
         limits: Limits = DEFAULT_LIMITS,
+        shares: bool = False,
     ) -> None:
-        """At most `max_connections` are served at once; each takes a thread and 32 KiB."""
+        """At most `max_connections` are served at once; each takes a thread and 32 KiB.
+
+        `shares`: other processes accept on the socket too, and are left their part.
+        """
+        self._shares = shares
         self._listening = listening
         self._application = application
         self._limits = limits
@@ -91,13 +101,17 @@ class Listener:
         while not stopping:
             waiting.poll()
             stopping = self._stopping.is_set()
-            self._accept_waiting()
+            if self._shares and not stopping:
+                time.sleep(min(MOST_WAIT_SECONDS, WAIT_PER_CONNECTION_SECONDS * len(self._connections)))
+                self._accept_waiting(1)
+            else:
+                self._accept_waiting(BACKLOG)
         self._listening.close()
         os.close(self._wake_read)
 
-    def _accept_waiting(self) -> None:
-        """Accept all connections that are there: at a stop, too, those that came before it."""
-        for _ in range(BACKLOG):
+    def _accept_waiting(self, most: int) -> None:
+        """Accept the connections that are there: at a stop, too, all that came before it."""
+        for _ in range(most):
             try:
                 sock, address = self._listening.accept()
                 self._begin(sock, str(address[0]))

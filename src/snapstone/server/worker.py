@@ -36,7 +36,7 @@ def run_worker(settings: Settings, listening: socket.socket, on_ready: Callable[
     _raise_file_limit()
     service = assemble(settings, endpoint_of(listening))
     signals = StopSignals()
-    listener = Listener(listening, service.application, settings.max_connections)
+    listener = Listener(listening, service.application, settings.max_connections, shares=settings.workers > 1)
     ticker = Ticker(service.tick)
     listener.start()
     ticker.start()

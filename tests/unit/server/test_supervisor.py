@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,10 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
 def children(process_id: int) -> set[int]:
     listed = Path(f"/proc/{process_id}/task/{process_id}/children").read_text()
     return {int(child) for child in listed.split()}
+
+
+def socket_count(process_id: int) -> int:
+    return sum(os.readlink(each).startswith("socket:") for each in Path(f"/proc/{process_id}/fd").iterdir())
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -88,6 +94,20 @@ def test_workers_run_where_they_are_kept(tmp_path: Path) -> None:
         places = [os.sched_getaffinity(worker) for worker in children(server.process_id)]
         assert sorted(map(len, places)) == [1, 1]
         assert places[0] != places[1]
+
+
+def test_connections_made_at_once_are_spread_over_the_workers(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", ["--workers", "2"]) as server, ExitStack() as clients:
+        workers = children(server.process_id)
+        before = {worker: socket_count(worker) for worker in workers}
+        for _ in range(16):
+            clients.enter_context(socket.create_connection(server.address))
+
+        def accepted() -> list[int]:
+            return [socket_count(worker) - before[worker] for worker in workers]
+
+        assert eventually(lambda: sum(accepted()) == 16)
+        assert min(accepted()) >= 2
 
 
 def test_a_worker_that_falls_is_replaced(tmp_path: Path) -> None:
