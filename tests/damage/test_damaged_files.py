@@ -14,6 +14,7 @@ from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
 from snapstone.storage import index as index_module
 from snapstone.storage.record import HEADER_SIZE
+from snapstone.storage.segment import HEADER_COPY_SIZE
 from tests.damage.stored_records import damage_entries, flip_bit, place_of, segment_file
 from tests.installation import Installation, block
 
@@ -114,7 +115,9 @@ def test_a_segment_whose_header_is_damaged_is_reported_and_never_appended_to(
     token = token_of_first(installation, snapshot_id)
     installation.close()
     path = segment_file(installation.folder)
-    flip_bit(path, position)
+    damaged = position, HEADER_COPY_SIZE + (position + 2_000) % HEADER_COPY_SIZE
+    for offset in damaged:
+        flip_bit(path, offset)
     before = path.read_bytes()
     installation.__post_init__()
     assert [entry["place"] for entry in damage_entries(installation.folder)] == [str(path)]
@@ -124,9 +127,51 @@ def test_a_segment_whose_header_is_damaged_is_reported_and_never_appended_to(
     assert installation.content(other) == {0: A, 1: B}
     assert path.read_bytes() == before
     installation.close()
-    flip_bit(path, position)
+    for offset in damaged:
+        flip_bit(path, offset)
     installation.__post_init__()
     assert installation.content(snapshot_id) == {0: A}
+
+
+@pytest.mark.parametrize("index_is_lost", [False, True])
+@pytest.mark.parametrize("position", [0, 8, 16, 24, 39, 40, 4_095, 4_096, 4_104, 4_112, 4_120, 4_135, 4_136, 8_191])
+def test_one_damaged_copy_of_a_segments_header_is_reported_and_mended_and_nothing_is_lost(
+    installation: Installation, position: int, index_is_lost: bool
+) -> None:
+    snapshot_id = installation.sealed({0: A, 1: B})
+    installation.close()
+    path = segment_file(installation.folder)
+    before = path.read_bytes()
+    flip_bit(path, position, bit=position % 8)
+    if index_is_lost:
+        (installation.folder / "index.db").unlink()
+    installation.__post_init__()
+    assert installation.content(snapshot_id) == {0: A, 1: B}
+    [entry] = damage_entries(installation.folder)
+    assert (entry["address"], entry["place"]) == ("00" * 32, str(path))
+    assert f"the copy at {position // 4_096 * 4_096};" in entry["what"]
+    installation.reopen()
+    assert path.read_bytes()[: len(before)] == before
+    assert len(damage_entries(installation.folder)) == 1
+    assert installation.content(snapshot_id) == {0: A, 1: B}
+
+
+@pytest.mark.parametrize("position", [24, 4_120])
+def test_one_damaged_copy_of_a_full_segments_header_is_reported_by_its_first_reader_and_left(
+    installation: Installation, position: int
+) -> None:
+    blocks = {number: block(f"block {number}") for number in range(40)}
+    snapshot_id = installation.sealed(blocks)
+    assert place_of(installation.folder, address_of(blocks[39])).segment_id == 2
+    installation.close()
+    path = segment_file(installation.folder)
+    flip_bit(path, position)
+    before = path.read_bytes()
+    installation.__post_init__()
+    assert damage_entries(installation.folder) == []
+    assert installation.content(snapshot_id) == blocks
+    assert [entry["place"] for entry in damage_entries(installation.folder)] == [str(path)]
+    assert path.read_bytes() == before
 
 
 # -- the index --

@@ -29,19 +29,22 @@ class Record:
 
 
 def segment_header(segment: bytes) -> tuple[int, bytes]:
-    """The id and the salt."""
-    header = segment[:4_096]
-    assert blake2b(header[:4_080], digest_size=16).digest() == header[4_080:]
+    """The id and the salt, from the first copy that is whole."""
+    header = next(copy for copy in (segment[:4_096], segment[4_096:8_192]) if _is_whole_header(copy))
     magic, version, zero, segment_id, salt = struct.unpack_from("<8sH6sQ16s", header)
     assert (magic, version, zero) == (b"SNAPSSEG", 1, bytes(6))
     assert header[40:4_080] == bytes(4_040)
     return segment_id, salt
 
 
+def _is_whole_header(header: bytes) -> bool:
+    return len(header) == 4_096 and blake2b(header[:4_080], digest_size=16).digest() == header[4_080:]
+
+
 def records(segment: bytes) -> Iterator[Record]:
     """Every whole record."""
     _, salt = segment_header(segment)
-    offset = 4_096
+    offset = 8_192
     while offset < len(segment):
         record = _record_at(segment, salt, offset)
         if record is None:

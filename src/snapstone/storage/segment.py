@@ -113,11 +113,10 @@ class Segment:
     def mend_header(self) -> None:
         """Write a damaged copy of the header anew from the whole one, durably; for the owner. Where the disk refuses
         that, the whole one goes on serving alone."""
-        copies = _read_header_copies(self.path)
-        whole = next(copy for copy in copies if _is_header_of(copy, self.segment_id))
+        whole = _segment_header(self.segment_id, self.salt)
         with suppress(OSError):
-            for copy, offset in zip(copies, HEADER_COPY_OFFSETS, strict=True):
-                if not _is_header_of(copy, self.segment_id):
+            for copy, offset in zip(_read_header_copies(self.path), HEADER_COPY_OFFSETS, strict=True):
+                if copy != whole:
                     os.pwrite(self._read_fd, whole, offset)
             self.sync()
 
@@ -272,14 +271,6 @@ def _parse_header_copies(copies: list[bytes], segment_id: int) -> tuple[bytes, s
     if len(set(salts)) > 1:
         raise BadRecordError("the two copies of the segment's header contradict each other")
     return salts[0], next((f"{error}: the copy at {offset}; the other is whole" for error, offset in damages), None)
-
-
-def _is_header_of(header: bytes, segment_id: int) -> bool:
-    try:
-        _parse_segment_header(header, segment_id)
-    except BadRecordError:
-        return False
-    return True
 
 
 def _parse_segment_header(header: bytes, expected_id: int) -> bytes:

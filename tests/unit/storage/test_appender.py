@@ -100,17 +100,17 @@ def test_places_never_overlap(appender: Appender, folder: Path) -> None:
 
     taken = [place for places in at_once(reserve) for place in places]
     assert len(set(taken)) == len(taken) == THREADS * 200
-    assert all(offset % SIZE == SEGMENT_HEADER_SIZE and offset + SIZE <= SEGMENT_SIZE for _, offset in taken)
-    # The header takes one half of a place: a segment has 1,023 whole ones.
+    assert all(offset % SIZE == SEGMENT_HEADER_SIZE % SIZE and offset + SIZE <= SEGMENT_SIZE for _, offset in taken)
+    # The header takes one place: a segment has 1,023 whole ones.
     assert sorted(path.name for path in folder.iterdir()) == ["00000001.segment", "00000002.segment"]
 
 
 def test_a_segment_is_full_once_nothing_is_under_way_in_it(appender: Appender, index: Index, folder: Path) -> None:
     with appender.reserve(SIZE) as slow:
-        with appender.reserve(SEGMENT_SIZE - 4_096) as other:
+        with appender.reserve(SEGMENT_SIZE - SEGMENT_HEADER_SIZE) as other:
             assert other.segment.segment_id == 2
             appender.commit(other, [record(1, other)])
-        assert index.segments()[0] == SegmentRow(1, 4_096, full=False)
+        assert index.segments()[0] == SegmentRow(1, SEGMENT_HEADER_SIZE, full=False)
         appender.commit(slow, [record(2, slow)])
     assert index.segments()[0] == SegmentRow(1, SEGMENT_HEADER_SIZE + SIZE, full=True)
     assert segment_path(folder, 1).stat().st_size == SEGMENT_HEADER_SIZE + SIZE

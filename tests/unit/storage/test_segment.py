@@ -55,14 +55,16 @@ def found(segment: Segment, start: int = SEGMENT_HEADER_SIZE) -> list[tuple[int,
 
 
 def test_the_limits_are_those_of_the_format() -> None:
-    assert (SEGMENT_SIZE, SEGMENT_HEADER_SIZE, MAX_PAYLOAD_SIZE) == (1_073_741_824, 4_096, 16_777_216)
+    assert (SEGMENT_SIZE, SEGMENT_HEADER_SIZE, MAX_PAYLOAD_SIZE) == (1_073_741_824, 8_192, 16_777_216)
 
 
-def test_a_new_segment_is_its_header_alone_and_readable_by_its_owner(segment: Segment, path: Path) -> None:
-    assert path.stat().st_size == 4_096
+def test_a_new_segment_is_its_header_twice_and_readable_by_its_owner(segment: Segment, path: Path) -> None:
+    content = path.read_bytes()
+    assert len(content) == 8_192
+    assert content[:4_096] == content[4_096:]
     assert path.stat().st_mode & 0o777 == 0o600
     again = Segment.open(path)
-    assert (again.segment_id, again.salt) == (7, SALT)
+    assert (again.segment_id, again.salt, again.header_damage) == (7, SALT, None)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -79,17 +81,121 @@ def test_a_segment_cannot_be_made_in_a_folder_that_is_gone(tmp_path: Path) -> No
         Segment.create(tmp_path / "gone" / "00000001.segment", 1, SALT)
 
 
-def test_a_flipped_bit_in_any_byte_of_the_header_is_noticed(segment: Segment, path: Path) -> None:
+def test_a_flipped_bit_in_any_byte_of_either_copy_of_the_header_is_noticed_and_harmless(
+    segment: Segment, path: Path
+) -> None:
+    write(path, 8_192, record(1, b"payload", 8_192))
     whole = path.read_bytes()
-    for position in range(4_096):
+    for position in range(8_192):
+        write(path, position, bytes([whole[position] ^ 1 << position % 8]))
+        damaged = Segment.open(path)
+        write(path, position, whole[position : position + 1])
+        assert damaged.header_damage is not None
+        assert f"the copy at {position // 4_096 * 4_096};" in damaged.header_damage
+        assert (damaged.segment_id, damaged.salt, found(damaged)) == (7, SALT, [(8_192, 1)])
+
+
+def test_a_segment_with_neither_copy_of_its_header_whole_is_refused(segment: Segment, path: Path) -> None:
+    whole = path.read_bytes()
+    for position in range(0, 4_096, 5):
         changed = bytearray(whole)
-        changed[position] ^= 1 << position % 8
+        for place in (position, 4_096 + (position + 2_000) % 4_096):
+            changed[place] ^= 1 << position % 8
         path.write_bytes(changed)
+        with pytest.raises(BadRecordError, match="the segment's header is damaged"):
+            Segment.open(path)
+
+
+def test_a_segment_cut_within_its_header_is_read_by_what_is_left(segment: Segment, path: Path) -> None:
+    for size in (8_191, 4_096):
+        os.truncate(path, size)
+        damage = "the segment's header is damaged: the copy at 4096; the other is whole"
+        assert Segment.open(path).header_damage == damage
+    for size in (4_095, 0):
+        os.truncate(path, size)
         with pytest.raises(BadRecordError):
             Segment.open(path)
-    path.write_bytes(whole[:4_095])
+
+
+@pytest.mark.parametrize("offset", [0, 4_096])
+def test_a_copy_of_another_segments_header_is_damage_to_that_copy(segment: Segment, path: Path, offset: int) -> None:
+    other = Segment.create(path.with_name("00000008.segment"), 8, bytes(16))
+    write(path, offset, other.path.read_bytes()[:4_096])
+    again = Segment.open(path)
+    assert again.header_damage == f"the file holds segment 8: the copy at {offset}; the other is whole"
+    assert again.salt == SALT
+
+
+def test_two_whole_copies_that_contradict_each_other_are_not_believed(segment: Segment, path: Path) -> None:
+    other = Segment.create(path.with_name("00000008.segment"), 7, bytes(16))
+    write(path, 4_096, other.path.read_bytes()[:4_096])
+    with pytest.raises(BadRecordError, match="contradict"):
+        Segment.open(path)
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, *offsets: int, code: int = errno.EIO) -> None:
+    """Let os.pread or os.pwrite fail at some offsets."""
+    real = getattr(os, name)
+
+    def fail(fd: int, what: object, offset: int) -> object:
+        if offset in offsets:
+            raise OSError(code, os.strerror(code))
+        return real(fd, what, offset)
+
+    monkeypatch.setattr(os, name, fail)
+
+
+@pytest.mark.parametrize("offset", [0, 4_096])
+def test_a_copy_of_the_header_that_the_disk_cannot_read_is_damage_to_that_copy(
+    segment: Segment, path: Path, offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(monkeypatch, "pread", offset)
+    again = Segment.open(path)
+    assert again.header_damage == f"the segment's header is damaged: the copy at {offset}; the other is whole"
+    assert again.salt == SALT
+
+
+def test_a_header_that_the_disk_cannot_read_at_all_is_damage_and_other_errors_are_not(
+    segment: Segment, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(monkeypatch, "pread", 0, 4_096)
     with pytest.raises(BadRecordError):
         Segment.open(path)
+    monkeypatch.undo()
+    fail_at(monkeypatch, "pread", 0, code=errno.ENOMEM)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
+        Segment.open(path)
+
+
+@pytest.mark.parametrize("position", [24, 4_095, 4_096, 8_191])
+def test_a_damaged_copy_of_the_header_is_mended_from_the_other(segment: Segment, path: Path, position: int) -> None:
+    write(path, 8_192, record(1, b"payload", 8_192))
+    whole = path.read_bytes()
+    write(path, position, bytes([whole[position] ^ 1]))
+    Segment.open(path).mend_header()
+    assert path.read_bytes() == whole
+    assert Segment.open(path).header_damage is None
+
+
+def test_a_mended_header_is_synced_and_a_whole_one_is_not_written(
+    segment: Segment, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[object] = []
+    monkeypatch.setattr(os, "pwrite", lambda fd, content, offset: steps.append(offset))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: steps.append("sync"))
+    write(path, 4_100, b"x")
+    Segment.open(path).mend_header()
+    assert steps == [4_096, "sync"]
+
+
+def test_a_header_that_the_disk_does_not_let_mend_goes_on_serving(
+    segment: Segment, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, 30, b"x")
+    again = Segment.open(path)
+    fail_at(monkeypatch, "pwrite", 0)
+    again.mend_header()
+    assert Segment.open(path).salt == SALT
 
 
 def test_a_segment_under_another_number_is_refused(segment: Segment, path: Path) -> None:
@@ -109,9 +215,9 @@ def test_a_segment_has_one_owner_at_a_time(segment: Segment, path: Path) -> None
 
 
 def test_preallocation_reserves_space_and_leaves_holes_before_it(segment: Segment, path: Path) -> None:
-    write(path, 4_096, b"x" * 12_288)
+    write(path, 8_192, b"x" * 8_192)
     segment.sync()
-    segment.punch(4_096, 8_192)
+    segment.punch(8_192, 4_096)
     used = path.stat().st_blocks * 512
     segment.preallocate(16_384, 1 << 20)
     assert path.stat().st_size == 1 << 20
@@ -124,87 +230,87 @@ def test_preallocation_reserves_space_and_leaves_holes_before_it(segment: Segmen
 
 
 def test_a_record_is_read_where_it_was_written_and_nowhere_else(segment: Segment, path: Path) -> None:
-    write(path, 4_096, record(1, b"payload", 4_096))
+    write(path, 8_192, record(1, b"payload", 8_192))
     view = memoryview(bytearray(HEADER_SIZE + 7))
-    header = segment.read(4_096, view)
+    header = segment.read(8_192, view)
     assert (header.address, bytes(view[HEADER_SIZE:])) == (address(1), b"payload")
-    write(path, 12_288, record(1, b"payload", 4_096))
+    write(path, 16_384, record(1, b"payload", 8_192))
     with pytest.raises(BadRecordError):
-        segment.read(12_288, view)
+        segment.read(16_384, view)
 
 
 def test_a_record_of_another_size_than_asked_for_is_refused(segment: Segment, path: Path) -> None:
-    write(path, 4_096, record(1, b"payload", 4_096))
+    write(path, 8_192, record(1, b"payload", 8_192))
     for size in (6, 8):
         with pytest.raises(BadRecordError, match="has 7 bytes"):
-            segment.read(4_096, memoryview(bytearray(HEADER_SIZE + size)))
+            segment.read(8_192, memoryview(bytearray(HEADER_SIZE + size)))
     with pytest.raises(BadRecordError, match="ends before"):
-        segment.read(4_096, memoryview(bytearray(HEADER_SIZE + 100_000)))
+        segment.read(8_192, memoryview(bytearray(HEADER_SIZE + 100_000)))
 
 
 def test_a_write_that_the_disk_cuts_short_is_an_error(segment: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "pwrite", lambda fd, content, offset: len(content) - 1)
     with pytest.raises(OSError, match="wrote 4095 of 4096 bytes") as raised:
-        segment.write(4_096, memoryview(bytes(4_096)))
+        segment.write(8_192, memoryview(bytes(4_096)))
     assert raised.value.errno == errno.EIO
 
 
 def test_a_punched_stretch_reads_as_zeros_and_its_neighbours_stay(segment: Segment, path: Path) -> None:
-    write(path, 4_096, b"x" * 12_288)
-    segment.punch(8_192, 4_096)
-    assert path.read_bytes()[4_096:] == b"x" * 4_096 + bytes(4_096) + b"x" * 4_096
+    write(path, 8_192, b"x" * 12_288)
+    segment.punch(12_288, 4_096)
+    assert path.read_bytes()[8_192:] == b"x" * 4_096 + bytes(4_096) + b"x" * 4_096
 
 
 def test_a_scan_finds_whole_records_between_gaps_and_holes(segment: Segment, path: Path) -> None:
-    for number, offset in ((1, 4_096), (2, 12_288), (3, 1 << 20), (4, (1 << 20) + 8_192)):
+    for number, offset in ((1, 8_192), (2, 16_384), (3, 1 << 20), (4, (1 << 20) + 8_192)):
         write(path, offset, record(number, b"payload", offset))
     segment.sync()
-    segment.punch(12_288, 8_192)
-    assert found(segment) == [(4_096, 1), (1 << 20, 3), ((1 << 20) + 8_192, 4)]
-    assert found(segment, 8_192) == [(1 << 20, 3), ((1 << 20) + 8_192, 4)]
+    segment.punch(16_384, 8_192)
+    assert found(segment) == [(8_192, 1), (1 << 20, 3), ((1 << 20) + 8_192, 4)]
+    assert found(segment, 12_288) == [(1 << 20, 3), ((1 << 20) + 8_192, 4)]
     assert found(segment, (1 << 20) + 16_384) == []
 
 
 def test_a_scan_goes_on_behind_torn_records(segment: Segment, path: Path) -> None:
-    write(path, 4_096, record(1, b"a" * 20_000, 4_096)[:8_192])
-    torn = bytearray(record(2, b"b" * 4_096, 28_672))
+    write(path, 8_192, record(1, b"a" * 20_000, 8_192)[:8_192])
+    torn = bytearray(record(2, b"b" * 4_096, 32_768))
     torn[HEADER_SIZE + 1] ^= 1
-    write(path, 28_672, torn)
-    write(path, 36_864, b"\xff" * 4_096)
-    write(path, 40_960, record(3, b"c", 40_960))
-    assert found(segment) == [(40_960, 3)]
+    write(path, 32_768, torn)
+    write(path, 40_960, b"\xff" * 4_096)
+    write(path, 45_056, record(3, b"c", 45_056))
+    assert found(segment) == [(45_056, 3)]
 
 
 def test_a_scan_believes_no_record_inside_a_record(segment: Segment, path: Path) -> None:
-    inner = record(2, b"inner", 4_096 + HEADER_SIZE)
-    write(path, 4_096, record(1, inner, 4_096))
-    assert found(segment) == [(4_096, 1)]
+    inner = record(2, b"inner", 8_192 + HEADER_SIZE)
+    write(path, 8_192, record(1, inner, 8_192))
+    assert found(segment) == [(8_192, 1)]
 
 
 def test_a_scan_believes_no_record_of_another_segment(segment: Segment, path: Path) -> None:
-    write(path, 4_096, record(1, b"payload", 4_096, salt=bytes(16)))
+    write(path, 8_192, record(1, b"payload", 8_192, salt=bytes(16)))
     assert found(segment) == []
 
 
 def test_a_record_that_ends_behind_the_file_is_torn(segment: Segment, path: Path) -> None:
-    write(path, 4_096, record(1, b"a" * 20_000, 4_096)[:-8_192])
+    write(path, 8_192, record(1, b"a" * 20_000, 8_192)[:-8_192])
     assert found(segment) == []
 
 
 def test_an_empty_payload_is_a_record(segment: Segment, path: Path) -> None:
-    write(path, 4_096, record(1, b"", 4_096))
-    assert found(segment) == [(4_096, 1)]
+    write(path, 8_192, record(1, b"", 8_192))
+    assert found(segment) == [(8_192, 1)]
 
 
 def test_the_end_of_data_is_behind_the_last_byte_written(segment: Segment, path: Path) -> None:
-    assert segment.end_of_data() == 4_096
-    segment.preallocate(4_096, 1 << 20)
-    assert segment.end_of_data() == 4_096
+    assert segment.end_of_data() == 8_192
+    segment.preallocate(8_192, 1 << 20)
+    assert segment.end_of_data() == 8_192
     write(path, 40_960, b"x")
     segment.sync()
     assert segment.end_of_data() == 45_056
     segment.punch(40_960, 4_096)
-    assert segment.end_of_data() == 4_096
+    assert segment.end_of_data() == 8_192
 
 
 def test_a_segment_that_is_let_go_closes_its_files(segment: Segment, path: Path) -> None:
