@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
+from mmap import mmap
 from pathlib import Path
 from struct import Struct
 from typing import Final
@@ -112,13 +113,17 @@ class Segment:
 
     def mend_header(self) -> None:
         """Write a damaged copy of the header anew from the whole one, durably; for the owner. Where the disk refuses
-        that, the whole one goes on serving alone."""
-        whole = _segment_header(self.segment_id, self.salt)
-        with suppress(OSError):
-            for copy, offset in zip(_read_header_copies(self.path), HEADER_COPY_OFFSETS, strict=True):
-                if copy != whole:
-                    os.pwrite(self._read_fd, whole, offset)
-            self.sync()
+        that write, the whole one goes on serving alone.
+
+        Raises OSError where the sync fails: that may be about records, and the kernel tells it only once.
+        """
+        whole = memoryview(mmap(-1, HEADER_COPY_SIZE))
+        whole[:] = _segment_header(self.segment_id, self.salt)
+        for copy, offset in zip(_read_header_copies(self.path), HEADER_COPY_OFFSETS, strict=True):
+            if copy != whole:
+                with suppress(OSError):
+                    self.write(offset, whole)
+        self.sync()
 
     def preallocate(self, start: int, size: int) -> None:
         """Reserve space from `start` up to `size` bytes; holes before it stay holes.

@@ -198,6 +198,21 @@ def test_a_header_that_the_disk_does_not_let_mend_goes_on_serving(
     assert Segment.open(path).salt == SALT
 
 
+def test_a_failed_sync_of_a_mended_header_is_told(
+    segment: Segment, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be about records that a recovery is about to vouch for; a second sync would not tell it again."""
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "sync failed")
+
+    write(path, 30, b"x")
+    again = Segment.open(path)
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(OSError, match="sync failed"):
+        again.mend_header()
+
+
 def test_a_segment_under_another_number_is_refused(segment: Segment, path: Path) -> None:
     moved = path.rename(path.with_name("00000008.segment"))
     with pytest.raises(BadRecordError, match="the file holds segment 7"):
