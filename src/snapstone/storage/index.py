@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -49,6 +50,9 @@ CREATE TABLE segment (
     full INTEGER NOT NULL DEFAULT 0
 );
 """
+
+ADD_ROW_COUNT: Final = 64
+"""Records that one statement adds."""
 
 _FIND: Final = "SELECT kind, segment_id, offset, payload_size, damaged FROM object WHERE address = ?"
 
@@ -140,21 +144,31 @@ class Index:
 
         A record whose address stands at another, undamaged place is such a duplicate. A damaged place is replaced.
         """
+        if not checkpoints and len(records) <= ADD_ROW_COUNT:
+            # One statement is a transaction by itself, and others wait less for it than for one of several.
+            with self._write_lock, self._turn_among_processes():
+                return self._insert(records)
         with self._transaction() as writer:
-            before = writer.total_changes
-            writer.executemany(
-                "INSERT INTO object (address, kind, segment_id, offset, payload_size, stored_at_ms)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (address) DO UPDATE SET segment_id = excluded.segment_id,"
-                " offset = excluded.offset, stored_at_ms = excluded.stored_at_ms, damaged = 0 WHERE damaged",
-                [(r.address, r.kind, r.segment_id, r.offset, r.payload_size, r.stored_at_ms) for r in records],
-            )
-            added_count = writer.total_changes - before
-            duplicates = [] if added_count == len(records) else [r for r in records if not self._stands(r)]
+            duplicates = []
+            for start in range(0, len(records), ADD_ROW_COUNT):
+                duplicates += self._insert(records[start : start + ADD_ROW_COUNT])
             writer.executemany(
                 "UPDATE segment SET checkpoint = ? WHERE segment_id = ?",
                 [(checkpoint, segment_id) for segment_id, checkpoint in checkpoints.items()],
             )
         return duplicates
+
+    def _insert(self, records: Sequence[NewRecord]) -> list[NewRecord]:
+        """Insert records by one statement, whoever has the turn; returns those that were there already."""
+        if not records:
+            return []
+        values = [
+            value
+            for r in records
+            for value in (r.address, r.kind, r.segment_id, r.offset, r.payload_size, r.stored_at_ms)
+        ]
+        changed_count = self._writer.execute(_add_statement(len(records)), values).rowcount
+        return [] if changed_count == len(records) else [r for r in records if not self._stands(r)]
 
     def mark_damaged(self, address: Address, place: Place) -> None:
         """Remember that the record at a place is damaged: a later put of the same object writes it anew."""
@@ -273,6 +287,16 @@ class Index:
             yield
         finally:
             fcntl.flock(self._queue_file, fcntl.LOCK_UN)
+
+
+@cache
+def _add_statement(row_count: int) -> str:
+    places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * row_count)
+    return (
+        f"INSERT INTO object (address, kind, segment_id, offset, payload_size, stored_at_ms) VALUES {places}"
+        " ON CONFLICT (address) DO UPDATE SET segment_id = excluded.segment_id, offset = excluded.offset,"
+        " stored_at_ms = excluded.stored_at_ms, damaged = 0 WHERE damaged"
+    )
 
 
 def remove_index(path: Path) -> None:
