@@ -19,7 +19,7 @@ Fault = tuple[str, str | None, str]
 
 
 @contextmanager
-def refused(code: str, status: int, reason: str | None = None, message: str | None = None) -> Iterator[None]:
+def expect_refusal(code: str, status: int, reason: str | None = None, message: str | None = None) -> Iterator[None]:
     """Expect the call inside to be refused so; `reason` None means that there is none, `message` None any text."""
     with pytest.raises(ClientError) as caught:
         yield
@@ -31,21 +31,21 @@ def refused(code: str, status: int, reason: str | None = None, message: str | No
 
 
 @contextmanager
-def invalid(reason: str, message: str | None = None) -> Iterator[None]:
+def expect_invalid(reason: str, message: str | None = None) -> Iterator[None]:
     """Expect a modelled ValidationException."""
-    with refused("ValidationException", 400, reason, message):
+    with expect_refusal("ValidationException", 400, reason, message):
         yield
 
 
 @contextmanager
-def out_of_bounds(member: str, value: str | None, constraint: str) -> Iterator[None]:
+def expect_out_of_bounds(member: str, value: str | None, constraint: str) -> Iterator[None]:
     """Expect one constraint of the service model to be broken: `value` at `member`, None where it is missing."""
-    with refused("ValidationException", 400, None, constraint_message((member, value, constraint))):
+    with expect_refusal("ValidationException", 400, None, constraint_message((member, value, constraint))):
         yield
 
 
 @contextmanager
-def too_long(member: str, limit: int) -> Iterator[None]:
+def expect_too_long(member: str, limit: int) -> Iterator[None]:
     """Expect a text longer than `limit` to be refused; the server may cut what it echoes of it."""
     with pytest.raises(ClientError) as caught:
         yield
@@ -57,7 +57,7 @@ def too_long(member: str, limit: int) -> Iterator[None]:
 
 
 @contextmanager
-def all_out_of_bounds(*faults: Fault) -> Iterator[None]:
+def expect_all_out_of_bounds(*faults: Fault) -> Iterator[None]:
     """Expect several constraints to be broken, told together in any order."""
     with pytest.raises(ClientError) as caught:
         yield
@@ -67,10 +67,10 @@ def all_out_of_bounds(*faults: Fault) -> Iterator[None]:
 
 
 @contextmanager
-def snapshot_not_found(snapshot_id: str) -> Iterator[None]:
+def expect_snapshot_not_found(snapshot_id: str) -> Iterator[None]:
     """Expect the one answer for every snapshot that a caller may not see."""
     message = f"The snapshot '{snapshot_id}' does not exist."
-    with refused("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND", message):
+    with expect_refusal("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND", message):
         yield
 
 

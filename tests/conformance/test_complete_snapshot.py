@@ -17,13 +17,13 @@ from tests.conformance.faults import (
     NO_SNAPSHOT,
     NOT_NULL,
     SNAPSHOT_ID_PATTERN,
-    all_out_of_bounds,
     at_least,
     constraint_message,
-    invalid,
-    out_of_bounds,
-    refused,
-    snapshot_not_found,
+    expect_all_out_of_bounds,
+    expect_invalid,
+    expect_out_of_bounds,
+    expect_refusal,
+    expect_snapshot_not_found,
 )
 from tests.conformance.given import (
     ZERO,
@@ -230,22 +230,22 @@ class TestCombinations:
         ],
     )
     def test_all_three_checksum_members_or_none(self, ebs: Client, members: dict[str, str], missing: str) -> None:
-        with invalid("INVALID_PARAMETER_VALUE", f"Invalid parameter combination. {missing}"):
+        with expect_invalid("INVALID_PARAMETER_VALUE", f"Invalid parameter combination. {missing}"):
             ebs.complete_snapshot(SnapshotId=started(ebs), ChangedBlocksCount=0, **members)
 
     def test_a_missing_method_is_refused_alike(self, ebs: Client) -> None:
-        with invalid("INVALID_PARAMETER_VALUE"):
+        with expect_invalid("INVALID_PARAMETER_VALUE"):
             ebs.complete_snapshot(
                 SnapshotId=started(ebs), ChangedBlocksCount=0, Checksum=OF_NOTHING, ChecksumAlgorithm="SHA256"
             )
 
     def test_a_bad_combination_is_told_before_a_missing_snapshot(self, ebs: Client) -> None:
-        with invalid("INVALID_PARAMETER_VALUE"):
+        with expect_invalid("INVALID_PARAMETER_VALUE"):
             ebs.complete_snapshot(SnapshotId=NO_SNAPSHOT, ChangedBlocksCount=0, Checksum=OF_NOTHING)
 
     def test_a_refused_completion_leaves_the_snapshot_pending(self, ebs: Client, ec2: Client) -> None:
         snapshot_id = started(ebs)
-        with invalid("INVALID_PARAMETER_VALUE"):
+        with expect_invalid("INVALID_PARAMETER_VALUE"):
             ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=0, Checksum=OF_NOTHING)
         assert state(ec2, snapshot_id) == ("pending", None)
         assert complete(ebs, snapshot_id, {}) == "completed"
@@ -253,7 +253,7 @@ class TestCombinations:
 
 class TestConstraints:
     def test_the_algorithm_is_one_of_an_enumeration(self, ebs: Client) -> None:
-        with out_of_bounds("checksumAlgorithm", "SHA1", "Member must satisfy enum value set: [SHA256]"):
+        with expect_out_of_bounds("checksumAlgorithm", "SHA1", "Member must satisfy enum value set: [SHA256]"):
             ebs.complete_snapshot(
                 SnapshotId=started(ebs),
                 ChangedBlocksCount=0,
@@ -263,7 +263,7 @@ class TestConstraints:
             )
 
     def test_the_method_is_one_of_an_enumeration(self, ebs: Client) -> None:
-        with out_of_bounds("checksumAggregationMethod", "TREE", "Member must satisfy enum value set: [LINEAR]"):
+        with expect_out_of_bounds("checksumAggregationMethod", "TREE", "Member must satisfy enum value set: [LINEAR]"):
             ebs.complete_snapshot(
                 SnapshotId=started(ebs),
                 ChangedBlocksCount=0,
@@ -273,17 +273,17 @@ class TestConstraints:
             )
 
     def test_constraints_come_before_combinations(self, ebs: Client) -> None:
-        with out_of_bounds("checksumAlgorithm", "SHA1", "Member must satisfy enum value set: [SHA256]"):
+        with expect_out_of_bounds("checksumAlgorithm", "SHA1", "Member must satisfy enum value set: [SHA256]"):
             ebs.complete_snapshot(SnapshotId=started(ebs), ChangedBlocksCount=0, ChecksumAlgorithm="SHA1")
 
     def test_a_checksum_has_the_characters_of_base64(self, ebs: Client) -> None:
-        with out_of_bounds("checksum", "not-base64!", CHECKSUM_PATTERN):
+        with expect_out_of_bounds("checksum", "not-base64!", CHECKSUM_PATTERN):
             complete_with(ebs, started(ebs), 0, "not-base64!")
 
     def test_constraints_broken_together_are_told_together(self, ebs: Client) -> None:
         enumeration = "Member must satisfy enum value set: [SHA256]"
         faults = ("checksum", "!", CHECKSUM_PATTERN), ("checksumAlgorithm", "SHA1", enumeration)
-        with all_out_of_bounds(*faults):
+        with expect_all_out_of_bounds(*faults):
             ebs.complete_snapshot(SnapshotId=started(ebs), ChangedBlocksCount=0, Checksum="!", ChecksumAlgorithm="SHA1")
 
     def test_a_count_is_required(self, raw: RawClient, ebs: Client) -> None:
@@ -303,31 +303,31 @@ class TestConstraints:
         assert (answer.status, answer.code) == (400, "SerializationException")
 
     def test_a_malformed_id_is_a_broken_constraint(self, ebs: Client) -> None:
-        with out_of_bounds("snapshotId", "Snap-XYZ", SNAPSHOT_ID_PATTERN):
+        with expect_out_of_bounds("snapshotId", "Snap-XYZ", SNAPSHOT_ID_PATTERN):
             ebs.complete_snapshot(SnapshotId="Snap-XYZ", ChangedBlocksCount=0)
 
 
 class TestState:
     def test_a_snapshot_that_never_was_does_not_exist(self, ebs: Client) -> None:
-        with snapshot_not_found(NO_SNAPSHOT):
+        with expect_snapshot_not_found(NO_SNAPSHOT):
             ebs.complete_snapshot(SnapshotId=NO_SNAPSHOT, ChangedBlocksCount=0)
 
     def test_a_deleted_snapshot_does_not_exist(self, ebs: Client, ec2: Client) -> None:
         snapshot_id = deleted(ebs, ec2)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=1)
 
     def test_a_snapshot_in_another_region_does_not_exist(self, ebs: Client, ebs_elsewhere: Client) -> None:
         snapshot_id = started(ebs)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             ebs_elsewhere.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=0)
 
     def test_readers_see_no_pending_snapshot(self, ebs: Client) -> None:
         snapshot_id = written(ebs, {0: A})
-        with refused("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND"):
+        with expect_refusal("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND"):
             ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
 
     def test_readers_see_no_snapshot_in_error(self, ebs: Client) -> None:
         snapshot_id = failed(ebs)
-        with refused("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND"):
+        with expect_refusal("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND"):
             ebs.list_snapshot_blocks(SnapshotId=snapshot_id)

@@ -14,7 +14,7 @@ from uuid import uuid4
 import boto3
 import pytest
 from botocore.exceptions import WaiterError
-from tests.conformance.faults import NO_SNAPSHOT, refused, snapshot_not_found
+from tests.conformance.faults import NO_SNAPSHOT, expect_refusal, expect_snapshot_not_found
 from tests.conformance.given import ZERO, A, B, complete, completed, content, failed, put, started
 from tests.conformance.raw_client import FORM, Answer, RawClient
 from tests.server_process import REGION, Client, ServerProcess
@@ -37,9 +37,9 @@ def found(ec2: Client, name: str, *values: str, among: Sequence[str]) -> set[int
     return {place for place, snapshot_id in enumerate(among) if snapshot_id in passed}
 
 
-def snapshot_gone(snapshot_id: str) -> AbstractContextManager[None]:
+def expect_snapshot_gone(snapshot_id: str) -> AbstractContextManager[None]:
     """Expect EC2's answer for an id that nobody has."""
-    return refused("InvalidSnapshot.NotFound", 400, None, f"The snapshot '{snapshot_id}' does not exist.")
+    return expect_refusal("InvalidSnapshot.NotFound", 400, None, f"The snapshot '{snapshot_id}' does not exist.")
 
 
 class TestDescription:
@@ -108,23 +108,23 @@ class TestSelection:
         assert started(ebs) in ids(ec2.describe_snapshots(SnapshotIds=[]))
 
     def test_an_unknown_id_is_not_found(self, ebs: Client, ec2: Client) -> None:
-        with snapshot_gone(NO_SNAPSHOT):
+        with expect_snapshot_gone(NO_SNAPSHOT):
             ec2.describe_snapshots(SnapshotIds=[started(ebs), NO_SNAPSHOT])
 
     @pytest.mark.parametrize("malformed", ["snap-xyz", "snap-0123456789abcdef", "snap-00000000000000000"])
     def test_a_malformed_id_is_told_in_double_quotes(self, ec2: Client, malformed: str) -> None:
-        with refused("InvalidSnapshotID.Malformed", 400, None, f'Invalid id: "{malformed}"'):
+        with expect_refusal("InvalidSnapshotID.Malformed", 400, None, f'Invalid id: "{malformed}"'):
             ec2.describe_snapshots(SnapshotIds=[malformed])
 
     def test_what_is_no_snapshot_id_at_all_is_an_invalid_value(self, ec2: Client) -> None:
-        with refused("InvalidParameterValue", 400):
+        with expect_refusal("InvalidParameterValue", 400):
             ec2.describe_snapshots(SnapshotIds=["disk"])
 
     def test_a_snapshot_in_another_region_is_not_found(self, ebs: Client, server: ServerProcess) -> None:
         snapshot_id = started(ebs)
         elsewhere = server.client("ec2", region="us-west-2")
         assert snapshot_id not in ids(elsewhere.describe_snapshots())
-        with snapshot_gone(snapshot_id):
+        with expect_snapshot_gone(snapshot_id):
             elsewhere.describe_snapshots(SnapshotIds=[snapshot_id])
 
     def test_owners_select(self, ebs: Client, ec2: Client) -> None:
@@ -136,7 +136,7 @@ class TestSelection:
             assert ids(ec2.describe_snapshots(OwnerIds=owners)) == [], owners
 
     def test_a_malformed_owner_is_refused(self, ec2: Client) -> None:
-        with refused("InvalidUserID.Malformed", 400):
+        with expect_refusal("InvalidUserID.Malformed", 400):
             ec2.describe_snapshots(OwnerIds=["me"])
 
     def test_who_may_restore_selects(self, ebs: Client, ec2: Client) -> None:
@@ -146,7 +146,7 @@ class TestSelection:
             assert ids(ec2.describe_snapshots(RestorableByUserIds=nobody)) == []
 
     def test_a_dry_run_describes_nothing(self, ec2: Client) -> None:
-        with refused("DryRunOperation", 412):
+        with expect_refusal("DryRunOperation", 412):
             ec2.describe_snapshots(DryRun=True)
 
 
@@ -227,14 +227,14 @@ class TestFilters:
         assert ids(ec2.describe_snapshots(SnapshotIds=[pending, done], Filters=filters)) == [done]
 
     def test_an_unknown_filter_is_refused(self, ec2: Client) -> None:
-        with refused("InvalidParameterValue", 400, None, "The filter 'colour' is invalid"):
+        with expect_refusal("InvalidParameterValue", 400, None, "The filter 'colour' is expect_invalid"):
             ec2.describe_snapshots(Filters=[{"Name": "colour", "Values": ["blue"]}])
 
     def test_more_than_200_values_are_refused(self, ec2: Client) -> None:
         values = [str(number) for number in range(100)]
         filters = [{"Name": name, "Values": values} for name in ("description", "owner-id")]
         assert ids(ec2.describe_snapshots(Filters=filters)) == []
-        with refused("FilterLimitExceeded", 400):
+        with expect_refusal("FilterLimitExceeded", 400):
             ec2.describe_snapshots(Filters=[*filters, {"Name": "status", "Values": ["error"]}])
 
 
@@ -267,7 +267,7 @@ class TestPaging:
         assert len(set(ids(first)) | set(ids(second))) == 7
 
     def test_a_limit_below_5_is_refused(self, ec2: Client) -> None:
-        with refused("InvalidParameterValue", 400):
+        with expect_refusal("InvalidParameterValue", 400):
             ec2.describe_snapshots(MaxResults=4)
 
     def test_a_limit_above_1000_is_cut_and_no_limit_is_none(self, server: ServerProcess) -> None:
@@ -289,7 +289,7 @@ class TestPaging:
         assert re.search(rb"<Code>Invalid(Next|Pagination)Token</Code>", answer.body)
 
     def test_ids_and_a_limit_do_not_go_together(self, ec2: Client, twelve: tuple[str, list[str]]) -> None:
-        with refused("InvalidParameterCombination", 400):
+        with expect_refusal("InvalidParameterCombination", 400):
             ec2.describe_snapshots(SnapshotIds=twelve[1][:1], MaxResults=5)
 
     def test_garbage_is_no_page_token(self, raw: RawClient) -> None:
@@ -303,27 +303,27 @@ class TestDeletion:
     def test_a_snapshot_of_any_state_can_be_deleted(self, ebs: Client, ec2: Client, state: str) -> None:
         snapshot_id = {"pending": started, "completed": lambda ebs: completed(ebs, {0: A}), "error": failed}[state](ebs)
         assert ec2.delete_snapshot(SnapshotId=snapshot_id)["ResponseMetadata"]["HTTPStatusCode"] == 200
-        with snapshot_gone(snapshot_id):
+        with expect_snapshot_gone(snapshot_id):
             ec2.describe_snapshots(SnapshotIds=[snapshot_id])
         assert snapshot_id not in ids(ec2.describe_snapshots())
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
 
     def test_a_deleted_snapshot_is_not_found_again(self, ebs: Client, ec2: Client) -> None:
         snapshot_id = started(ebs)
         ec2.delete_snapshot(SnapshotId=snapshot_id)
-        with snapshot_gone(snapshot_id):
+        with expect_snapshot_gone(snapshot_id):
             ec2.delete_snapshot(SnapshotId=snapshot_id)
 
     def test_an_unknown_or_malformed_id_is_told(self, ec2: Client) -> None:
-        with snapshot_gone(NO_SNAPSHOT):
+        with expect_snapshot_gone(NO_SNAPSHOT):
             ec2.delete_snapshot(SnapshotId=NO_SNAPSHOT)
-        with refused("InvalidSnapshotID.Malformed", 400, None, 'Invalid id: "snap-xyz"'):
+        with expect_refusal("InvalidSnapshotID.Malformed", 400, None, 'Invalid id: "snap-xyz"'):
             ec2.delete_snapshot(SnapshotId="snap-xyz")
 
     def test_a_dry_run_deletes_nothing(self, ebs: Client, ec2: Client) -> None:
         snapshot_id = completed(ebs, {0: A})
-        with refused("DryRunOperation", 412):
+        with expect_refusal("DryRunOperation", 412):
             ec2.delete_snapshot(SnapshotId=snapshot_id, DryRun=True)
         assert content(ebs, snapshot_id) == {0: A}
 
@@ -342,7 +342,7 @@ class TestDeletion:
 
     def test_a_snapshot_in_another_region_is_not_deleted(self, ebs: Client, server: ServerProcess) -> None:
         snapshot_id = completed(ebs, {0: A})
-        with snapshot_gone(snapshot_id):
+        with expect_snapshot_gone(snapshot_id):
             server.client("ec2", region="us-west-2").delete_snapshot(SnapshotId=snapshot_id)
         assert content(ebs, snapshot_id) == {0: A}
 
@@ -355,6 +355,7 @@ class TestWaiter:
         ec2.get_waiter("snapshot_completed").wait(
             SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1, "MaxAttempts": 5}
         )
+        assert content(ebs, snapshot_id) == {0: A}
 
     def test_an_error_ends_the_wait(self, ebs: Client, ec2: Client) -> None:
         with pytest.raises(WaiterError, match="terminal failure"):
@@ -400,11 +401,11 @@ class TestRegions:
         assert len(ec2.describe_regions(AllRegions=True)["Regions"]) >= len(ec2.describe_regions()["Regions"])
 
     def test_an_unknown_name_is_refused(self, ec2: Client) -> None:
-        with refused("InvalidParameterValue", 400):
+        with expect_refusal("InvalidParameterValue", 400):
             ec2.describe_regions(RegionNames=["nowhere-north-1"])
 
     def test_a_dry_run_describes_nothing(self, ec2: Client) -> None:
-        with refused("DryRunOperation", 412):
+        with expect_refusal("DryRunOperation", 412):
             ec2.describe_regions(DryRun=True)
 
 

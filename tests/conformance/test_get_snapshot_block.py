@@ -11,11 +11,11 @@ from tests.conformance.faults import (
     SNAPSHOT_ID_PATTERN,
     at_least,
     constraint_message,
-    invalid,
-    out_of_bounds,
-    refused,
-    snapshot_not_found,
-    too_long,
+    expect_invalid,
+    expect_out_of_bounds,
+    expect_refusal,
+    expect_snapshot_not_found,
+    expect_too_long,
 )
 from tests.conformance.given import (
     ZERO,
@@ -33,9 +33,9 @@ from tests.conformance.raw_client import RawClient
 from tests.server_process import Client
 
 
-def invalid_token(token: str) -> AbstractContextManager[None]:
+def expect_invalid_token(token: str) -> AbstractContextManager[None]:
     """Expect the one answer for every token that does not open this block."""
-    return invalid("INVALID_BLOCK_TOKEN", f"The block token {token} is invalid.")
+    return expect_invalid("INVALID_BLOCK_TOKEN", f"The block token {token} is invalid.")
 
 
 Opened = tuple[str, dict[int, str]]
@@ -80,50 +80,50 @@ class TestAnswer:
 
 class TestTokens:
     def test_garbage_is_no_token(self, ebs: Client, opened: Opened) -> None:
-        with invalid_token("garbage"):
+        with expect_invalid_token("garbage"):
             read(ebs, opened[0], 0, "garbage")
 
     def test_the_characters_of_url_safe_base64_are_no_broken_constraint(self, ebs: Client, opened: Opened) -> None:
-        with invalid_token("AAAA-_AA"):
+        with expect_invalid_token("AAAA-_AA"):
             read(ebs, opened[0], 0, "AAAA-_AA")
 
     def test_a_changed_token_is_invalid(self, ebs: Client, opened: Opened) -> None:
         token = opened[1][0]
         for position in range(0, len(token), 5):
             changed = token[:position] + ("B" if token[position] == "A" else "A") + token[position + 1 :]
-            with invalid_token(changed):
+            with expect_invalid_token(changed):
                 read(ebs, opened[0], 0, changed)
 
     def test_a_cut_or_extended_token_is_invalid(self, ebs: Client, opened: Opened) -> None:
         for changed in (opened[1][0][:-1], opened[1][0] + "A", opened[1][0] + "="):
-            with invalid_token(changed):
+            with expect_invalid_token(changed):
                 read(ebs, opened[0], 0, changed)
 
     def test_another_indexs_token_is_invalid(self, ebs: Client, opened: Opened) -> None:
-        with invalid_token(opened[1][5]):
+        with expect_invalid_token(opened[1][5]):
             read(ebs, opened[0], 0, opened[1][5])
 
     @pytest.mark.parametrize("block_index", [1, 2047, 2048, 134_217_728])
     def test_no_token_opens_an_index_without_a_block(self, ebs: Client, opened: Opened, block_index: int) -> None:
-        with invalid_token(opened[1][0]):
+        with expect_invalid_token(opened[1][0]):
             read(ebs, opened[0], block_index, opened[1][0])
 
     def test_a_parents_token_does_not_open_its_child(self, ebs: Client) -> None:
         parent = completed(ebs, {3: A})
         child = completed(ebs, {}, ParentSnapshotId=parent)
         token = tokens(ebs, parent)[3]
-        with invalid_token(token):
+        with expect_invalid_token(token):
             read(ebs, child, 3, token)
 
     def test_another_snapshots_token_of_the_same_bytes_is_invalid(self, ebs: Client, opened: Opened) -> None:
         token = tokens(ebs, completed(ebs, {0: A}))[0]
-        with invalid_token(token):
+        with expect_invalid_token(token):
             read(ebs, opened[0], 0, token)
 
     def test_a_page_token_is_no_block_token(self, ebs: Client) -> None:
         snapshot_id = completed(ebs, dict.fromkeys(range(101), ZERO))
         token = ebs.list_snapshot_blocks(SnapshotId=snapshot_id, MaxResults=100)["NextToken"]
-        with invalid_token(token):
+        with expect_invalid_token(token):
             read(ebs, snapshot_id, 0, token)
 
     def test_a_later_list_leaves_earlier_tokens_valid(self, ebs: Client) -> None:
@@ -143,11 +143,11 @@ class TestTokens:
         snapshot_id = completed(ebs, {3: A})
         token = tokens(ebs, snapshot_id)[3]
         ec2.delete_snapshot(SnapshotId=snapshot_id)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             read(ebs, snapshot_id, 3, token)
 
     def test_a_token_opens_nothing_in_another_region(self, ebs_elsewhere: Client, opened: Opened) -> None:
-        with snapshot_not_found(opened[0]):
+        with expect_snapshot_not_found(opened[0]):
             read(ebs_elsewhere, opened[0], 0, opened[1][0])
 
 
@@ -164,11 +164,11 @@ class TestConstraints:
         assert "Reason" not in answer.json
 
     def test_a_token_has_at_most_256_characters(self, ebs: Client, opened: Opened) -> None:
-        with too_long("blockToken", 256):
+        with expect_too_long("blockToken", 256):
             read(ebs, opened[0], 0, "A" * 257)
 
     def test_a_token_with_other_characters_is_a_broken_constraint(self, ebs: Client, opened: Opened) -> None:
-        with refused("ValidationException", 400, reason=None):
+        with expect_refusal("ValidationException", 400, reason=None):
             read(ebs, opened[0], 0, "no token!")
 
     def test_an_index_is_not_negative(self, raw: RawClient, opened: Opened) -> None:
@@ -177,7 +177,7 @@ class TestConstraints:
         assert answer.json["message"] == constraint_message(("blockIndex", "-1", at_least(0)))
 
     def test_a_malformed_id_is_a_broken_constraint(self, ebs: Client) -> None:
-        with out_of_bounds("snapshotId", "Snap-XYZ/..", SNAPSHOT_ID_PATTERN):
+        with expect_out_of_bounds("snapshotId", "Snap-XYZ/..", SNAPSHOT_ID_PATTERN):
             read(ebs, "Snap-XYZ/..", 0, "AAAA")
 
 
@@ -185,16 +185,16 @@ class TestState:
     """The snapshot's existence comes before its token."""
 
     def test_a_snapshot_that_never_was_does_not_exist(self, ebs: Client) -> None:
-        with snapshot_not_found(NO_SNAPSHOT):
+        with expect_snapshot_not_found(NO_SNAPSHOT):
             read(ebs, NO_SNAPSHOT, 0, "garbage")
 
     def test_a_pending_snapshot_does_not_exist(self, ebs: Client) -> None:
         snapshot_id = started(ebs)
         put(ebs, snapshot_id, 0, A)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             read(ebs, snapshot_id, 0, "garbage")
 
     def test_a_snapshot_in_error_does_not_exist(self, ebs: Client) -> None:
         snapshot_id = failed(ebs)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             read(ebs, snapshot_id, 0, "garbage")

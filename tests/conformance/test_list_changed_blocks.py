@@ -14,10 +14,10 @@ from tests.conformance.faults import (
     at_least,
     at_most,
     constraint_message,
-    invalid,
-    out_of_bounds,
-    refused,
-    too_long,
+    expect_invalid,
+    expect_out_of_bounds,
+    expect_refusal,
+    expect_too_long,
 )
 from tests.conformance.given import ZERO, A, B, C, completed, deleted, failed, read, started, tokens
 from tests.conformance.raw_client import RawClient
@@ -30,10 +30,10 @@ Sides = dict[int, tuple[bytes | None, bytes | None]]
 """Block index to its bytes in the first and in the second snapshot; None where absent from one."""
 
 
-def not_both_found(first: str, second: str) -> AbstractContextManager[None]:
+def expect_not_both_found(first: str, second: str) -> AbstractContextManager[None]:
     """Expect the answer for a pair of which one, or both, may not be seen: it does not say which."""
     message = f"The snapshot '{first}' or '{second}' does not exist."
-    return refused("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND", message)
+    return expect_refusal("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND", message)
 
 
 def changed(answer: Any) -> list[int]:
@@ -171,9 +171,9 @@ class TestAnswer:
         (entry,) = ebs.list_changed_blocks(FirstSnapshotId=parent, SecondSnapshotId=child)["ChangedBlocks"]
         assert read(ebs, parent, 0, entry["FirstBlockToken"]) == A
         assert read(ebs, child, 0, entry["SecondBlockToken"]) == B
-        with invalid("INVALID_BLOCK_TOKEN"):
+        with expect_invalid("INVALID_BLOCK_TOKEN"):
             read(ebs, child, 0, entry["FirstBlockToken"])
-        with invalid("INVALID_BLOCK_TOKEN"):
+        with expect_invalid("INVALID_BLOCK_TOKEN"):
             read(ebs, parent, 0, entry["SecondBlockToken"])
 
 
@@ -228,13 +228,13 @@ class TestPaging:
 
 class TestPageTokens:
     def test_garbage_is_no_page_token(self, ebs: Client, pair: Pair) -> None:
-        with invalid("INVALID_PAGE_TOKEN", "The pagination token garbage is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", "The pagination token garbage is invalid."):
             ebs.list_changed_blocks(FirstSnapshotId=pair[0], SecondSnapshotId=pair[1], NextToken="garbage")
 
     def test_the_reverse_pairs_token_is_invalid(self, ebs: Client, pair: Pair) -> None:
         names = {"FirstSnapshotId": pair[0], "SecondSnapshotId": pair[1]}
         token = ebs.list_changed_blocks(**names, MaxResults=100)["NextToken"]
-        with invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
             ebs.list_changed_blocks(FirstSnapshotId=pair[1], SecondSnapshotId=pair[0], NextToken=token)
 
     def test_another_pairs_token_is_invalid(self, ebs: Client, pair: Pair) -> None:
@@ -244,17 +244,17 @@ class TestPageTokens:
         other = completed(ebs, {}, ParentSnapshotId=second)
         for pair_of_others in [(first, other), (other, second), (other, first), (second, second)]:
             names = dict(zip(("FirstSnapshotId", "SecondSnapshotId"), pair_of_others, strict=True))
-            with invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
+            with expect_invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
                 ebs.list_changed_blocks(**names, NextToken=token)
 
     def test_the_other_operations_token_is_invalid(self, ebs: Client, pair: Pair) -> None:
         token = ebs.list_snapshot_blocks(SnapshotId=pair[1], MaxResults=100)["NextToken"]
-        with invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
             ebs.list_changed_blocks(FirstSnapshotId=pair[0], SecondSnapshotId=pair[1], NextToken=token)
 
     def test_a_block_token_is_no_page_token(self, ebs: Client, pair: Pair) -> None:
         token = tokens(ebs, pair[1])[MANY[0]]
-        with invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
             ebs.list_changed_blocks(FirstSnapshotId=pair[0], SecondSnapshotId=pair[1], NextToken=token)
 
 
@@ -262,7 +262,7 @@ class TestFirstSnapshot:
     MESSAGE = "First snapshot should not be empty or null"
 
     def test_a_first_snapshot_is_required(self, ebs: Client) -> None:
-        with invalid("INVALID_SNAPSHOT_ID", self.MESSAGE):
+        with expect_invalid("INVALID_SNAPSHOT_ID", self.MESSAGE):
             ebs.list_changed_blocks(SecondSnapshotId=completed(ebs, {0: A}))
 
     def test_an_empty_first_snapshot_is_none(self, raw: RawClient, ebs: Client) -> None:
@@ -273,20 +273,20 @@ class TestFirstSnapshot:
 
     def test_a_missing_first_is_told_before_the_second_is_looked_at(self, ebs: Client) -> None:
         for second in (NO_SNAPSHOT, started(ebs)):
-            with invalid("INVALID_SNAPSHOT_ID", self.MESSAGE):
+            with expect_invalid("INVALID_SNAPSHOT_ID", self.MESSAGE):
                 ebs.list_changed_blocks(SecondSnapshotId=second)
 
 
 class TestLineage:
     def test_snapshots_without_a_common_ancestor_are_not_related(self, ebs: Client) -> None:
         one, two = completed(ebs, {0: A}), completed(ebs, {0: A})
-        with invalid("UNRELATED_SNAPSHOTS", f"The snapshot {one} and {two} are not related."):
+        with expect_invalid("UNRELATED_SNAPSHOTS", f"The snapshot {one} and {two} are not related."):
             ebs.list_changed_blocks(FirstSnapshotId=one, SecondSnapshotId=two)
 
     def test_descendants_of_different_ancestors_are_not_related(self, ebs: Client) -> None:
         one = completed(ebs, {}, ParentSnapshotId=completed(ebs, {}))
         two = completed(ebs, {}, ParentSnapshotId=completed(ebs, {}))
-        with invalid("UNRELATED_SNAPSHOTS", f"The snapshot {one} and {two} are not related."):
+        with expect_invalid("UNRELATED_SNAPSHOTS", f"The snapshot {one} and {two} are not related."):
             ebs.list_changed_blocks(FirstSnapshotId=one, SecondSnapshotId=two)
 
 
@@ -294,36 +294,36 @@ class TestState:
     def test_a_snapshot_that_never_was_does_not_exist_on_either_side(self, ebs: Client) -> None:
         snapshot_id = completed(ebs, {})
         for first, second in [(snapshot_id, NO_SNAPSHOT), (NO_SNAPSHOT, snapshot_id), (NO_SNAPSHOT, NO_SNAPSHOT)]:
-            with not_both_found(first, second):
+            with expect_not_both_found(first, second):
                 ebs.list_changed_blocks(FirstSnapshotId=first, SecondSnapshotId=second)
 
     def test_a_pending_snapshot_does_not_exist(self, ebs: Client) -> None:
         parent = completed(ebs, {})
         child = started(ebs, ParentSnapshotId=parent)
         for first, second in [(parent, child), (child, parent)]:
-            with not_both_found(first, second):
+            with expect_not_both_found(first, second):
                 ebs.list_changed_blocks(FirstSnapshotId=first, SecondSnapshotId=second)
 
     def test_a_snapshot_in_error_does_not_exist(self, ebs: Client) -> None:
         parent = completed(ebs, {})
         child = failed(ebs, ParentSnapshotId=parent)
-        with not_both_found(parent, child):
+        with expect_not_both_found(parent, child):
             ebs.list_changed_blocks(FirstSnapshotId=parent, SecondSnapshotId=child)
 
     def test_a_deleted_snapshot_does_not_exist(self, ebs: Client, ec2: Client) -> None:
         snapshot_id, gone = completed(ebs, {}), deleted(ebs, ec2)
-        with not_both_found(gone, snapshot_id):
+        with expect_not_both_found(gone, snapshot_id):
             ebs.list_changed_blocks(FirstSnapshotId=gone, SecondSnapshotId=snapshot_id)
 
     def test_snapshots_in_another_region_do_not_exist(self, ebs: Client, ebs_elsewhere: Client) -> None:
         parent = completed(ebs, {})
         child = completed(ebs, {}, ParentSnapshotId=parent)
-        with not_both_found(parent, child):
+        with expect_not_both_found(parent, child):
             ebs_elsewhere.list_changed_blocks(FirstSnapshotId=parent, SecondSnapshotId=child)
 
     def test_existence_comes_before_the_page_token(self, ebs: Client) -> None:
         snapshot_id = completed(ebs, {})
-        with not_both_found(snapshot_id, NO_SNAPSHOT):
+        with expect_not_both_found(snapshot_id, NO_SNAPSHOT):
             ebs.list_changed_blocks(FirstSnapshotId=snapshot_id, SecondSnapshotId=NO_SNAPSHOT, NextToken="garbage")
 
 
@@ -344,13 +344,13 @@ class TestConstraints:
         assert answer.json["message"] == constraint_message(("startingBlockIndex", "-1", at_least(0)))
 
     def test_a_page_token_has_at_most_256_characters(self, ebs: Client, pair: Pair) -> None:
-        with too_long("nextToken", 256):
+        with expect_too_long("nextToken", 256):
             ebs.list_changed_blocks(FirstSnapshotId=pair[0], SecondSnapshotId=pair[1], NextToken="A" * 257)
 
     def test_a_malformed_first_id_is_a_broken_constraint(self, ebs: Client) -> None:
-        with out_of_bounds("firstSnapshotId", "Snap-XYZ", SNAPSHOT_ID_PATTERN):
+        with expect_out_of_bounds("firstSnapshotId", "Snap-XYZ", SNAPSHOT_ID_PATTERN):
             ebs.list_changed_blocks(FirstSnapshotId="Snap-XYZ", SecondSnapshotId=NO_SNAPSHOT)
 
     def test_a_malformed_second_id_is_a_broken_constraint(self, ebs: Client) -> None:
-        with out_of_bounds("secondSnapshotId", "Snap-XYZ/..", SNAPSHOT_ID_PATTERN):
+        with expect_out_of_bounds("secondSnapshotId", "Snap-XYZ/..", SNAPSHOT_ID_PATTERN):
             ebs.list_changed_blocks(FirstSnapshotId=NO_SNAPSHOT, SecondSnapshotId="Snap-XYZ/..")

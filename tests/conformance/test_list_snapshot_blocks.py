@@ -13,11 +13,11 @@ from tests.conformance.faults import (
     at_least,
     at_most,
     constraint_message,
-    invalid,
-    out_of_bounds,
-    refused,
-    snapshot_not_found,
-    too_long,
+    expect_invalid,
+    expect_out_of_bounds,
+    expect_refusal,
+    expect_snapshot_not_found,
+    expect_too_long,
 )
 from tests.conformance.given import ZERO, A, B, completed, deleted, failed, put, read, started, tokens
 from tests.conformance.raw_client import RawClient
@@ -130,24 +130,24 @@ class TestPaging:
 
 class TestPageTokens:
     def test_garbage_is_no_page_token(self, ebs: Client, many: str) -> None:
-        with invalid("INVALID_PAGE_TOKEN", "The pagination token garbage is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", "The pagination token garbage is invalid."):
             ebs.list_snapshot_blocks(SnapshotId=many, NextToken="garbage")
 
     def test_the_characters_of_url_safe_base64_are_no_broken_constraint(self, ebs: Client, many: str) -> None:
-        with invalid("INVALID_PAGE_TOKEN", "The pagination token AAAA-_AA is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", "The pagination token AAAA-_AA is invalid."):
             ebs.list_snapshot_blocks(SnapshotId=many, NextToken="AAAA-_AA")
 
     def test_a_changed_token_is_invalid(self, ebs: Client, many: str) -> None:
         token = ebs.list_snapshot_blocks(SnapshotId=many, MaxResults=100)["NextToken"]
         for position in (0, len(token) // 2, len(token) - 1):
             changed = token[:position] + ("B" if token[position] == "A" else "A") + token[position + 1 :]
-            with invalid("INVALID_PAGE_TOKEN", f"The pagination token {changed} is invalid."):
+            with expect_invalid("INVALID_PAGE_TOKEN", f"The pagination token {changed} is invalid."):
                 ebs.list_snapshot_blocks(SnapshotId=many, NextToken=changed)
 
     def test_another_snapshots_token_is_invalid(self, ebs: Client, many: str) -> None:
         token = ebs.list_snapshot_blocks(SnapshotId=many, MaxResults=100)["NextToken"]
         other = completed(ebs, {}, ParentSnapshotId=many)
-        with invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
             ebs.list_snapshot_blocks(SnapshotId=other, NextToken=token)
 
     def test_the_other_operations_token_is_invalid(self, ebs: Client, many: str) -> None:
@@ -155,12 +155,12 @@ class TestPageTokens:
         parent = completed(ebs, {}, ParentSnapshotId=empty)
         child = completed(ebs, dict.fromkeys(range(101), ZERO), ParentSnapshotId=parent)
         token = ebs.list_changed_blocks(FirstSnapshotId=parent, SecondSnapshotId=child, MaxResults=100)["NextToken"]
-        with invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
             ebs.list_snapshot_blocks(SnapshotId=child, NextToken=token)
 
     def test_a_block_token_is_no_page_token(self, ebs: Client, many: str) -> None:
         token = tokens(ebs, many)[0]
-        with invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
+        with expect_invalid("INVALID_PAGE_TOKEN", f"The pagination token {token} is invalid."):
             ebs.list_snapshot_blocks(SnapshotId=many, NextToken=token)
 
 
@@ -186,58 +186,58 @@ class TestConstraints:
         assert (answer.status, answer.code) == (400, "SerializationException")
 
     def test_a_page_token_has_at_most_256_characters(self, ebs: Client, many: str) -> None:
-        with too_long("nextToken", 256):
+        with expect_too_long("nextToken", 256):
             ebs.list_snapshot_blocks(SnapshotId=many, NextToken="A" * 257)
 
     def test_a_page_token_with_other_characters_is_a_broken_constraint(self, ebs: Client, many: str) -> None:
-        with refused("ValidationException", 400, reason=None):
+        with expect_refusal("ValidationException", 400, reason=None):
             ebs.list_snapshot_blocks(SnapshotId=many, NextToken="no token!")
 
     @pytest.mark.parametrize("snapshot_id", ["Snap-XYZ/..", "snap-", "completion", "snap-0123456789ABCDEF0"])
     def test_a_malformed_id_is_a_broken_constraint(self, ebs: Client, snapshot_id: str) -> None:
-        with out_of_bounds("snapshotId", snapshot_id, SNAPSHOT_ID_PATTERN):
+        with expect_out_of_bounds("snapshotId", snapshot_id, SNAPSHOT_ID_PATTERN):
             ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
 
     def test_an_id_has_at_most_64_characters(self, ebs: Client) -> None:
         snapshot_id = "snap-" + "0" * 60
-        with too_long("snapshotId", 64):
+        with expect_too_long("snapshotId", 64):
             ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
 
     def test_constraints_come_before_the_snapshots_existence(self, ebs: Client) -> None:
-        with out_of_bounds("maxResults", "10001", at_most(10_000)):
+        with expect_out_of_bounds("maxResults", "10001", at_most(10_000)):
             ebs.list_snapshot_blocks(SnapshotId=NO_SNAPSHOT, MaxResults=10_001)
 
 
 class TestState:
     def test_a_snapshot_that_never_was_does_not_exist(self, ebs: Client) -> None:
-        with snapshot_not_found(NO_SNAPSHOT):
+        with expect_snapshot_not_found(NO_SNAPSHOT):
             ebs.list_snapshot_blocks(SnapshotId=NO_SNAPSHOT)
 
     def test_an_id_that_aws_would_never_mint_does_not_exist(self, ebs: Client) -> None:
-        with snapshot_not_found("snap-0"):
+        with expect_snapshot_not_found("snap-0"):
             ebs.list_snapshot_blocks(SnapshotId="snap-0")
 
     def test_a_pending_snapshot_does_not_exist(self, ebs: Client) -> None:
         snapshot_id = started(ebs)
         put(ebs, snapshot_id, 0, A)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
 
     def test_a_snapshot_in_error_does_not_exist(self, ebs: Client) -> None:
         snapshot_id = failed(ebs)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
 
     def test_a_deleted_snapshot_does_not_exist(self, ebs: Client, ec2: Client) -> None:
         snapshot_id = deleted(ebs, ec2)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
 
     def test_a_snapshot_in_another_region_does_not_exist(self, ebs: Client, ebs_elsewhere: Client) -> None:
         snapshot_id = completed(ebs, {0: A})
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             ebs_elsewhere.list_snapshot_blocks(SnapshotId=snapshot_id)
 
     def test_existence_comes_before_the_page_token(self, ebs: Client) -> None:
-        with snapshot_not_found(NO_SNAPSHOT):
+        with expect_snapshot_not_found(NO_SNAPSHOT):
             ebs.list_snapshot_blocks(SnapshotId=NO_SNAPSHOT, NextToken="garbage")

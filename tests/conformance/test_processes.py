@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.conformance.faults import invalid, snapshot_not_found
+from tests.conformance.faults import expect_invalid, expect_snapshot_not_found
 from tests.conformance.given import A, B, C, block, complete, completed, content, put, read, started, tokens
 from tests.conformance.raw_client import RawClient
 from tests.server_process import Client, ServerProcess
@@ -62,7 +62,7 @@ class TestRestart:
         with ServerProcess(tmp_path / "data") as server:
             (left,) = server.client("ec2").describe_snapshots()["Snapshots"]
             assert (left["SnapshotId"], left["State"]) == (failed, "error")
-            with snapshot_not_found(gone):
+            with expect_snapshot_not_found(gone):
                 server.client("ebs").list_snapshot_blocks(SnapshotId=gone)
 
     def test_a_graceful_stop_ends_with_0(self, tmp_path: Path) -> None:
@@ -113,5 +113,5 @@ class TestWorkers:
         snapshot_id = completed(pair.client("ebs"), {0: A})
         for _ in range(10):
             other: Client = pair.client("ebs")
-            with invalid("INVALID_SNAPSHOT_ID", "Snapshot is already completed"):
+            with expect_invalid("INVALID_SNAPSHOT_ID", "Snapshot is already completed"):
                 put(other, snapshot_id, 0, B)

@@ -13,15 +13,15 @@ from tests.conformance.faults import (
     NO_SNAPSHOT,
     NOT_NULL,
     SNAPSHOT_ID_PATTERN,
-    all_out_of_bounds,
     at_least,
     at_most,
     constraint_message,
-    invalid,
-    out_of_bounds,
-    refused,
-    snapshot_not_found,
-    too_long,
+    expect_all_out_of_bounds,
+    expect_invalid,
+    expect_out_of_bounds,
+    expect_refusal,
+    expect_snapshot_not_found,
+    expect_too_long,
 )
 from tests.conformance.given import (
     BLOCK_SIZE,
@@ -154,21 +154,21 @@ class TestAccepted:
 class TestChecksum:
     def test_a_body_that_does_not_match_its_checksum_is_refused(self, ebs: Client) -> None:
         snapshot_id = started(ebs)
-        with refused("InvalidSignatureException", 403, None, mismatch_message(A, checksum(B))):
+        with expect_refusal("InvalidSignatureException", 403, None, mismatch_message(A, checksum(B))):
             put(ebs, snapshot_id, 0, A, Checksum=checksum(B))
 
     def test_a_checksum_that_is_no_digest_is_a_mismatch(self, ebs: Client) -> None:
-        with refused("InvalidSignatureException", 403, None, mismatch_message(A, "abcd")):
+        with expect_refusal("InvalidSignatureException", 403, None, mismatch_message(A, "abcd")):
             put(ebs, started(ebs), 0, A, Checksum="abcd")
 
     def test_the_checksum_is_base64_and_not_hexadecimal(self, ebs: Client) -> None:
         hexadecimal = "4226f4c0b65208fc7102c9e86759aa193c186147f106f8dc1dbb8450e3b035dc"
-        with refused("InvalidSignatureException", 403, None, mismatch_message(A, hexadecimal)):
+        with expect_refusal("InvalidSignatureException", 403, None, mismatch_message(A, hexadecimal)):
             put(ebs, started(ebs), 0, A, Checksum=hexadecimal)
 
     def test_a_refused_block_is_not_in_the_snapshot(self, ebs: Client) -> None:
         snapshot_id = started(ebs)
-        with refused("InvalidSignatureException", 403):
+        with expect_refusal("InvalidSignatureException", 403):
             put(ebs, snapshot_id, 0, A, Checksum=checksum(B))
         assert complete(ebs, snapshot_id, {}) == "completed"
         assert tokens(ebs, snapshot_id) == {}
@@ -176,14 +176,14 @@ class TestChecksum:
     def test_a_refused_block_leaves_the_earlier_bytes(self, ebs: Client) -> None:
         snapshot_id = started(ebs)
         put(ebs, snapshot_id, 0, A)
-        with refused("InvalidSignatureException", 403):
+        with expect_refusal("InvalidSignatureException", 403):
             put(ebs, snapshot_id, 0, B, Checksum=checksum(A))
         assert complete(ebs, snapshot_id, {0: A}) == "completed"
         assert content(ebs, snapshot_id) == {0: A}
 
     def test_a_refused_block_may_be_sent_again(self, ebs: Client) -> None:
         snapshot_id = started(ebs)
-        with refused("InvalidSignatureException", 403):
+        with expect_refusal("InvalidSignatureException", 403):
             put(ebs, snapshot_id, 0, A, Checksum=checksum(B))
         put(ebs, snapshot_id, 0, A)
         assert complete(ebs, snapshot_id, {0: A}) == "completed"
@@ -191,33 +191,33 @@ class TestChecksum:
     @pytest.mark.parametrize("algorithm", ["SHA1", "sha256", "MD5"])
     def test_another_algorithm_is_refused(self, ebs: Client, algorithm: str) -> None:
         message = f"Unsupported Checksum Algorithm '{algorithm}', supported algorithms are SHA256"
-        with invalid("INVALID_PARAMETER_VALUE", message):
+        with expect_invalid("INVALID_PARAMETER_VALUE", message):
             put(ebs, started(ebs), 0, A, ChecksumAlgorithm=algorithm)
 
 
 class TestLength:
     @pytest.mark.parametrize("declared", [100, 524_288])
     def test_a_short_body_is_refused_whatever_length_is_declared(self, ebs: Client, declared: int) -> None:
-        with invalid("INVALID_PARAMETER_VALUE", "Failed to read block data"):
+        with expect_invalid("INVALID_PARAMETER_VALUE", "Failed to read block data"):
             put(ebs, started(ebs), 0, A[:100], DataLength=declared)
 
     @pytest.mark.parametrize("size", [0, 1, BLOCK_SIZE - 1])
     def test_a_block_is_never_shorter_than_524288_bytes(self, ebs: Client, size: int) -> None:
-        with invalid("INVALID_PARAMETER_VALUE", "Failed to read block data"):
+        with expect_invalid("INVALID_PARAMETER_VALUE", "Failed to read block data"):
             put(ebs, started(ebs), 0, A[:size], DataLength=BLOCK_SIZE)
 
     def test_a_short_chunked_body_is_refused(self, ebs: Client) -> None:
-        with invalid("INVALID_PARAMETER_VALUE", "Failed to read block data"):
+        with expect_invalid("INVALID_PARAMETER_VALUE", "Failed to read block data"):
             put(ebs, started(ebs), 0, A[:-1], BlockData=OnlyReads(A[:-1]), DataLength=BLOCK_SIZE)
 
     @pytest.mark.parametrize("declared", [0, 1, 524_287, 524_289])
     def test_a_whole_block_with_another_length_declared_is_refused(self, ebs: Client, declared: int) -> None:
-        with invalid("INVALID_BLOCK", f"Block data length {declared} is not valid, expected 524288"):
+        with expect_invalid("INVALID_BLOCK", f"Block data length {declared} is not valid, expected 524288"):
             put(ebs, started(ebs), 0, A, DataLength=declared)
 
     @pytest.mark.parametrize("declared", [524_288, 524_289])
     def test_a_longer_body_is_refused(self, ebs: Client, declared: int) -> None:
-        with invalid("INVALID_BLOCK"):
+        with expect_invalid("INVALID_BLOCK"):
             put(ebs, started(ebs), 0, A + b"x", DataLength=declared)
 
     def test_a_longer_chunked_body_is_refused(self, raw: RawClient, ebs: Client) -> None:
@@ -227,9 +227,9 @@ class TestLength:
 
     def test_a_refused_length_leaves_nothing_behind(self, ebs: Client) -> None:
         snapshot_id = started(ebs)
-        with invalid("INVALID_PARAMETER_VALUE"):
+        with expect_invalid("INVALID_PARAMETER_VALUE"):
             put(ebs, snapshot_id, 0, A[:100], DataLength=100)
-        with invalid("INVALID_BLOCK"):
+        with expect_invalid("INVALID_BLOCK"):
             put(ebs, snapshot_id, 1, A + A, DataLength=BLOCK_SIZE)
         assert complete(ebs, snapshot_id, {}) == "completed"
 
@@ -254,13 +254,13 @@ class TestLength:
 class TestIndex:
     @pytest.mark.parametrize("block_index", [2048, 134_217_728])
     def test_an_index_past_the_volume_is_refused(self, ebs: Client, block_index: int) -> None:
-        with invalid("INVALID_BLOCK", f"Block index {block_index} is beyond the volume size extent"):
+        with expect_invalid("INVALID_BLOCK", f"Block index {block_index} is beyond the volume size extent"):
             put(ebs, started(ebs), block_index, A)
 
     def test_the_volume_and_not_the_parent_says_where_the_end_is(self, ebs: Client) -> None:
         snapshot_id = started(ebs, ParentSnapshotId=completed(ebs, {}), VolumeSize=2)
         put(ebs, snapshot_id, 4095, A)
-        with invalid("INVALID_BLOCK", "Block index 4096 is beyond the volume size extent"):
+        with expect_invalid("INVALID_BLOCK", "Block index 4096 is beyond the volume size extent"):
             put(ebs, snapshot_id, 4096, A)
 
     def test_a_negative_index_is_a_broken_constraint(self, raw: RawClient, ebs: Client) -> None:
@@ -282,11 +282,11 @@ class TestConstraints:
         assert answer.json["message"] == constraint_message((member, None, NOT_NULL))
 
     def test_a_checksum_with_other_characters_is_a_broken_constraint(self, ebs: Client) -> None:
-        with out_of_bounds("checksum", "not-base64!", CHECKSUM_PATTERN):
+        with expect_out_of_bounds("checksum", "not-base64!", CHECKSUM_PATTERN):
             put(ebs, started(ebs), 0, A, Checksum="not-base64!")
 
     def test_a_checksum_has_at_most_64_characters(self, ebs: Client) -> None:
-        with too_long("checksum", 64):
+        with expect_too_long("checksum", 64):
             put(ebs, started(ebs), 0, A, Checksum="A" * 65)
 
     @pytest.mark.parametrize(("progress", "constraint"), [(-1, at_least(0)), (101, at_most(100))])
@@ -298,7 +298,7 @@ class TestConstraints:
         assert answer.json["message"] == constraint_message(("progress", str(progress), constraint))
 
     def test_constraints_broken_together_are_told_together(self, ebs: Client) -> None:
-        with all_out_of_bounds(("checksum", "!", CHECKSUM_PATTERN), ("progress", "101", at_most(100))):
+        with expect_all_out_of_bounds(("checksum", "!", CHECKSUM_PATTERN), ("progress", "101", at_most(100))):
             put(ebs, started(ebs), 0, A, Checksum="!", Progress=101)
 
     @pytest.mark.parametrize("header", ["Data_Length", "Progress"])
@@ -310,43 +310,43 @@ class TestConstraints:
 
     @pytest.mark.parametrize("snapshot_id", ["Snap-XYZ/..", "snap-", "vol-0123456789abcdef0", "snap-G"])
     def test_a_malformed_id_is_a_broken_constraint(self, ebs: Client, snapshot_id: str) -> None:
-        with out_of_bounds("snapshotId", snapshot_id, SNAPSHOT_ID_PATTERN):
+        with expect_out_of_bounds("snapshotId", snapshot_id, SNAPSHOT_ID_PATTERN):
             put(ebs, snapshot_id, 0, A)
 
     def test_constraints_come_before_the_snapshots_existence(self, ebs: Client) -> None:
-        with out_of_bounds("progress", "101", at_most(100)):
+        with expect_out_of_bounds("progress", "101", at_most(100)):
             put(ebs, NO_SNAPSHOT, 0, A, Progress=101)
 
 
 class TestState:
     def test_a_completed_snapshot_takes_no_block(self, ebs: Client) -> None:
         snapshot_id = completed(ebs, {0: A})
-        with invalid("INVALID_SNAPSHOT_ID", "Snapshot is already completed"):
+        with expect_invalid("INVALID_SNAPSHOT_ID", "Snapshot is already completed"):
             put(ebs, snapshot_id, 0, B)
         assert content(ebs, snapshot_id) == {0: A}
 
     def test_a_snapshot_in_error_does_not_exist(self, ebs: Client) -> None:
         snapshot_id = failed(ebs)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             put(ebs, snapshot_id, 0, A)
 
     def test_a_snapshot_that_never_was_does_not_exist(self, ebs: Client) -> None:
-        with snapshot_not_found(NO_SNAPSHOT):
+        with expect_snapshot_not_found(NO_SNAPSHOT):
             put(ebs, NO_SNAPSHOT, 0, A)
 
     def test_a_deleted_snapshot_does_not_exist(self, ebs: Client, ec2: Client) -> None:
         snapshot_id = deleted(ebs, ec2)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             put(ebs, snapshot_id, 0, A)
 
     def test_a_pending_snapshot_that_was_deleted_does_not_exist(self, ebs: Client, ec2: Client) -> None:
         snapshot_id = started(ebs)
         put(ebs, snapshot_id, 0, A)
         ec2.delete_snapshot(SnapshotId=snapshot_id)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             put(ebs, snapshot_id, 1, A)
 
     def test_a_snapshot_in_another_region_does_not_exist(self, ebs: Client, ebs_elsewhere: Client) -> None:
         snapshot_id = started(ebs)
-        with snapshot_not_found(snapshot_id):
+        with expect_snapshot_not_found(snapshot_id):
             put(ebs_elsewhere, snapshot_id, 0, A)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from tests.conformance.faults import NO_SNAPSHOT, refused
+from tests.conformance.faults import NO_SNAPSHOT, expect_refusal
 from tests.conformance.given import ZERO, A, B, checksum, completed, put, started
 from tests.conformance.raw_client import FORM, UNSIGNED_PAYLOAD, Answer, RawClient, RawRequest
 from tests.server_process import AccessKeyPair, Client, ServerProcess
@@ -69,29 +69,29 @@ class TestUnsigned:
 class TestWrongKey:
     def test_an_unknown_access_key(self, server: ServerProcess) -> None:
         stranger = AccessKeyPair("AKIAIOSFODNN7EXAMPLE", server.key.secret_access_key)
-        with refused("UnrecognizedClientException", 403):
+        with expect_refusal("UnrecognizedClientException", 403):
             server.client("ebs", key=stranger).list_snapshot_blocks(SnapshotId=NO_SNAPSHOT)
-        with refused("AuthFailure", 401):
+        with expect_refusal("AuthFailure", 401):
             server.client("ec2", key=stranger).describe_snapshots()
 
     def test_a_wrong_secret(self, server: ServerProcess) -> None:
         guess = AccessKeyPair(server.key.access_key_id, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-        with refused("InvalidSignatureException", 403):
+        with expect_refusal("InvalidSignatureException", 403):
             server.client("ebs", key=guess).list_snapshot_blocks(SnapshotId=NO_SNAPSHOT)
-        with refused("AuthFailure", 401):
+        with expect_refusal("AuthFailure", 401):
             server.client("ec2", key=guess).describe_snapshots()
 
     def test_a_put_with_a_wrong_secret_stores_nothing(self, server: ServerProcess, ebs: Client) -> None:
         guess = AccessKeyPair(server.key.access_key_id, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
         snapshot_id = started(ebs)
-        with refused("InvalidSignatureException", 403):
+        with expect_refusal("InvalidSignatureException", 403):
             put(server.client("ebs", key=guess), snapshot_id, 0, A)
         assert ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=0)["Status"] == "completed"
 
     def test_a_region_that_is_not_served(self, server: ServerProcess) -> None:
-        with refused("UnrecognizedClientException", 403):
+        with expect_refusal("UnrecognizedClientException", 403):
             server.client("ebs", region="nowhere-north-1").list_snapshot_blocks(SnapshotId=NO_SNAPSHOT)
-        with refused("AuthFailure", 401):
+        with expect_refusal("AuthFailure", 401):
             server.client("ec2", region="nowhere-north-1").describe_snapshots()
 
     @pytest.mark.parametrize("service", ["s3", "iam", "ec2"])
@@ -312,5 +312,5 @@ class TestPayload:
 def test_a_signature_opens_only_the_region_it_names(ebs: Client, ebs_elsewhere: Client) -> None:
     snapshot_id = completed(ebs, {})
     assert ebs.list_snapshot_blocks(SnapshotId=snapshot_id)["Blocks"] == []
-    with refused("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND"):
+    with expect_refusal("ResourceNotFoundException", 404, "SNAPSHOT_NOT_FOUND"):
         ebs_elsewhere.list_snapshot_blocks(SnapshotId=snapshot_id)

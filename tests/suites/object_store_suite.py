@@ -85,17 +85,17 @@ class ObjectStoreSuite:
     @pytest.fixture
     def store(self) -> ObjectStore:
         """An empty store."""
-        raise NotImplementedError
+        pytest.fail("each implementation supplies this")
 
     @pytest.fixture
     def reopen(self) -> Callable[[], ObjectStore]:
         """Closes the store that was opened last and opens it anew, as a restart does."""
-        raise NotImplementedError
+        pytest.fail("each implementation supplies this")
 
     @pytest.fixture
     def small_store(self) -> ObjectStore:
         """An empty store with SUITE_BUFFER_COUNT buffers, whose borrowers soon lose patience."""
-        raise NotImplementedError
+        pytest.fail("each implementation supplies this")
 
     # -- put and get --
 

@@ -41,6 +41,7 @@ def test_a_folder_is_found_again(tmp_path: Path) -> None:
     for _ in range(2):
         with use_data_folder(tmp_path / "data") as folder:
             (folder.objects / "kept").touch()
+    assert (tmp_path / "data" / "objects" / "kept").exists()
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
