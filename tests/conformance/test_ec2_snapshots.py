@@ -227,7 +227,7 @@ class TestFilters:
         assert ids(ec2.describe_snapshots(SnapshotIds=[pending, done], Filters=filters)) == [done]
 
     def test_an_unknown_filter_is_refused(self, ec2: Client) -> None:
-        with expect_refusal("InvalidParameterValue", 400, None, "The filter 'colour' is expect_invalid"):
+        with expect_refusal("InvalidParameterValue", 400, None, "The filter 'colour' is invalid"):
             ec2.describe_snapshots(Filters=[{"Name": "colour", "Values": ["blue"]}])
 
     def test_more_than_200_values_are_refused(self, ec2: Client) -> None:
