@@ -18,6 +18,9 @@ from snapstone.core.page import EMPTY_PAGE, Difference, Page
 LEVELS: Final = 3
 """Root, branch and leaf pages; a leaf's children are blocks."""
 
+REMEMBERED_DIFFERENCES: Final = 64
+"""A page above the leaves remembers its last comparison where it found no more than this: 12 KiB."""
+
 _SLOT_BITS: Final = 9
 _SLOT_MASK: Final = (1 << _SLOT_BITS) - 1
 
@@ -94,7 +97,7 @@ def _differences_below(
     """The differences between two subtrees at the same place, either of which may be absent."""
     shift = _SLOT_BITS * level
     ends_before = from_index - (1 << shift)
-    for slot, first_child, second_child in _page_differences(source, first, second):
+    for slot, first_child, second_child in _inner_differences(source, first, second):
         index = first_index + (slot << shift)
         if index <= ends_before:
             continue
@@ -106,6 +109,19 @@ def _differences_below(
             block_index = index + leaf_slot
             if block_index >= from_index:
                 yield block_index, first_block, second_block
+
+
+def _inner_differences(source: PageSource, first: Address | None, second: Address | None) -> list[Difference]:
+    """As `_page_differences`, for pages above the leaves: a listing comes by them again for each of its pages."""
+    if first is None or second is None:
+        return _page_differences(source, first, second)
+    page = source.page(first)
+    if page.compared is not None and page.compared[0] == second:
+        return page.compared[1]
+    differences = _page_differences(source, first, second)
+    if len(differences) <= REMEMBERED_DIFFERENCES:
+        page.compared = (second, differences)
+    return differences
 
 
 def _page_differences(source: PageSource, first: Address | None, second: Address | None) -> list[Difference]:

@@ -43,13 +43,15 @@ Difference = tuple[int, Address | None, Address | None]
 class Page:
     """An immutable page. Equal content has equal `address`, so equal subtrees have equal names."""
 
-    __slots__ = ("_prints", "bitmap", "content")
+    __slots__ = ("_prints", "bitmap", "compared", "content")
 
     def __init__(self, content: bytes) -> None:
         """Raises DamageError where `content` cannot be a page."""
         self.content = content
         self.bitmap = int.from_bytes(content[:BITMAP_SIZE], "little")
         self._prints: int | None = None
+        self.compared: tuple[Address, list[Difference]] | None = None
+        """What it was compared with last, and what came of it, where that is worth remembering (core.block_map)."""
         if len(content) != BITMAP_SIZE + ENTRY_SIZE * self.bitmap.bit_count():
             raise DamageError(sha256(content).hexdigest(), f"a page of {len(content)} bytes does not match its bitmap")
 

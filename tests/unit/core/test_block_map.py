@@ -133,3 +133,23 @@ def test_a_block_on_one_side_only_has_none_on_the_other(pages: Pages) -> None:
     assert list(list_differences(pages, first, second)) == [(0, X, None), (LAST, None, Z)]
     assert list(list_differences(pages, EMPTY_ROOT, second)) == [(5, None, X), (LAST, None, Z)]
     assert list(list_differences(pages, first, EMPTY_ROOT)) == [(0, X, None), (5, X, None)]
+
+
+def test_a_remembered_comparison_is_not_taken_for_another_one(pages: Pages) -> None:
+    base = root_of(pages, {0: X, 600: Y, 300_000: Z})
+    one = root_of(pages, {600: Z}, base)
+    other = root_of(pages, {300_000: X}, base)
+    for _ in range(2):
+        assert list(list_differences(pages, base, one)) == [(600, Y, Z)]
+        assert list(list_differences(pages, base, other)) == [(300_000, Z, X)]
+        assert list(list_differences(pages, one, base)) == [(600, Z, Y)]
+
+
+def test_a_listing_that_goes_on_opens_no_page_above_the_leaves_again(pages: Pages) -> None:
+    base = root_of(pages, {0: X, 600: X})
+    changed = root_of(pages, {0: Y, 600: Y}, base)
+    assert len(list(list_differences(pages, base, changed))) == 2
+    pages.opened.clear()
+    assert list(list_differences(pages, base, changed, 600)) == [(600, X, Y)]
+    # The first root and branch, and the two leaves of block 600: what the second root and branch hold is known.
+    assert len(pages.opened) == 4
