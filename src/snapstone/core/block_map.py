@@ -113,12 +113,12 @@ def _differences_below(
 
 def _inner_differences(source: PageSource, first: Address | None, second: Address | None) -> list[Difference]:
     """As `_page_differences`, for pages above the leaves: a listing comes by them again for each of its pages."""
-    if first is None or second is None:
+    if first is None or second is None or first == second:
         return _page_differences(source, first, second)
     page = source.page(first)
     if page.compared is not None and page.compared[0] == second:
         return page.compared[1]
-    differences = _page_differences(source, first, second)
+    differences = page.differences(source.page(second))
     if len(differences) <= REMEMBERED_DIFFERENCES:
         page.compared = (second, differences)
     return differences
