@@ -104,7 +104,9 @@ class Index:
         self._path = path
         self._writer = self._connect()
         self._write_lock = Lock()
-        self._queue_file = path.with_name(f"{path.name}-lock").open("ab")
+        queue_path = path.with_name(f"{path.name}-lock")
+        queue_path.touch(mode=0o600)
+        self._queue_file = queue_path.open("ab")
         self._readers: deque[sqlite3.Connection] = deque()
         with self._transaction():
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()

@@ -131,7 +131,8 @@ def test_records_and_checkpoint_are_added_together_or_not_at_all(index: Index) -
 
 
 def test_an_index_is_readable_by_its_owner_alone(index: Index, path: Path) -> None:
-    assert path.stat().st_mode & 0o777 == 0o600
+    files = [path, path.with_name("index.db-lock")]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
 
 
 def test_a_reopened_index_knows_what_it_knew(path: Path) -> None:
