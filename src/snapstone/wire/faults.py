@@ -27,13 +27,17 @@ VALIDATION: Final = "com.amazon.coral.validate"
 FRAMEWORK: Final = "com.amazon.coral.service"
 """Suffixes of x-amzn-ErrorType: the three families that the live EBS service answers with."""
 
-EBS_STATUS: Final = {
+EBS_MODELLED_STATUS: Final = {
     "ValidationException": 400,
     "ResourceNotFoundException": 404,
     "RequestThrottledException": 400,
     "ServiceQuotaExceededException": 402,
     "ConflictException": 409,
     "InternalServerException": 500,
+}
+"""Codes that the service's model has."""
+
+EBS_STATUS: Final = EBS_MODELLED_STATUS | {
     "InvalidSignatureException": 403,
     "MissingAuthenticationTokenException": 403,
     "IncompleteSignatureException": 403,
@@ -43,7 +47,6 @@ EBS_STATUS: Final = {
     "SerializationException": 400,
     "RequestEntityTooLargeException": 413,
 }
-_EBS_MODELLED = frozenset(list(EBS_STATUS)[:6])
 
 EC2_STATUS: Final = {
     "AuthFailure": 401,
@@ -128,7 +131,7 @@ def ebs_fault(error: Exception) -> EbsFault:
     message = row.text(error)
     if isinstance(error, refusals.ConstraintError):
         return EbsFault(code, EBS_STATUS[code], VALIDATION, None, message)
-    if code not in _EBS_MODELLED:
+    if code not in EBS_MODELLED_STATUS:
         return EbsFault(code, EBS_STATUS[code], FRAMEWORK, None, message)
     return EbsFault(code, EBS_STATUS[code], MODELLED, reason or None, echo(message, MESSAGE_LIMIT - 3))
 
