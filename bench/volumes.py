@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.block_map import LEVELS
 from snapstone.core.blocks import BLOCKS_PER_GIB, Address
 from snapstone.core.ids import SnapshotId
-from snapstone.core.manifest import Manifest, manifest_address
 from snapstone.core.page import EMPTY_PAGE, FANOUT, Page
 from snapstone.server.data_folder import DataFolder
+from snapstone.service.sealing import manifest_of
 from snapstone.storage.contract import ObjectKind
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
@@ -44,7 +43,7 @@ def seal_as_full(data: Path, snapshot_ids: Sequence[str], contents: Sequence[Add
         assert snapshot is not None
         block_count = snapshot.volume_size_gib * BLOCKS_PER_GIB
         root = build_full_map(pages, block_count, contents, first_leaf_number)
-        objects.put_many(ObjectKind.MANIFEST, [_manifest(snapshot, root, block_count)])
+        objects.put_many(ObjectKind.MANIFEST, [manifest_of(snapshot, root, block_count)])
         assert catalog.finish_seal(snapshot.snapshot_id, root, block_count, _now_ms())
         first_leaf_number += block_count // FANOUT
     objects.close()
@@ -86,24 +85,6 @@ def _noting(addresses: list[Address], pages: Iterator[Page]) -> Iterator[tuple[A
     for page in pages:
         addresses.append(page.address)
         yield page.address, page
-
-
-def _manifest(snapshot: Snapshot, root: Address, block_count: int) -> tuple[Address, bytes]:
-    manifest = Manifest(
-        snapshot_id=snapshot.snapshot_id,
-        account_id=snapshot.account_id,
-        region=snapshot.region,
-        volume_size_gib=snapshot.volume_size_gib,
-        parent_id=snapshot.parent_id,
-        lineage_id=snapshot.lineage_id,
-        root=root,
-        block_count=block_count,
-        description=snapshot.description,
-        tags=snapshot.tags,
-        started_at_ms=snapshot.started_at_ms,
-        sealed_at_ms=snapshot.seal_begun_at_ms or snapshot.started_at_ms,
-    )
-    return manifest_address(snapshot.snapshot_id), manifest.encode()
 
 
 def _now_ms() -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from threading import Event, Lock, Semaphore, Thread
 from time import monotonic
 from typing import Final
@@ -17,7 +16,7 @@ from typing import Final
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState
 from snapstone.core.block_map import AppliedWrites, apply_writes
-from snapstone.core.blocks import Address
+from snapstone.core.blocks import Address, linear_aggregate
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import Manifest, manifest_address
 from snapstone.core.page import Page
@@ -98,7 +97,7 @@ class Sealer:
         if applied is None:
             return
         block_count = snapshot.block_count + applied.added_count
-        self._objects.put_many(ObjectKind.MANIFEST, [_manifest(snapshot, applied.root, block_count)])
+        self._objects.put_many(ObjectKind.MANIFEST, [manifest_of(snapshot, applied.root, block_count)])
         if not self._catalog.finish_seal(snapshot_id, applied.root, block_count, self._now_ms()):
             self._remove_orphan(snapshot_id)
 
@@ -116,20 +115,17 @@ class Sealer:
 
     def _mismatch(self, snapshot: Snapshot) -> str | None:
         """What CompleteSnapshot declared and the writes do not bear out, or None."""
-        count, aggregate = 0, sha256()
-        for write in self._writes(snapshot.snapshot_id):
-            count += 1
-            aggregate.update(write.digest)
-        if count != snapshot.expected_count:
+        writes = _Counted(self._writes(snapshot.snapshot_id))
+        aggregate = linear_aggregate(write.digest for write in writes)
+        if writes.count != snapshot.expected_count:
             return COUNT_MISMATCH
-        if snapshot.expected_checksum is not None and aggregate.digest() != snapshot.expected_checksum:
+        if snapshot.expected_checksum is not None and aggregate != snapshot.expected_checksum:
             return CHECKSUM_MISMATCH
         return None
 
     def _build(self, snapshot: Snapshot) -> AppliedWrites | None:
         """Store the pages of the snapshot's map; None where its writes are gone, because somebody else ended it."""
         gathered: list[tuple[Address, Page]] = []
-        write_count = 0
 
         def emit(address: Address, page: Page) -> None:
             gathered.append((address, page))
@@ -137,15 +133,11 @@ class Sealer:
                 self._pages.store(gathered)
                 gathered.clear()
 
-        def writes() -> Iterator[tuple[int, Address]]:
-            nonlocal write_count
-            for write in self._writes(snapshot.snapshot_id):
-                write_count += 1
-                yield write.block_index, write.address
-
-        applied = apply_writes(self._pages, snapshot.root, writes(), emit)
+        writes = _Counted(self._writes(snapshot.snapshot_id))
+        entries = ((write.block_index, write.address) for write in writes)
+        applied = apply_writes(self._pages, snapshot.root, entries, emit)
         self._pages.store(gathered)
-        return applied if write_count == snapshot.expected_count else None
+        return applied if writes.count == snapshot.expected_count else None
 
     def _writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
         """The pending writes in order, while the lease is kept."""
@@ -161,8 +153,21 @@ class Sealer:
             self._objects.remove([manifest_address(snapshot_id)])
 
 
-def _manifest(snapshot: Snapshot, root: Address, block_count: int) -> tuple[Address, bytes]:
-    """The manifest's place and content; the same whenever the seal is done again."""
+class _Counted:
+    """Pending writes that are counted while they are gone through."""
+
+    def __init__(self, writes: Iterator[PendingWrite]) -> None:
+        self._writes = writes
+        self.count = 0
+
+    def __iter__(self) -> Iterator[PendingWrite]:
+        for write in self._writes:
+            self.count += 1
+            yield write
+
+
+def manifest_of(snapshot: Snapshot, root: Address, block_count: int) -> tuple[Address, bytes]:
+    """The place and the content of a sealing snapshot's manifest; the same whenever the seal is done again."""
     manifest = Manifest(
         snapshot_id=snapshot.snapshot_id,
         account_id=snapshot.account_id,
