@@ -28,6 +28,9 @@ SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 30.0
 """How long a transaction waits for another process's."""
 
+IDLE_READER_LIMIT: Final = 16
+"""Connections for reading that are kept while nobody uses them."""
+
 WALK_PAGE: Final = 1_000
 """Rows that one step of a walk reads."""
 
@@ -120,14 +123,11 @@ class Index:
 
     def find(self, address: Address) -> Place | None:
         """The place of an object, or None."""
-        try:
-            reader = self._readers.pop()
-        except IndexError:
-            reader = self._connect()
+        reader = self._borrow_reader()  # as `_reader`, which costs more than the look-up: every block comes by here
         try:
             row = reader.execute(_FIND, (address,)).fetchone()
         finally:
-            self._readers.append(reader)
+            self._give_back_reader(reader)
         return None if row is None else Place(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4]))
 
     def find_missing(self, addresses: Sequence[Address]) -> set[Address]:
@@ -253,16 +253,25 @@ class Index:
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
+    def _borrow_reader(self) -> sqlite3.Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            return self._connect()
+
+    def _give_back_reader(self, reader: sqlite3.Connection) -> None:
+        if len(self._readers) < IDLE_READER_LIMIT:
+            self._readers.append(reader)
+        else:
+            reader.close()
+
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
+        reader = self._borrow_reader()
         try:
-            connection = self._readers.pop()
-        except IndexError:
-            connection = self._connect()
-        try:
-            yield connection
+            yield reader
         finally:
-            self._readers.append(connection)
+            self._give_back_reader(reader)
 
     @contextmanager
     def _transaction(self, synced: bool = False) -> Iterator[sqlite3.Connection]:
