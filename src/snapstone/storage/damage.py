@@ -15,6 +15,9 @@ from snapstone.core.errors import DamageError
 log = logging.getLogger(__name__)
 
 
+NO_OBJECT: Final = Address(bytes(32))
+"""Stands for the address where a whole segment is meant."""
+
 REMEMBERED: Final = 10_000
 """Entries that one process remembers having written."""
 
@@ -40,6 +43,10 @@ class DamageLog:
         if not known:
             self._write(address, place, what)
         return DamageError(address.hex(), f"{place}: {what}")
+
+    def report_segment(self, path: Path, what: str) -> DamageError:
+        """As `report`, for a whole segment's file."""
+        return self.report(NO_OBJECT, str(path), what)
 
     def _write(self, address: Address, place: str, what: str) -> None:
         entry = {"time_ms": self._now_ms(), "address": address.hex(), "place": place, "what": what}

@@ -39,10 +39,10 @@ def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment
         try:
             segment = Segment.open(path)
         except BadRecordError as error:
-            damage.report(Address(bytes(32)), str(path), str(error))
+            damage.report_segment(path, str(error))
             continue
         if segment.header_damage is not None:
-            damage.report(Address(bytes(32)), str(path), segment.header_damage)
+            damage.report_segment(path, segment.header_damage)
         if segment.try_own():
             if segment.header_damage is not None:
                 segment.mend_header()
@@ -52,7 +52,7 @@ def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment
     for row in rows.values():
         if row.segment_id not in known:
             continue  # another process has removed it just now
-        damage.report(Address(bytes(32)), str(segment_path(folder, row.segment_id)), "the segment's file is missing")
+        damage.report_segment(segment_path(folder, row.segment_id), "the segment's file is missing")
         index.set_full(row.segment_id)  # stays known, so that its number is never given to another
     return open_segments
 

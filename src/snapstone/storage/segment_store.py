@@ -260,7 +260,7 @@ class SegmentStore:
             if segment is None:
                 segment = Segment.open(segment_path(self._segments_folder, segment_id))
                 if segment.header_damage is not None:
-                    self._damage.report(Address(bytes(32)), str(segment.path), segment.header_damage)
+                    self._damage.report_segment(segment.path, segment.header_damage)
                 self._open_segments[segment_id] = segment
                 if len(self._open_segments) > OPEN_SEGMENTS:
                     self._open_segments.popitem(last=False)
