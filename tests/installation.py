@@ -14,10 +14,12 @@ from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
 from snapstone.core.ids import AccountId, Region, SnapshotId
+from snapstone.core.policy.principal import root_principal
 from snapstone.core.tokens import TokenSeal
-from snapstone.service.ec2_snapshots import delete_snapshot
+from snapstone.service.ec2.snapshots import delete_snapshot
 from snapstone.service.engine import Caller, Engine, Policy
 from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
+from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
 from snapstone.service.start_snapshot import start_snapshot
 from snapstone.service.upkeep import Upkeep
@@ -31,7 +33,9 @@ START_MS: Final = 1_790_337_440_328
 
 MINUTE_MS: Final = 60_000
 
-CALLER: Final = Caller(AccountId("111122223333"), Region("eu-central-1"), "AKIAEXAMPLE")
+ACCOUNT: Final = AccountId("111122223333")
+
+CALLER: Final = Caller(ACCOUNT, Region("eu-central-1"), "AKIAEXAMPLE", root_principal(ACCOUNT))
 
 SEGMENT_SIZE: Final = 16 << 20
 
@@ -109,7 +113,15 @@ class Installation:
         self.sealer = Sealer(self.catalog, objects, pages, self.clock)
         tokens = TokenSeal(self.token_key)
         self.engine = Engine(
-            self.catalog, objects, pages, tokens, self.sealer, self.clock, os.urandom, policy=self.policy
+            self.catalog,
+            objects,
+            pages,
+            tokens,
+            self.sealer,
+            self.clock,
+            os.urandom,
+            HeldRootKey(b"r" * 32, os.urandom),
+            policy=self.policy,
         )
         self.upkeep = Upkeep(self.engine)
 

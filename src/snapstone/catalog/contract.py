@@ -6,7 +6,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from snapstone.catalog.identity_contract import IdentityCatalog
+from snapstone.catalog.key_contract import KeyCatalog
+from snapstone.catalog.protection_contract import ProtectionCatalog
 from snapstone.catalog.rows import AccessKey, PendingWrite, Snapshot, SnapshotState, StoredAnswer
+from snapstone.catalog.sharing_contract import SharingCatalog
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
@@ -28,7 +32,7 @@ class NotWritableError(Exception):
     state: SnapshotState | None
 
 
-class Catalog(Protocol):
+class Catalog(KeyCatalog, IdentityCatalog, SharingCatalog, ProtectionCatalog, Protocol):
     """Mutable rows, durable when a call returns. Safe from many threads, and from many processes on one catalog."""
 
     # -- accounts and keys --

@@ -10,13 +10,15 @@ from snapstone.catalog.rows import AccessKey, Snapshot, SnapshotState, StoredAns
 SNAPSHOT_COLUMNS: Final = """
     snapshot_id, account_id, region, volume_size_gib, parent_id, lineage_id, description, state, state_message,
     started_at_ms, completed_at_ms, timeout_minutes, deadline_at_ms, progress, root, block_count, expected_count,
-    expected_checksum, seal_begun_at_ms
+    expected_checksum, seal_begun_at_ms, kms_key_arn, data_key_id
 """
 
 SELECT_SNAPSHOT: Final = f"""
     SELECT {SNAPSHOT_COLUMNS}, (
         SELECT json_group_array(json_array(position, tag_key, tag_value))
         FROM snapshot_tag WHERE snapshot_tag.snapshot_key = snapshot.snapshot_key
+    ), (
+        SELECT json_group_array(reader) FROM snapshot_share WHERE snapshot_share.snapshot_key = snapshot.snapshot_key
     )
     FROM snapshot
 """
@@ -34,7 +36,7 @@ SELECT_OWNED_OF: Final = f"""
 """The plus signs keep SQLite from going through all that the account has, instead of looking up each id."""
 
 INSERT_SNAPSHOT: Final = (
-    f"INSERT INTO snapshot ({SNAPSHOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO snapshot ({SNAPSHOT_COLUMNS}) VALUES ({', '.join('?' * len(SNAPSHOT_COLUMNS.split(',')))})"
 )
 
 SELECT_ANSWER: Final = """
@@ -55,7 +57,7 @@ def snapshot_from(row: tuple[Any, ...]) -> Snapshot:
         parent_id=row[4],
         lineage_id=row[5],
         description=row[6],
-        tags=tuple((key, value) for _, key, value in sorted(json.loads(row[19]))),
+        tags=tuple((key, value) for _, key, value in sorted(json.loads(row[21]))),
         state=SnapshotState(row[7]),
         state_message=row[8],
         started_at_ms=row[9],
@@ -68,11 +70,14 @@ def snapshot_from(row: tuple[Any, ...]) -> Snapshot:
         expected_count=row[16],
         expected_checksum=row[17],
         seal_begun_at_ms=row[18],
+        kms_key_arn=row[19],
+        data_key_id=row[20],
+        shared_with=frozenset(json.loads(row[22])),
     )
 
 
 def snapshot_parameters(snapshot: Snapshot) -> tuple[object, ...]:
-    """What INSERT_SNAPSHOT is given; tags are rows of their own."""
+    """What INSERT_SNAPSHOT is given; tags and shares are rows of their own."""
     return (
         snapshot.snapshot_id,
         snapshot.account_id,
@@ -93,6 +98,8 @@ def snapshot_parameters(snapshot: Snapshot) -> tuple[object, ...]:
         snapshot.expected_count,
         snapshot.expected_checksum,
         snapshot.seal_begun_at_ms,
+        snapshot.kms_key_arn,
+        snapshot.data_key_id,
     )
 
 

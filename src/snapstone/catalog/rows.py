@@ -50,6 +50,12 @@ class Snapshot:
     expected_checksum: Digest | None
     """What CompleteSnapshot declared."""
     seal_begun_at_ms: int | None
+    kms_key_arn: str | None = None
+    """The KMS key it is encrypted under, or None where it is not encrypted."""
+    data_key_id: bytes | None = None
+    """16 bytes: the data key that its new blocks and pages are encrypted with."""
+    shared_with: frozenset[str] = frozenset()
+    """Account ids that may read it, and `all`."""
 
 
 @dataclass(frozen=True, slots=True)

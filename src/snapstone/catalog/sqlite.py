@@ -7,12 +7,26 @@ from pathlib import Path
 from snapstone.catalog.accounts import AccountStatements
 from snapstone.catalog.connections import Connections
 from snapstone.catalog.contract import Catalog
+from snapstone.catalog.identities import IdentityStatements
+from snapstone.catalog.keys import KeyStatements
+from snapstone.catalog.protection import ProtectionStatements
 from snapstone.catalog.removal import RemovalStatements
 from snapstone.catalog.sealing import SealStatements
+from snapstone.catalog.sharing import SharingStatements
 from snapstone.catalog.snapshots import SnapshotStatements
 
 
-class SqliteCatalog(AccountStatements, SnapshotStatements, SealStatements, RemovalStatements, Catalog):
+class SqliteCatalog(
+    AccountStatements,
+    IdentityStatements,
+    KeyStatements,
+    SnapshotStatements,
+    SharingStatements,
+    ProtectionStatements,
+    SealStatements,
+    RemovalStatements,
+    Catalog,
+):
     """`contract.Catalog` on SQLite in WAL mode, synced at every commit; its statements are grouped by subject.
 
     Beside the file `path` lie SQLite's own `-wal` and `-shm` and the lock for writers, `-lock`; all are readable only

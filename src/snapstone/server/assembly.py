@@ -13,8 +13,10 @@ from snapstone.core.ids import Region
 from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolder
+from snapstone.server.root_key import read_root_key
 from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
 from snapstone.service.operations import OPERATIONS
+from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
 from snapstone.service.upkeep import Upkeep
 from snapstone.storage.pages import PageStore
@@ -51,6 +53,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         sealer=Sealer(catalog, objects, pages, now_ms),
         now_ms=now_ms,
         random_bytes=os.urandom,
+        root_key=HeldRootKey(read_root_key(settings, folder), os.urandom),
         policy=policy_of(settings, endpoint),
     )
 

@@ -78,6 +78,12 @@ def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def _file(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("the name of a file")
+    return str(Path(text).expanduser().absolute())
+
+
 def _yes(text: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError("1 or 0")
@@ -129,6 +135,8 @@ class Settings:
     default_max_results: int = _option(10_000, _integer(100, 10_000), "blocks on a page of a list, unless asked for")
     seal_wait_seconds: float = _option(5.0, _seconds(60), "how long CompleteSnapshot waits before it answers pending")
     stop_grace_seconds: float = _option(30.0, _seconds(3600), "how long requests may take to finish at a stop")
+    root_key_file: str | None = _option(None, _file, "file of the root key (default: root.key in the data folder)")
+    root_key_command: str | None = _option(None, str, "command that prints the root key")
     plaintext_beyond_loopback: bool = _option(False, _yes, "listen beyond this machine although there is no TLS yet")
 
     def as_environment(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ FORMAT         number of this layout
 catalog.db     the catalog
 objects/       the object store
 credentials    the administrator's access key, as an AWS credentials file
+root.key       the root key, which seals all keys and secrets in the catalog
 server.json    where the running server listens
 server.lock    locked for as long as a server runs
 """
@@ -68,6 +69,10 @@ class DataFolder:
     @property
     def credentials(self) -> Path:
         return self.path / "credentials"
+
+    @property
+    def root_key(self) -> Path:
+        return self.path / "root.key"
 
     @property
     def server_file(self) -> Path:

@@ -22,6 +22,7 @@ from snapstone.server.administrator import ensure_administrator
 from snapstone.server.binding import bind, endpoint_of
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolder, DataFolderError, RunningServer, use_data_folder
+from snapstone.server.root_key import ensure_root_key
 from snapstone.server.stop_signals import StopSignals
 
 FIRST_RESTART_SECONDS: Final = 0.5
@@ -50,6 +51,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     Raises SettingsError, DataFolderError and WorkerFailedError where it cannot begin.
     """
     with use_data_folder(settings.data) as folder, bind(settings) as listening:
+        ensure_root_key(settings, folder)
         _prepare_catalog(folder)
         endpoint = endpoint_of(listening)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from snapstone.catalog.contract import Catalog
 from snapstone.core.ids import AccountId, Region
+from snapstone.core.policy.principal import Principal
 from snapstone.core.tokens import TokenSeal
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
@@ -31,6 +32,20 @@ class Caller:
     account_id: AccountId
     region: Region
     access_key_id: str
+    principal: Principal
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Condition keys that the request itself answers, in lower case: `aws:sourceip`, `aws:securetransport`,
+    `aws:useragent`."""
+
+
+class RootKey(Protocol):
+    """Seals and opens what the catalog must not hold in plain text; made from the installation's root key."""
+
+    def seal(self, plaintext: bytes, purpose: str) -> bytes:
+        """`plaintext` sealed for a purpose such as `material KEY_ID/VERSION`; every call's result is another one."""
+
+    def unseal(self, sealed: bytes, purpose: str) -> bytes:
+        """What was sealed for that purpose. Raises core.envelope.EnvelopeError."""
 
 
 @dataclass(frozen=True)
@@ -58,4 +73,5 @@ class Engine:
     now_ms: Callable[[], int]
     """Milliseconds since the epoch."""
     random_bytes: Callable[[int], bytes]
+    root_key: RootKey
     policy: Policy = field(default_factory=Policy)

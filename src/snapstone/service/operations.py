@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from snapstone.service.ec2_regions import describe_regions
-from snapstone.service.ec2_snapshots import delete_snapshot, describe_snapshots
+from snapstone.service.ec2.operations import EC2_OPERATIONS
+from snapstone.service.iam.operations import IAM_OPERATIONS, STS_OPERATIONS
+from snapstone.service.kms.operations import KMS_OPERATIONS
 from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
+from snapstone.service.recycle_bin.operations import RBIN_OPERATIONS
 from snapstone.service.start_snapshot import start_snapshot
 from snapstone.service.write_blocks import complete_snapshot, put_snapshot_block
 
@@ -26,9 +28,9 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         "ListChangedBlocks": list_changed_blocks,
         "GetSnapshotBlock": get_snapshot_block,
     },
-    "ec2": {
-        "DescribeSnapshots": describe_snapshots,
-        "DeleteSnapshot": delete_snapshot,
-        "DescribeRegions": describe_regions,
-    },
+    "ec2": EC2_OPERATIONS,
+    "kms": KMS_OPERATIONS,
+    "sts": STS_OPERATIONS,
+    "iam": IAM_OPERATIONS,
+    "rbin": RBIN_OPERATIONS,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snapstone.core.ids import Region
+from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Caller, Engine
 from snapstone.wire.claims import Claim
 from snapstone.wire.http import Request
@@ -26,4 +27,4 @@ class Authentication:
         key = verify(
             request.method, path, request.headers, claim, payload_hashes, engine.catalog.access_key, engine.now_ms()
         )
-        return Caller(key.account_id, Region(claim.region), key.access_key_id)
+        return Caller(key.account_id, Region(claim.region), key.access_key_id, root_principal(key.account_id))

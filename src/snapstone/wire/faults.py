@@ -8,6 +8,8 @@ from typing import Any, Final, TypeVar
 
 from snapstone.core import errors
 from snapstone.core.errors import SnapstoneError
+from snapstone.core.identity_errors import AccessDeniedError
+from snapstone.core.key_errors import KeyNotUsableError
 from snapstone.wire import refusals
 from snapstone.wire.constraints import echo
 from snapstone.wire.http import BodyTooLargeError
@@ -28,6 +30,7 @@ FRAMEWORK: Final = "com.amazon.coral.service"
 """Suffixes of x-amzn-ErrorType: the three families that the live EBS service answers with."""
 
 EBS_MODELLED_STATUS: Final = {
+    "AccessDeniedException": 403,
     "ValidationException": 400,
     "ResourceNotFoundException": 404,
     "RequestThrottledException": 400,
@@ -50,6 +53,7 @@ EBS_STATUS: Final = EBS_MODELLED_STATUS | {
 
 EC2_STATUS: Final = {
     "AuthFailure": 401,
+    "UnauthorizedOperation": 403,
     "MissingAuthenticationToken": 403,
     "DryRunOperation": 412,
     "RequestEntityTooLarge": 413,
@@ -164,6 +168,14 @@ def _constraint_text(error: refusals.ConstraintError) -> str:
     return f"{count} validation {noun} detected: {'; '.join(error.violations)}"
 
 
+def _denied_text(error: AccessDeniedError) -> str:
+    why = "with an explicit deny in a policy" if error.explicit else f"because no policy allows {error.action}"
+    return (
+        f"User: {error.principal_arn} is not authorized to perform: {error.action} "
+        f"on resource: {_short(error.resource)} {why}"
+    )
+
+
 # fmt: off
 # -- core's family --
 _row(errors.SnapshotNotFoundError, "ResourceNotFoundException/SNAPSHOT_NOT_FOUND", "InvalidSnapshot.NotFound",
@@ -209,6 +221,10 @@ _row(errors.FilterLimitError, "ValidationException/INVALID_PARAMETER_VALUE", "Fi
      lambda e: f"The maximum number of filter values specified on a single call is {e.limit}")
 _row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "DryRunOperation",
      "Request would have succeeded, but DryRun flag is set.")
+
+_row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation", _denied_text)
+_row(KeyNotUsableError, "AccessDeniedException/DEPENDENCY_ACCESS_DENIED", "CustomerKeyHasBeenRevoked",
+     lambda e: f"The key {e.key_arn} cannot be used: {e.why}")
 
 # -- wire's own: who calls --
 _row(refusals.MissingCredentialsError, "MissingAuthenticationTokenException", "MissingAuthenticationToken",

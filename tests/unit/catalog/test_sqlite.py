@@ -178,7 +178,8 @@ class TestSchema:
     @pytest.mark.usefixtures("catalog")
     def test_an_accounts_snapshots_are_found_in_order_without_sorting(self, path: Path) -> None:
         assert plans(path, SELECT_OWNED) == [
-            "SEARCH snapshot USING INDEX snapshot_by_owner (account_id=? AND region=?)"
+            "SEARCH snapshot USING INDEX snapshot_by_owner (account_id=? AND region=?)",
+            "SEARCH snapshot_share USING PRIMARY KEY (snapshot_key=?)",
         ]
 
     @pytest.mark.usefixtures("catalog")

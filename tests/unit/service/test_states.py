@@ -16,6 +16,7 @@ from snapstone.core.errors import (
     SnapstoneError,
 )
 from snapstone.core.ids import AccountId, Region, SnapshotId
+from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Caller
 from tests.installation import CALLER, Installation, block
 
@@ -243,7 +244,8 @@ def test_grandchildren_are_related_after_all_between_them_are_deleted(installati
 def test_a_caller_of_another_account_may_not_use_a_page_token_of_the_owner(installation: Installation) -> None:
     snapshot_id = installation.sealed({0: A, 1: B})
     page = installation.list_page(snapshot_id, max_results=1)
-    installation.caller = Caller(AccountId("999988887777"), CALLER.region, "AKIAOTHER")
+    other = AccountId("999988887777")
+    installation.caller = Caller(other, CALLER.region, "AKIAOTHER", root_principal(other))
     with pytest.raises(SnapshotNotFoundError):
         installation.list_page(snapshot_id, next_token=page["NextToken"])
 

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.wire.requests import ACCOUNT, KEY, REGION, EngineParts, signed, signed_at_ms
 
 from snapstone.core.ids import Region
+from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Caller
 from snapstone.wire.authentication import Authentication
 from snapstone.wire.claims import read_claim
@@ -19,7 +20,7 @@ def test_a_caller_is_the_keys_account_in_the_scopes_region() -> None:
     claim = read_claim(made.headers, "")
     authentication.check_scope(claim)
     caller = authentication.caller(made, "/", claim, (EMPTY_HASH,))
-    assert caller == Caller(ACCOUNT, Region("us-east-1"), KEY.access_key_id)
+    assert caller == Caller(ACCOUNT, Region("us-east-1"), KEY.access_key_id, root_principal(ACCOUNT))
 
 
 def test_the_engines_clock_and_regions_count() -> None:

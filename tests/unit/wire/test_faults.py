@@ -46,7 +46,7 @@ def test_modelled_codes_have_the_models_status() -> None:
     modelled = {shape.name: shape.metadata["error"]["httpStatusCode"] for shape in EBS_MODEL.error_shapes}
     ours = {code: status for code, status in EBS_STATUS.items() if code in modelled}
     assert ours == {code: modelled[code] for code in ours}
-    assert len(ours) == 6
+    assert len(ours) == 7
 
 
 NOT_FOUND_A_B = errors.SnapshotNotFoundError(("snap-a", "snap-b"))

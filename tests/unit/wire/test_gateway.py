@@ -24,6 +24,7 @@ from tests.unit.wire.test_models import EBS
 
 from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
 from snapstone.core.ids import Region
+from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Caller, Engine
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import ClientGoneError, Request, Response
@@ -90,7 +91,7 @@ class TestCalls:
         assert operations.calls == [
             (
                 "PutSnapshotBlock",
-                Caller(ACCOUNT, Region(REGION), KEY.access_key_id),
+                Caller(ACCOUNT, Region(REGION), KEY.access_key_id, root_principal(ACCOUNT)),
                 {
                     "snapshot_id": SNAPSHOT,
                     "block_index": 5,

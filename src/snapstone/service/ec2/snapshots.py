@@ -20,7 +20,7 @@ from snapstone.core.errors import (
 from snapstone.core.ids import SnapshotId, is_minted_snapshot_id
 from snapstone.core.tokens import PAGE_TOKEN_LIFE_SECONDS
 from snapstone.service.deletion import delete
-from snapstone.service.ec2_filters import Facts, Filter, select
+from snapstone.service.ec2.filters import Facts, Filter, select
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import owned
 

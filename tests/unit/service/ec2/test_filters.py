@@ -7,7 +7,7 @@ from time import perf_counter
 import pytest
 
 from snapstone.core.errors import FilterLimitError, InvalidParameterError
-from snapstone.service.ec2_filters import MAX_FILTER_VALUES, Facts, Filter, select
+from snapstone.service.ec2.filters import MAX_FILTER_VALUES, Facts, Filter, select
 
 FACTS: Facts[str] = {"name": lambda subject: (subject,), "length": lambda subject: (str(len(subject)),)}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from snapstone.core.errors import DryRunPassedError, InvalidParameterError
-from snapstone.service.ec2_filters import Facts, Filter, select
+from snapstone.service.ec2.filters import Facts, Filter, select
 from snapstone.service.engine import Caller, Engine
 
 OPT_IN_STATUS: Final = "opt-in-not-required"

@@ -1,0 +1,1 @@
+"""EC2's operations for snapshot users."""

@@ -1,0 +1,1 @@
+"""Identities: accounts, users, roles, access keys and policies; the operations of IAM and STS."""

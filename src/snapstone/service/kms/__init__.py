@@ -1,0 +1,1 @@
+"""KMS: keys, aliases, their states and policies, and what is encrypted by them."""

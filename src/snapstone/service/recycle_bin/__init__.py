@@ -1,0 +1,1 @@
+"""The recycle bin's retention rules: the operations of rbin."""
