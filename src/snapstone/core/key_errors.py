@@ -8,8 +8,5 @@ from snapstone.core.errors import SnapstoneError
 
 
 @dataclass(eq=False)
-class KeyNotUsableError(SnapstoneError):
-    """A snapshot's KMS key is disabled, pending deletion, deleted, or closed to the caller."""
-
-    key_arn: str
-    why: str
+class KeyHiddenError(SnapstoneError):
+    """A snapshot's KMS key does not exist for the caller: destroyed, or its policy gives the caller nothing."""

@@ -8,7 +8,7 @@ from threading import Condition
 from time import monotonic
 from typing import Final
 
-from snapstone.core.blocks import BLOCK_SIZE
+from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, Digest
 from snapstone.core.errors import OverloadedError
 from snapstone.storage.record import HEADER_SIZE
 
@@ -22,7 +22,7 @@ BORROW_WAIT_SECONDS: Final = 30.0
 class RecordBuffer:
     """A borrowed buffer: `record` is what is written to disk, `payload` the block inside it."""
 
-    __slots__ = ("_mapping", "_pool", "header", "payload", "record")
+    __slots__ = ("_mapping", "_pool", "digest", "header", "payload", "record")
 
     def __init__(self, pool: BufferPool) -> None:
         self._pool: BufferPool | None = pool
@@ -30,6 +30,7 @@ class RecordBuffer:
         self.record = memoryview(self._mapping)
         self.header = self.record[:HEADER_SIZE]
         self.payload = self.record[HEADER_SIZE:]
+        self.digest = Digest(b"")
 
     def release(self) -> None:
         """Hand the buffer back to its pool; calling it twice is harmless."""
@@ -45,7 +46,8 @@ class RecordBuffer:
 class ZeroBlock:
     """The zero block, for reading: known, never stored, never given back."""
 
-    payload: Final = memoryview(bytes(BLOCK_SIZE))
+    payload = memoryview(bytes(BLOCK_SIZE))
+    digest = ZERO_DIGEST
 
     def release(self) -> None:
         """Nothing was borrowed."""

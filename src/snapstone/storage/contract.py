@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-from snapstone.core.blocks import Address
+from snapstone.core.blocks import Address, Digest
+from snapstone.core.data_key import DataKey
 
 
 class ObjectKind(IntEnum):
@@ -29,11 +30,26 @@ class ObjectEntry:
     """When it was written, milliseconds since the epoch."""
 
 
+FindDataKey = Callable[[bytes], DataKey]
+"""The data key of an id, for reading what it encrypted. Raises KeyHiddenError where it is gone for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How a block is to be encrypted."""
+
+    data_key: DataKey
+    digest: Digest
+    """Of the plaintext: it is sealed with the block."""
+
+
 class BlockBuffer(Protocol):
     """A borrowed buffer for one block, laid out so that the block can be stored from it without a copy."""
 
     payload: memoryview
     """The block's 524,288 bytes, writable."""
+    digest: Digest
+    """Of the block, once it has been read into this buffer by `get_block`."""
 
     def release(self) -> None:
         """Hand the buffer back; `payload` must not be used after. Calling it twice is harmless."""
@@ -45,13 +61,15 @@ class ObjectStore(Protocol):
     def borrow_block_buffer(self) -> BlockBuffer:
         """A buffer from a bounded pool; waits a stated time for one, then raises OverloadedError."""
 
-    def put_block(self, address: Address, buffer: BlockBuffer) -> bool:
+    def put_block(self, address: Address, buffer: BlockBuffer, encryption: Encryption | None = None) -> bool:
         """Store the block in `buffer`; True where it was written, False where it was already there.
 
-        Durable when it returns, in either case.
+        Durable when it returns, in either case. Encrypting is done in the buffer: it does not hold the block any more.
         """
 
-    def put_many(self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]]) -> int:
+    def put_many(
+        self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]], data_key: DataKey | None = None
+    ) -> int:
         """Store small objects, with one sync for many; returns how many were new. Durable when it returns."""
 
     def get(self, kind: ObjectKind, address: Address) -> bytes:

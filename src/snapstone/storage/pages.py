@@ -9,6 +9,7 @@ from typing import Final
 
 from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.blocks import Address
+from snapstone.core.data_key import DataKey
 from snapstone.core.errors import DamageError
 from snapstone.core.page import EMPTY_PAGE, Page
 from snapstone.storage.contract import ObjectKind, ObjectStore
@@ -51,9 +52,9 @@ class PageStore:
         self._keep(address, page)
         return page
 
-    def store(self, pages: Iterable[tuple[Address, Page]]) -> int:
-        """Store pages, durable when it returns; returns how many were new."""
-        return self._objects.put_many(ObjectKind.PAGE, ((address, page.content) for address, page in pages))
+    def store(self, pages: Iterable[tuple[Address, Page]], data_key: DataKey | None = None) -> int:
+        """Store pages, encrypted where a key is given, durable when it returns; returns how many were new."""
+        return self._objects.put_many(ObjectKind.PAGE, ((address, page.content) for address, page in pages), data_key)
 
     def _keep(self, address: Address, page: Page) -> None:
         with self._lock:

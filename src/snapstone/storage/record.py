@@ -15,6 +15,7 @@ from typing import Final
 from xxhash import xxh3_128_digest
 
 from snapstone.core.blocks import Address
+from snapstone.storage.cipher import Seal
 from snapstone.storage.contract import ObjectKind
 
 ALIGNMENT: Final = 4_096
@@ -28,12 +29,16 @@ _CHECKSUM_SIZE: Final = 16
 _CHECKSUM_OFFSET: Final = HEADER_SIZE - _CHECKSUM_SIZE
 _CODEC_NONE: Final = 0
 _CIPHER_NONE: Final = 0
+_CIPHER_AES_256_GCM: Final = 1
 
 _KINDS: Final = frozenset(ObjectKind)
 
-_FIELDS: Final = Struct("<8sHBBB3xQII32s16s16s12s")
+_FIELDS: Final = Struct("<8sHBBB3xQII32s16s16s12s32s16s")
 """Magic, format version, kind, codec, cipher, stored-at ms, stored size, plain size, address, payload checksum,
-data-key id, nonce; zero from there to the header's checksum."""
+data-key id, nonce, sealed digest, tag; zero from there to the header's checksum."""
+
+_NO_SEAL: Final = Seal(bytes(16), bytes(12), bytes(32), bytes(16))
+"""What stands in a plain record's header: zeros."""
 
 
 class BadRecordError(Exception):
@@ -50,6 +55,8 @@ class RecordHeader:
     stored_at_ms: int
     payload_checksum: bytes
     """XXH3-128 of the stored payload, big-endian."""
+    seal: Seal | None = None
+    """How the payload is encrypted, or None where it is not."""
 
     @property
     def record_size(self) -> int:
@@ -68,22 +75,31 @@ def place_key(salt: bytes, offset: int) -> bytes:
 
 
 def write_header(
-    header: memoryview, key: bytes, kind: ObjectKind, address: Address, payload: memoryview, stored_at_ms: int
+    header: memoryview,
+    key: bytes,
+    kind: ObjectKind,
+    address: Address,
+    payload: memoryview,
+    stored_at_ms: int,
+    seal: Seal | None = None,
 ) -> None:
-    """Fill the 4,096 bytes of `header` for a payload; pure but for the buffer that it fills."""
+    """Fill the 4,096 bytes of `header` for a payload as it is stored; pure but for the buffer that it fills."""
+    sealed = seal or _NO_SEAL
     fields = _FIELDS.pack(
         MAGIC,
         FORMAT_VERSION,
         kind,
         _CODEC_NONE,
-        _CIPHER_NONE,
+        _CIPHER_NONE if seal is None else _CIPHER_AES_256_GCM,
         stored_at_ms,
         len(payload),
         len(payload),
         address,
         xxh3_128_digest(payload),
-        bytes(16),
-        bytes(12),
+        sealed.data_key_id,
+        sealed.nonce,
+        sealed.sealed_digest,
+        sealed.tag,
     )
     header[: _FIELDS.size] = fields
     header[_FIELDS.size : _CHECKSUM_OFFSET] = _ZEROS
@@ -100,14 +116,15 @@ def read_header(header: memoryview, key: bytes) -> RecordHeader:
     if header[_CHECKSUM_OFFSET:] != _header_checksum(header, key):
         raise BadRecordError("the header's checksum is wrong")
     fields = _FIELDS.unpack_from(header)
-    _, version, kind, codec, cipher, stored_at_ms, payload_size, _, address, payload_checksum, _, _ = fields
+    _, version, kind, codec, cipher, stored_at_ms, payload_size, _, address, payload_checksum, *sealed = fields
     if version != FORMAT_VERSION:
         raise BadRecordError(f"format version {version} is not known")
-    if codec != _CODEC_NONE or cipher != _CIPHER_NONE:
+    if codec != _CODEC_NONE or cipher not in (_CIPHER_NONE, _CIPHER_AES_256_GCM):
         raise BadRecordError(f"codec {codec} or cipher {cipher} is not known")
     if kind not in _KINDS:
         raise BadRecordError(f"kind {kind} is not known")
-    return RecordHeader(ObjectKind(kind), Address(address), payload_size, stored_at_ms, payload_checksum)
+    seal = None if cipher == _CIPHER_NONE else Seal(*sealed)
+    return RecordHeader(ObjectKind(kind), Address(address), payload_size, stored_at_ms, payload_checksum, seal)
 
 
 def check_payload(header: RecordHeader, payload: memoryview) -> None:

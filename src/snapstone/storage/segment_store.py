@@ -13,11 +13,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from snapstone.core.blocks import Address
+from snapstone.core.blocks import Address, Digest, digest_of
+from snapstone.core.data_key import DataKey
 from snapstone.core.errors import DamageError
+from snapstone.core.key_errors import KeyHiddenError
 from snapstone.storage.appender import Appender, Reservation, segment_path
 from snapstone.storage.buffers import DEFAULT_BUFFER_COUNT, BufferPool, RecordBuffer, aligned_buffer
-from snapstone.storage.contract import BlockBuffer, ObjectEntry, ObjectKind
+from snapstone.storage.cipher import NONCE_SIZE, Seal, SealBrokenError, decrypt_in_place, encrypt_in_place
+from snapstone.storage.contract import BlockBuffer, Encryption, FindDataKey, ObjectEntry, ObjectKind
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, Place, is_index, remove_index
 from snapstone.storage.record import HEADER_SIZE, BadRecordError, RecordHeader, record_size, write_header
@@ -36,6 +39,11 @@ BATCH_COUNT: Final = 256
 _Read = Callable[[Segment, int, memoryview], RecordHeader]
 
 
+def _no_data_key(data_key_id: bytes) -> DataKey:
+    """Of a store that is opened without keys."""
+    raise KeyHiddenError
+
+
 class SegmentStore:
     """Implements storage.contract.ObjectStore on a folder of a local file system."""
 
@@ -47,9 +55,12 @@ class SegmentStore:
         block_buffers: int = DEFAULT_BUFFER_COUNT,
         segment_size: int = SEGMENT_SIZE,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        find_data_key: FindDataKey = _no_data_key,
     ) -> None:
         """Open or make a store, and bring its index up to date with its records."""
         self._now_ms = now_ms
+        self._random_bytes = random_bytes
+        self._find_data_key = find_data_key
         self._segments_folder = folder / "segments"
         self._segments_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._buffers = BufferPool(block_buffers)
@@ -71,23 +82,25 @@ class SegmentStore:
         """A buffer from a bounded pool. Raises OverloadedError where none comes free in time."""
         return self._buffers.borrow()
 
-    def put_block(self, address: Address, buffer: BlockBuffer) -> bool:
+    def put_block(self, address: Address, buffer: BlockBuffer, encryption: Encryption | None = None) -> bool:
         """Store the block in a buffer of this store; True where it was written, False where it was already there."""
         if not isinstance(buffer, RecordBuffer):
             raise TypeError("the buffer is not of this store")
         turn = self._take_turn(address)
         try:
-            return self._put_block(address, buffer)
+            return self._put_block(address, buffer, encryption)
         finally:
             self._end_turn(address, turn)
 
-    def put_many(self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]]) -> int:
+    def put_many(
+        self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]], data_key: DataKey | None = None
+    ) -> int:
         """Store small objects; returns how many were new."""
         remaining, stored_count = iter(objects), 0
         while batch := list(islice(remaining, BATCH_COUNT)):
             missing = self._index.find_missing([address for address, _ in batch])
             new = {address: payload for address, payload in batch if address in missing}
-            stored_count += self._put_batch(kind, new)
+            stored_count += self._put_batch(kind, new, data_key)
         return stored_count
 
     def remove(self, addresses: Iterable[Address]) -> int:
@@ -104,15 +117,17 @@ class SegmentStore:
         """The payload of an object. Raises DamageError where it is missing or not what was written."""
         place = self._place(kind, address)
         record = memoryview(bytearray(HEADER_SIZE + place.payload_size))
-        self._read(kind, address, place, record, Segment.read)
+        header, place = self._read(kind, address, place, record, Segment.read)
+        self._open(header, place, record[HEADER_SIZE:])
         return bytes(record[HEADER_SIZE:])
 
     def get_block(self, address: Address) -> RecordBuffer:
-        """A block in a buffer that the caller releases. Raises DamageError, OverloadedError."""
+        """A block in a buffer that the caller releases. Raises DamageError, OverloadedError, KeyHiddenError."""
         place = self._place(ObjectKind.BLOCK, address)
         buffer = self._buffers.borrow()
         try:
-            self._read(ObjectKind.BLOCK, address, place, buffer.record, Segment.read_aligned)
+            header, place = self._read(ObjectKind.BLOCK, address, place, buffer.record, Segment.read_aligned)
+            buffer.digest = self._open(header, place, buffer.payload)
         except BaseException:
             buffer.release()
             raise
@@ -136,13 +151,14 @@ class SegmentStore:
 
     # -- how --
 
-    def _put_block(self, address: Address, buffer: RecordBuffer) -> bool:
+    def _put_block(self, address: Address, buffer: RecordBuffer, encryption: Encryption | None) -> bool:
         """Write a block, unless it stands somewhere undamaged."""
         place = self._index.find(address)
         if place is not None and not place.damaged:
             return False
+        seal = None if encryption is None else self._seal(ObjectKind.BLOCK, address, buffer.payload, encryption)
         with self._appender.reserve(len(buffer.record)) as reservation:
-            record = self._write(reservation, buffer.record, ObjectKind.BLOCK, address, buffer.payload)
+            record = self._write(reservation, buffer.record, ObjectKind.BLOCK, address, buffer.payload, seal)
             duplicates = self._appender.commit(reservation, [record])
             self._give_back(reservation, duplicates)
         if place is not None:
@@ -171,16 +187,37 @@ class SegmentStore:
         del self._in_flight[address]
         turn.release()
 
+    def _seal(self, kind: ObjectKind, address: Address, payload: memoryview, encryption: Encryption) -> Seal:
+        """Encrypt a payload where it stands."""
+        nonce = self._random_bytes(NONCE_SIZE)
+        return encrypt_in_place(payload, kind, address, encryption.data_key, encryption.digest, nonce)
+
+    def _open(self, header: RecordHeader, place: Place, payload: memoryview) -> Digest:
+        """Decrypt a payload where it stands, if it is encrypted; returns its digest, for a plain block its address."""
+        if header.seal is None:
+            return Digest(header.address)
+        data_key = self._find_data_key(header.seal.data_key_id)
+        try:
+            return decrypt_in_place(payload, header.kind, header.address, data_key, header.seal)
+        except SealBrokenError as error:
+            raise self._damaged(header.address, place, error) from error
+
     def _write(
-        self, reservation: Reservation, record: memoryview, kind: ObjectKind, address: Address, payload: memoryview
+        self,
+        reservation: Reservation,
+        record: memoryview,
+        kind: ObjectKind,
+        address: Address,
+        payload: memoryview,
+        seal: Seal | None,
     ) -> NewRecord:
         """Complete a record's header for its place, and write it there."""
         segment, offset, stored_at_ms = reservation.segment, reservation.offset, self._now_ms()
-        write_header(record[:HEADER_SIZE], segment.key(offset), kind, address, payload, stored_at_ms)
+        write_header(record[:HEADER_SIZE], segment.key(offset), kind, address, payload, stored_at_ms, seal)
         segment.write(offset, record)
         return NewRecord(address, kind, segment.segment_id, offset, len(payload), stored_at_ms)
 
-    def _put_batch(self, kind: ObjectKind, objects: dict[Address, bytes]) -> int:
+    def _put_batch(self, kind: ObjectKind, objects: dict[Address, bytes], data_key: DataKey | None) -> int:
         """Write small objects side by side with one write and one sync."""
         if not objects:
             return 0
@@ -191,10 +228,11 @@ class SegmentStore:
             for address, payload in objects.items():
                 offset, end = reservation.offset + start, start + HEADER_SIZE + len(payload)
                 buffer[start + HEADER_SIZE : end] = payload
-                header = buffer[start : start + HEADER_SIZE]
-                write_header(
-                    header, segment.key(offset), kind, address, buffer[start + HEADER_SIZE : end], stored_at_ms
-                )
+                header, stored = buffer[start : start + HEADER_SIZE], buffer[start + HEADER_SIZE : end]
+                seal = None
+                if data_key is not None:
+                    seal = self._seal(kind, address, stored, Encryption(data_key, digest_of(payload)))
+                write_header(header, segment.key(offset), kind, address, stored, stored_at_ms, seal)
                 records.append(NewRecord(address, kind, segment.segment_id, offset, len(payload), stored_at_ms))
                 start += record_size(len(payload))
             segment.write(reservation.offset, buffer)
@@ -234,19 +272,22 @@ class SegmentStore:
             raise self._damage.report(address, "index", f"no {kind.name.lower()} of this address is stored")
         return place
 
-    def _read(self, kind: ObjectKind, address: Address, place: Place, record: memoryview, read: _Read) -> None:
-        """Fill `record` from a place and check every byte of it."""
+    def _read(
+        self, kind: ObjectKind, address: Address, place: Place, record: memoryview, read: _Read
+    ) -> tuple[RecordHeader, Place]:
+        """Fill `record` from a place and check every byte of it; returns its header, and the place in the end."""
         try:
             header = read(self._segment(place.segment_id), place.offset, record)
             if header.address != address or header.kind is not kind:
                 raise BadRecordError("another object stands at this place")
+            return header, place
         except (BadRecordError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in LOST_ERRORS:
                 raise
             now = self._place(kind, address)
             if (now.segment_id, now.offset) == (place.segment_id, place.offset):
                 raise self._damaged(address, place, error) from error
-            self._read(kind, address, now, record, read)  # it was written anew while it was read
+            return self._read(kind, address, now, record, read)  # it was written anew while it was read
 
     def _damaged(self, address: Address, place: Place, error: Exception) -> DamageError:
         self._index.mark_damaged(address, place)

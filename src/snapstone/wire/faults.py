@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from snapstone.core import errors
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
-from snapstone.core.key_errors import KeyNotUsableError
+from snapstone.core.key_errors import KeyHiddenError
 from snapstone.wire import refusals
 from snapstone.wire.constraints import echo
 from snapstone.wire.http import BodyTooLargeError
@@ -223,8 +223,8 @@ _row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "D
      "Request would have succeeded, but DryRun flag is set.")
 
 _row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation", _denied_text)
-_row(KeyNotUsableError, "AccessDeniedException/DEPENDENCY_ACCESS_DENIED", "CustomerKeyHasBeenRevoked",
-     lambda e: f"The key {e.key_arn} cannot be used: {e.why}")
+_row(KeyHiddenError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
+     "KMS key not found")
 
 # -- wire's own: who calls --
 _row(refusals.MissingCredentialsError, "MissingAuthenticationTokenException", "MissingAuthenticationToken",

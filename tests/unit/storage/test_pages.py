@@ -8,6 +8,7 @@ import pytest
 
 from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.blocks import Address
+from snapstone.core.data_key import DataKey
 from snapstone.core.errors import DamageError
 from snapstone.core.page import EMPTY_PAGE, Page
 from snapstone.storage.contract import ObjectKind
@@ -21,7 +22,9 @@ class Objects:
         self.stored: dict[Address, bytes] = {}
         self.reads: list[Address] = []
 
-    def put_many(self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]]) -> int:
+    def put_many(
+        self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]], data_key: DataKey | None = None
+    ) -> int:
         assert kind is ObjectKind.PAGE
         before = len(self.stored)
         self.stored.update(objects)

@@ -105,7 +105,7 @@ def test_a_header_of_another_segment_or_place_is_refused(key: bytes) -> None:
 
 @pytest.mark.parametrize(
     "unknown",
-    [fields(version=2), fields(version=0), fields(kind=0), fields(kind=4), fields(codec=1), fields(cipher=1)],
+    [fields(version=2), fields(version=0), fields(kind=0), fields(kind=4), fields(codec=1), fields(cipher=2)],
 )
 def test_what_this_version_does_not_know_is_refused_though_it_is_whole(unknown: bytes) -> None:
     with pytest.raises(BadRecordError):
