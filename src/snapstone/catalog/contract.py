@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from snapstone.catalog.data_key_contract import DataKeyCatalog
 from snapstone.catalog.identity_contract import IdentityCatalog
 from snapstone.catalog.key_contract import KeyCatalog
 from snapstone.catalog.protection_contract import ProtectionCatalog
@@ -32,7 +33,7 @@ class NotWritableError(Exception):
     state: SnapshotState | None
 
 
-class Catalog(KeyCatalog, IdentityCatalog, SharingCatalog, ProtectionCatalog, Protocol):
+class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, ProtectionCatalog, Protocol):
     """Mutable rows, durable when a call returns. Safe from many threads, and from many processes on one catalog."""
 
     # -- accounts and keys --

@@ -7,6 +7,7 @@ from pathlib import Path
 from snapstone.catalog.accounts import AccountStatements
 from snapstone.catalog.connections import Connections
 from snapstone.catalog.contract import Catalog
+from snapstone.catalog.data_keys import DataKeyStatements
 from snapstone.catalog.identities import IdentityStatements
 from snapstone.catalog.keys import KeyStatements
 from snapstone.catalog.protection import ProtectionStatements
@@ -19,6 +20,7 @@ from snapstone.catalog.snapshots import SnapshotStatements
 class SqliteCatalog(
     AccountStatements,
     IdentityStatements,
+    DataKeyStatements,
     KeyStatements,
     SnapshotStatements,
     SharingStatements,

@@ -11,7 +11,10 @@ from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
-MANIFEST_VERSION: Final = 1
+MANIFEST_VERSION: Final = 2
+"""What an encrypted snapshot's is; that of a plain one is version 1, which has no keys in it."""
+
+PLAIN_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,17 @@ class Manifest:
     tags: tuple[tuple[str, str], ...]
     started_at_ms: int
     sealed_at_ms: int
+    kms_key_arn: str | None = None
+    data_key_id: bytes | None = None
 
     def encode(self) -> bytes:
         """Canonical JSON: the same manifest is the same bytes, so that sealing twice stores it once."""
         members = asdict(self) | {"version": MANIFEST_VERSION, "root": self.root.hex()}
+        if self.data_key_id is None:
+            del members["kms_key_arn"], members["data_key_id"]
+            members["version"] = PLAIN_VERSION
+        else:
+            members["data_key_id"] = self.data_key_id.hex()
         return json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -44,10 +54,12 @@ def decode_manifest(content: bytes) -> Manifest:
         version = members.pop("version")
         members["root"] = Address(bytes.fromhex(members["root"]))
         members["tags"] = tuple((key, value) for key, value in members["tags"])
+        if version == MANIFEST_VERSION:
+            members["data_key_id"] = bytes.fromhex(members["data_key_id"])
         manifest = Manifest(**members)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamageError("manifest", f"not a manifest: {error}") from error
-    if version != MANIFEST_VERSION:
+    if version not in (PLAIN_VERSION, MANIFEST_VERSION):
         raise DamageError("manifest", f"manifest version {version} is not known")
     return manifest
 

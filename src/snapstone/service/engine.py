@@ -10,6 +10,7 @@ from snapstone.catalog.contract import Catalog
 from snapstone.core.ids import AccountId, Region
 from snapstone.core.policy.principal import Principal
 from snapstone.core.tokens import TokenSeal
+from snapstone.service.key_memory import KeyMemory
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
 
@@ -74,4 +75,6 @@ class Engine:
     """Milliseconds since the epoch."""
     random_bytes: Callable[[int], bytes]
     root_key: RootKey
+    keys: KeyMemory = field(default_factory=KeyMemory)
+    """Keys that this process has unsealed."""
     policy: Policy = field(default_factory=Policy)
