@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from snapstone.catalog.rows import Snapshot, SnapshotState
 from snapstone.core.errors import ParentNotCompleteError, SnapshotAlreadyCompletedError, SnapshotNotFoundError
 from snapstone.core.ids import SnapshotId
+from snapstone.core.sharing_errors import PublicSnapshotError
 from snapstone.service.engine import Caller, Engine
+
+EVERYBODY: Final = "all"
+"""In place of an account id: the snapshot is public."""
 
 
 def owned(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
@@ -13,22 +19,33 @@ def owned(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
 
     Its deadline may be an earlier one than it has now.
     """
-    snapshot = engine.catalog.remembered_snapshot(SnapshotId(snapshot_id))
-    if snapshot is None or snapshot.state is SnapshotState.DELETING:
-        return None
-    if snapshot.account_id != caller.account_id or snapshot.region != caller.region:
+    snapshot = _existing(engine, caller, snapshot_id)
+    return snapshot if snapshot is not None and snapshot.account_id == caller.account_id else None
+
+
+def visible(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
+    """A snapshot in the caller's region in any state but deleted that the caller owns or that is shared with it."""
+    snapshot = _existing(engine, caller, snapshot_id)
+    if snapshot is None or (snapshot.account_id != caller.account_id and not _is_shared(snapshot, caller)):
         return None
     return snapshot
 
 
 def readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
-    """A completed snapshot that the caller may read, or None: for readers a pending snapshot does not exist."""
-    snapshot = owned(engine, caller, snapshot_id)
-    return snapshot if snapshot is not None and snapshot.state is SnapshotState.COMPLETED else None
+    """A completed snapshot that the caller may read, or None: for readers a pending snapshot does not exist.
+
+    Raises PublicSnapshotError for another account's public snapshot, even where it is shared with the caller too.
+    """
+    snapshot = visible(engine, caller, snapshot_id)
+    if snapshot is None or snapshot.state is not SnapshotState.COMPLETED:
+        return None
+    if snapshot.account_id != caller.account_id and EVERYBODY in snapshot.shared_with:
+        raise PublicSnapshotError(snapshot_id)
+    return snapshot
 
 
 def require_readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot:
-    """As `readable`; raises SnapshotNotFoundError."""
+    """As `readable`; raises SnapshotNotFoundError where that is None."""
     snapshot = readable(engine, caller, snapshot_id)
     if snapshot is None:
         raise SnapshotNotFoundError((snapshot_id,))
@@ -56,10 +73,25 @@ def not_writable(
 
 
 def require_parent(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot:
-    """A completed snapshot of the caller's to build on. Raises SnapshotNotFoundError, ParentNotCompleteError."""
+    """A completed snapshot of the caller's to build on: one that is shared with the caller is none.
+
+    Raises SnapshotNotFoundError, ParentNotCompleteError.
+    """
     snapshot = owned(engine, caller, snapshot_id)
     if snapshot is None or snapshot.state is SnapshotState.ERROR:
         raise SnapshotNotFoundError((snapshot_id,))
     if snapshot.state is not SnapshotState.COMPLETED:
         raise ParentNotCompleteError(snapshot_id)
     return snapshot
+
+
+def _existing(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
+    """Whoever's snapshot in the caller's region, in any state but deleted."""
+    snapshot = engine.catalog.remembered_snapshot(SnapshotId(snapshot_id))
+    if snapshot is None or snapshot.state is SnapshotState.DELETING or snapshot.region != caller.region:
+        return None
+    return snapshot
+
+
+def _is_shared(snapshot: Snapshot, caller: Caller) -> bool:
+    return EVERYBODY in snapshot.shared_with or caller.account_id in snapshot.shared_with

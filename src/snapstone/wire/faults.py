@@ -10,6 +10,13 @@ from snapstone.core import errors
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.key_errors import KeyHiddenError
+from snapstone.core.sharing_errors import (
+    InvalidTagKeyError,
+    NotShareableError,
+    PublicSnapshotError,
+    TagLimitError,
+    UnknownResourceError,
+)
 from snapstone.wire import refusals
 from snapstone.wire.constraints import echo
 from snapstone.wire.http import BodyTooLargeError
@@ -260,4 +267,14 @@ _row(refusals.InvalidParameterTypeError, "SerializationException", "InvalidParam
      lambda e: f"Value ({e.value}) for parameter {e.parameter} is invalid. Expected {e.expected}.")
 _row(BodyTooLargeError, "RequestEntityTooLargeException", "RequestEntityTooLarge",
      lambda e: f"The request body is longer than {e.limit} bytes.")
+
+# -- sharing and tags --
+_row(PublicSnapshotError, "ValidationException/INVALID_SNAPSHOT_ID", "InvalidSnapshot.NotFound",
+     "Public snapshots are not supported", lambda e: f"The snapshot '{e.snapshot_id}' does not exist.")
+_row(NotShareableError, "ValidationException/INVALID_PARAMETER_VALUE", "OperationNotPermitted")
+_row(InvalidTagKeyError, "ValidationException/INVALID_TAG", "InvalidTagKey.Malformed")
+_row(TagLimitError, "ValidationException/INVALID_TAG", "TagLimitExceeded",
+     lambda e: f"A resource can have at most {e.limit} tags.")
+_row(UnknownResourceError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidID",
+     lambda e: f"The ID '{_short(e.resource_id)}' is not valid")
 # fmt: on
