@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -39,7 +39,11 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
     # -- accounts and keys --
 
     def secret(self, name: str, candidate: bytes) -> bytes:
-        """The secret of that name; `candidate` becomes it where there is none yet. One winner among racing callers."""
+        """The sealed secret of that name; `candidate`, sealed by the root key for the purpose `secret NAME`, becomes it
+        where there is none yet. One winner among racing callers."""
+
+    def seal_plain_secrets(self, seal: Callable[[bytes, str], bytes]) -> None:
+        """Seal what a version before the root key left in plain text; `seal` takes it and its purpose."""
 
     def first_account(self, candidate: AccountId) -> AccountId:
         """The account made at first start; `candidate` becomes it where there is none yet."""

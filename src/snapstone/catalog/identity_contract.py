@@ -2,8 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
+
+from snapstone.catalog.identity_rows import Account, Identity, IdentityKind, ManagedPolicy, SealedAccessKey
+from snapstone.core.ids import AccountId
+
+
+@dataclass(eq=False)
+class NameTakenError(Exception):
+    """Another account, user, role or policy has this name."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class TooManyError(Exception):
+    """A limit is reached."""
+
+    limit: int
+
+
+@dataclass(eq=False)
+class PolicyGoneError(Exception):
+    """A policy that an identity was to be given does not exist (any more)."""
+
+    arn: str
+
+
+class OwnerGoneError(Exception):
+    """The user that was to have a key does not exist (any more)."""
+
+
+@dataclass(eq=False)
+class StillUsedError(Exception):
+    """What was to be deleted still has, or is attached to, something."""
+
+    what: str
 
 
 class IdentityCatalog(Protocol):
     """Rows of identities, durable when a call returns."""
+
+    # -- accounts --
+
+    def account(self, account_id: AccountId) -> Account | None:
+        """The account of that id."""
+
+    def accounts(self) -> list[Account]:
+        """All accounts, the oldest first."""
+
+    def insert_account(self, account: Account) -> None:
+        """Add an account. Raises NameTakenError, also where the id is taken."""
+
+    def rename_account(self, account_id: AccountId, name: str) -> bool:
+        """Name an account; False where there is none. Raises NameTakenError."""
+
+    # -- users and roles --
+
+    def identity(self, account_id: AccountId, kind: IdentityKind, name: str) -> Identity | None:
+        """The user or role of that name."""
+
+    def remembered_identity(self, identity_id: str) -> Identity | None:
+        """The user or role of that id, as it stands now, cheaply."""
+
+    def remembered_role(self, account_id: AccountId, name: str) -> Identity | None:
+        """The role of that name, as it stands now, cheaply."""
+
+    def identities(self, account_id: AccountId, kind: IdentityKind) -> list[Identity]:
+        """All users or all roles of an account, by name."""
+
+    def insert_identity(self, identity: Identity, limit: int) -> None:
+        """Add a user or role. Raises NameTakenError, TooManyError and PolicyGoneError."""
+
+    def change_identity(
+        self, account_id: AccountId, kind: IdentityKind, name: str, change: Callable[[Identity], Identity]
+    ) -> Identity | None:
+        """Put what `change` makes of a user or role in its place, in one transaction; None where there is none.
+
+        Whatever `change` raises leaves it as it was. Raises NameTakenError and PolicyGoneError (of policies that it
+        was not attached to before).
+        """
+
+    def delete_identity(self, account_id: AccountId, kind: IdentityKind, name: str) -> bool:
+        """Delete a user or role that has no keys and no policies; False where there is none. Raises StillUsedError."""
+
+    # -- access keys --
+
+    def sealed_access_key(self, access_key_id: str) -> SealedAccessKey | None:
+        """The key of that id, as it stands now, cheaply."""
+
+    def sealed_access_keys(self, account_id: AccountId, user_id: str | None) -> list[SealedAccessKey]:
+        """A user's keys, or root's, the oldest first."""
+
+    def insert_access_key(self, key: SealedAccessKey, limit: int) -> None:
+        """Add a key of an existing user or of root. Raises TooManyError, NameTakenError where the id is taken, and
+        OwnerGoneError where the user does not exist (any more)."""
+
+    def set_access_key_active(self, key: SealedAccessKey, active: bool) -> bool:
+        """Switch a key on or off; False where it is gone."""
+
+    def delete_access_key(self, key: SealedAccessKey) -> bool:
+        """Delete a key; False where it is gone."""
+
+    # -- managed policies --
+
+    def managed_policy(self, arn: str) -> ManagedPolicy | None:
+        """The policy of that ARN, as it stands now, cheaply."""
+
+    def managed_policies(self, account_id: AccountId) -> list[ManagedPolicy]:
+        """All policies of an account, by name."""
+
+    def insert_managed_policy(self, policy: ManagedPolicy, limit: int) -> None:
+        """Add a policy. Raises NameTakenError and TooManyError."""
+
+    def change_managed_policy(self, arn: str, change: Callable[[ManagedPolicy], ManagedPolicy]) -> ManagedPolicy | None:
+        """As `change_identity`; name and path stay."""
+
+    def delete_managed_policy(self, arn: str) -> bool:
+        """Delete a policy that nothing has, with its only version; False where there is none. Raises StillUsedError."""
+
+    def attachment_counts(self, account_id: AccountId) -> dict[str, tuple[int, int]]:
+        """By ARN: how many of an account's users and roles a policy is attached to, and how many it bounds."""

@@ -18,6 +18,7 @@ from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
 from snapstone.service.operations import OPERATIONS
 from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
+from snapstone.service.secrets import server_secret
 from snapstone.service.upkeep import Upkeep
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
@@ -45,15 +46,16 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     catalog = SqliteCatalog(folder.catalog)
     objects = SegmentStore(folder.objects, block_buffers=settings.block_buffers, now_ms=now_ms)
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
+    root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
     engine = Engine(
         catalog=catalog,
         objects=objects,
         pages=pages,
-        tokens=TokenSeal(catalog.secret("tokens", os.urandom(TOKEN_KEY_SIZE))),
+        tokens=TokenSeal(server_secret(catalog, root_key, "tokens", os.urandom(TOKEN_KEY_SIZE))),
         sealer=Sealer(catalog, objects, pages, now_ms),
         now_ms=now_ms,
         random_bytes=os.urandom,
-        root_key=HeldRootKey(read_root_key(settings, folder), os.urandom),
+        root_key=root_key,
         policy=policy_of(settings, endpoint),
     )
 

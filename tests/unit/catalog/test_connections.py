@@ -34,7 +34,7 @@ def secrets(connections: Connections) -> list[str]:
 
 
 def insert(connection: sqlite3.Connection, name: str) -> None:
-    connection.execute("INSERT INTO secret VALUES (?, x'00')", (name,))
+    connection.execute("INSERT INTO secret VALUES (?, x'00', 1)", (name,))
 
 
 def test_commits_are_synced_to_the_disk(connections: Connections) -> None:

@@ -1,0 +1,163 @@
+"""Who is behind an access key, and what policies it has: asked by every request, answered from remembered rows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Final, cast
+
+from snapstone.catalog.contract import Catalog
+from snapstone.catalog.identity_rows import Identity, IdentityKind, SealedAccessKey
+from snapstone.core.ids import AccountId
+from snapstone.core.policy.principal import Principal, PrincipalKind, root_principal
+from snapstone.service.engine import Engine, RootKey
+from snapstone.service.iam.arns import TEMPORARY_PREFIX, RandomBytes, identity_arn, parse_role_arn, session_arn
+from snapstone.service.iam.built_in_policies import policy_document
+from snapstone.service.iam.session_tokens import Session, open_session, secret_of
+from snapstone.service.secrets import server_secret
+
+SECRET_CACHE_SIZE: Final = 4_096
+"""Secrets of long-term keys that are kept unsealed in memory."""
+
+SESSION_CACHE_SIZE: Final = 4_096
+"""Session tokens that are kept opened in memory."""
+
+SESSION_SECRET_SIZE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What an access key id stands for. A request is believed only where its signature and these facts agree."""
+
+    access_key_id: str
+    secret: str = field(repr=False)
+    account_id: AccountId
+    principal: Principal
+    active: bool
+    expires_at_ms: int | None
+    session_token_ok: bool
+    """A temporary key came with its token, or a long-term key with none."""
+
+
+def credentials_of(engine: Engine, access_key_id: str, session_token: str | None) -> Credentials | None:
+    """The credentials, or None for an id that nobody has, a token that is not its own, and an identity that is gone."""
+    if access_key_id.startswith(TEMPORARY_PREFIX):
+        return _temporary(engine, access_key_id, session_token)
+    key = engine.catalog.sealed_access_key(access_key_id)
+    if key is None:
+        return _of_plain_key(engine, access_key_id, session_token)
+    principal = _principal_of_key(engine, key)
+    if principal is None:
+        return None
+    secret = _unsealed(cast(Hashable, engine.root_key), key.access_key_id, key.sealed_secret)
+    return Credentials(access_key_id, secret, key.account_id, principal, key.active, None, session_token is None)
+
+
+def _of_plain_key(engine: Engine, access_key_id: str, session_token: str | None) -> Credentials | None:
+    key = engine.catalog.access_key(access_key_id)
+    if key is None:
+        return None
+    principal = root_principal(key.account_id)
+    return Credentials(
+        access_key_id, key.secret, key.account_id, principal, key.active, None, session_token == key.session_token
+    )
+
+
+def role_trust(engine: Engine, role_arn: str) -> str | None:
+    """The policy of a role that says who may assume it, or None where there is no such role."""
+    role = role_of_arn(engine, role_arn)
+    return None if role is None else role.trust_policy
+
+
+def role_of_arn(engine: Engine, role_arn: str) -> Identity | None:
+    """The role with exactly this ARN, or None."""
+    parsed = parse_role_arn(role_arn)
+    role = engine.catalog.remembered_role(*parsed) if parsed is not None else None
+    return role if role is not None and identity_arn(role) == role_arn else None
+
+
+def session_key(engine: Engine) -> bytes:
+    """The server's secret behind all temporary keys."""
+    return _session_key(cast(Hashable, engine.catalog), cast(Hashable, engine.root_key), engine.random_bytes)
+
+
+@lru_cache(maxsize=4)
+def _session_key(catalog: Catalog, root_key: RootKey, random_bytes: RandomBytes) -> bytes:
+    return server_secret(catalog, root_key, "sessions", random_bytes(SESSION_SECRET_SIZE))
+
+
+@lru_cache(maxsize=SECRET_CACHE_SIZE)
+def _unsealed(root_key: RootKey, access_key_id: str, sealed_secret: bytes) -> str:
+    return root_key.unseal(sealed_secret, f"access key {access_key_id}").decode()
+
+
+@lru_cache(maxsize=SESSION_CACHE_SIZE)
+def _opened(key: bytes, access_key_id: str, session_token: str) -> Session | None:
+    return open_session(key, access_key_id, session_token)
+
+
+def _principal_of_key(engine: Engine, key: SealedAccessKey) -> Principal | None:
+    if key.user_id is None:
+        return root_principal(key.account_id)
+    user = engine.catalog.remembered_identity(key.user_id)
+    return None if user is None else user_principal(user)
+
+
+def user_principal(user: Identity) -> Principal:
+    """A user, as policies see it."""
+    return Principal(
+        PrincipalKind.USER, user.account_id, identity_arn(user), user.identity_id, user.name, tags=dict(user.tags)
+    )
+
+
+def _temporary(engine: Engine, access_key_id: str, session_token: str | None) -> Credentials | None:
+    if session_token is None:
+        return None
+    key = session_key(engine)
+    session = _opened(key, access_key_id, session_token)
+    principal = None if session is None else _principal_of_session(engine, session)
+    if session is None or principal is None:
+        return None
+    return Credentials(
+        access_key_id,
+        secret_of(key, access_key_id),
+        AccountId(session.account_id),
+        principal,
+        active=True,
+        expires_at_ms=session.expires_at_ms,
+        session_token_ok=True,
+    )
+
+
+def _principal_of_session(engine: Engine, session: Session) -> Principal | None:
+    """None where what the session stands on is gone: its role, its user, or the key that asked for it."""
+    if session.parent_key_id:
+        parent = engine.catalog.sealed_access_key(session.parent_key_id)
+        if parent is None or not parent.active:
+            return None
+        principal = _principal_of_key(engine, parent)
+        return principal and replace(principal, session_issued_at_ms=session.issued_at_ms)
+    role = engine.catalog.remembered_identity(session.identity_id)
+    return None if role is None or role.kind is not IdentityKind.ROLE else _role_session(engine, role, session)
+
+
+def _role_session(engine: Engine, role: Identity, session: Session) -> Principal:
+    return Principal(
+        PrincipalKind.ROLE,
+        role.account_id,
+        session_arn(role.account_id, role.name, session.session_name),
+        f"{role.identity_id}:{session.session_name}",
+        role.name,
+        role_arn=identity_arn(role),
+        tags=dict(role.tags) | dict(session.tags),
+        session_policies=_session_policies(engine, session) if session.narrowed else None,
+        session_issued_at_ms=session.issued_at_ms,
+    )
+
+
+def _session_policies(engine: Engine, session: Session) -> tuple[str, ...]:
+    """The documents that a session is narrowed to: none at all, so nothing is allowed, where one of them is gone."""
+    documents = [policy_document(engine, arn) for arn in session.policy_arns]
+    present = [document for document in (session.policy, *documents) if document is not None]
+    return tuple(present) if None not in documents else ()
