@@ -95,7 +95,7 @@ def put_in_state(catalog: Catalog, number: int, state: SnapshotState, **changes:
     if state is SnapshotState.ERROR:
         assert catalog.fail_seal(name(number), "Checksum mismatch for snapshot")
     if state is SnapshotState.DELETING:
-        assert catalog.begin_delete(name(number))
+        assert catalog.begin_delete(name(number), STARTED)
 
 
 def state_of(catalog: Catalog, number: int = 1) -> SnapshotState | None:

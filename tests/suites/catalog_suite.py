@@ -12,6 +12,7 @@ from threading import Lock, Thread
 import pytest
 
 from snapstone.catalog.contract import TIMED_OUT, Catalog, NotWritableError, ParentGoneError
+from snapstone.catalog.protection_rows import Deletion
 from snapstone.catalog.rows import AccessKey, PendingWrite, SnapshotState
 from snapstone.core.blocks import MAX_BLOCK_COUNT, Address, Digest
 from snapstone.core.ids import AccountId
@@ -216,7 +217,7 @@ class CatalogSuite:
         put_in_state(catalog, 1, SnapshotState.COMPLETED)
         child = pending(2, parent_id=name(1))
         catalog.insert_snapshot(child, answer("token", "first"))
-        catalog.begin_delete(name(1))
+        catalog.begin_delete(name(1), STARTED)
         assert catalog.insert_snapshot(replace(child, snapshot_id=name(3)), answer("token")) == answer("token", "first")
 
     # -- writes --
@@ -555,7 +556,7 @@ class CatalogSuite:
     def test_a_snapshot_of_any_state_can_be_deleted(self, catalog: Catalog, state: SnapshotState) -> None:
         put_in_state(catalog, 1, state)
         catalog.claim_seal(name(1), 100, 200)
-        assert catalog.begin_delete(name(1))
+        assert catalog.begin_delete(name(1), STARTED)
         assert state_of(catalog) is SnapshotState.DELETING
         assert writes(catalog) == []
         assert catalog.deletions_due() == [name(1)]
@@ -565,13 +566,13 @@ class CatalogSuite:
 
     def test_what_is_deleted_cannot_be_deleted_again(self, catalog: Catalog) -> None:
         put_in_state(catalog, 1, SnapshotState.DELETING)
-        assert not catalog.begin_delete(name(1))
+        assert not catalog.begin_delete(name(1), STARTED)
         catalog.finish_delete(name(1), 500)
-        assert not catalog.begin_delete(name(1))
+        assert not catalog.begin_delete(name(1), STARTED)
 
     def test_of_racing_deletions_one_begins(self, catalog: Catalog) -> None:
         put_in_state(catalog, 1, SnapshotState.COMPLETED)
-        assert racing(8, lambda _: catalog.begin_delete(name(1))).count(True) == 1
+        assert racing(8, lambda _: catalog.begin_delete(name(1), STARTED)).count(Deletion.BEGUN) == 1
 
     def test_deletions_due_names_those_begun_and_not_finished(self, catalog: Catalog) -> None:
         for number, state in enumerate(SnapshotState, start=1):
@@ -591,13 +592,13 @@ class CatalogSuite:
         put_in_state(catalog, 1, SnapshotState.COMPLETED)
         child = pending(2, parent_id=name(1), lineage_id=name(1), root=OTHER_ROOT, block_count=1)
         catalog.insert_snapshot(child, None)
-        catalog.begin_delete(name(1))
+        catalog.begin_delete(name(1), STARTED)
         catalog.finish_delete(name(1), 500)
         assert catalog.snapshot(name(2)) == child
 
     def test_a_deleted_snapshots_answer_stays_until_its_time(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), answer("token", "first"))
-        catalog.begin_delete(name(1))
+        catalog.begin_delete(name(1), STARTED)
         catalog.finish_delete(name(1), 500)
         assert catalog.drop_expired_answers(500) == 0
         assert catalog.insert_snapshot(pending(2), answer("token")) == answer("token", "first")
@@ -607,7 +608,7 @@ class CatalogSuite:
 
     def test_finishing_a_deletion_again_does_not_keep_the_answer_longer(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), answer("token"))
-        catalog.begin_delete(name(1))
+        catalog.begin_delete(name(1), STARTED)
         catalog.finish_delete(name(1), 500)
         catalog.finish_delete(name(1), 900)
         assert catalog.drop_expired_answers(501) == 1
@@ -615,7 +616,7 @@ class CatalogSuite:
     def test_answers_of_snapshots_that_are_there_never_expire(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), answer("one"))
         catalog.insert_snapshot(pending(2), answer("two"))
-        catalog.begin_delete(name(2))
+        catalog.begin_delete(name(2), STARTED)
         assert catalog.drop_expired_answers(10**15) == 0
         assert catalog.stored_answer(ALICE, FRANKFURT, "two") == answer("two")
 

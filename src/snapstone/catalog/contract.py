@@ -10,6 +10,7 @@ from snapstone.catalog.data_key_contract import DataKeyCatalog
 from snapstone.catalog.identity_contract import IdentityCatalog
 from snapstone.catalog.key_contract import KeyCatalog
 from snapstone.catalog.protection_contract import ProtectionCatalog
+from snapstone.catalog.protection_rows import Deletion
 from snapstone.catalog.rows import AccessKey, PendingWrite, Snapshot, SnapshotState, StoredAnswer
 from snapstone.catalog.sharing_contract import SharingCatalog
 from snapstone.core.blocks import Address, Digest
@@ -141,10 +142,11 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
         Also drops what was left where a process died while it dropped the writes of another snapshot.
         """
 
-    def begin_delete(self, snapshot_id: SnapshotId) -> bool:
-        """Turn a snapshot of any state to deleting and drop its pending writes; False where it was gone already.
+    def begin_delete(self, snapshot_id: SnapshotId, now_ms: int) -> Deletion | None:
+        """Turn a snapshot of any state to deleting and drop its pending writes; None where it was gone already.
 
-        One that is being deleted is gone already.
+        One that is being deleted, or lies in the recycle bin, is gone already. A completed one that a retention rule
+        applies to goes into the bin instead. Raises LockHoldsError where a lock is in force at `now_ms`.
         """
 
     def finish_delete(self, snapshot_id: SnapshotId, answer_expires_at_ms: int) -> None:

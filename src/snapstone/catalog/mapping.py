@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from snapstone.catalog.protection_rows import StorageTier, Tiering
 from snapstone.catalog.rows import AccessKey, Snapshot, SnapshotState, StoredAnswer
 
 SNAPSHOT_COLUMNS: Final = """
@@ -19,17 +20,18 @@ SELECT_SNAPSHOT: Final = f"""
         FROM snapshot_tag WHERE snapshot_tag.snapshot_key = snapshot.snapshot_key
     ), (
         SELECT json_group_array(reader) FROM snapshot_share WHERE snapshot_share.snapshot_key = snapshot.snapshot_key
-    )
+    ), recycled_at_ms, recycled_until_ms, copied_from,
+    storage_tier, restore_expires_at_ms, archived_at_ms, tiering_started_at_ms, tiering_status
     FROM snapshot
 """
 
 SELECT_OWNED: Final = f"""
-    {SELECT_SNAPSHOT} WHERE account_id = ? AND region = ? AND state <> 'deleting'
+    {SELECT_SNAPSHOT} WHERE account_id = ? AND region = ? AND state <> 'deleting' AND recycled_until_ms IS NULL
     ORDER BY started_at_ms, snapshot_id
 """
 
 SELECT_OWNED_OF: Final = f"""
-    {SELECT_SNAPSHOT} WHERE +account_id = ? AND +region = ? AND state <> 'deleting'
+    {SELECT_SNAPSHOT} WHERE +account_id = ? AND +region = ? AND state <> 'deleting' AND recycled_until_ms IS NULL
     AND snapshot_id IN (SELECT value FROM json_each(?))
     ORDER BY started_at_ms, snapshot_id
 """
@@ -73,6 +75,10 @@ def snapshot_from(row: tuple[Any, ...]) -> Snapshot:
         kms_key_arn=row[19],
         data_key_id=row[20],
         shared_with=frozenset(json.loads(row[22])),
+        recycled_at_ms=row[23],
+        recycled_until_ms=row[24],
+        copied_from=row[25],
+        tiering=Tiering(StorageTier(row[26]), *row[27:31]),
     )
 
 

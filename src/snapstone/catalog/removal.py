@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Final
 
+from snapstone.catalog.locks import drop_lock, select_lock, select_present
+from snapstone.catalog.protection_rows import Deletion, LockHoldsError
+from snapstone.catalog.recycling import SNAPSHOT_RESOURCE, recycle, select_rules
+from snapstone.catalog.rows import Snapshot, SnapshotState
 from snapstone.catalog.writes import WriteStatements, end_writing
 from snapstone.core.ids import SnapshotId
+from snapstone.core.retention import retained_days
+from snapstone.core.snapshot_lock import DAY_MS
 
 ANSWER_STEP_COUNT: Final = 4_096
 """Expired answers removed in one transaction."""
@@ -24,16 +31,21 @@ class RemovalStatements(WriteStatements):
         self.drop_orphaned_writes()
         return [ended.snapshot_id for ended in expired]
 
-    def begin_delete(self, snapshot_id: SnapshotId) -> bool:
+    def begin_delete(self, snapshot_id: SnapshotId, now_ms: int) -> Deletion | None:
         with self._connections.writing() as connection:
+            snapshot = select_present(connection, snapshot_id)
+            if snapshot is None:
+                return None
+            _require_unlocked(connection, snapshot, now_ms)
+            if _recycled_by_a_rule(connection, snapshot, now_ms):
+                return Deletion.RECYCLED
             deleted = end_writing(
                 connection,
-                "UPDATE snapshot SET state = 'deleting', seal_lease_until_ms = NULL"
-                " WHERE snapshot_id = ? AND state <> 'deleting'",
+                "UPDATE snapshot SET state = 'deleting', seal_lease_until_ms = NULL WHERE snapshot_id = ?",
                 (snapshot_id,),
             )
         self._drop_ended(deleted)
-        return bool(deleted)
+        return Deletion.BEGUN
 
     def finish_delete(self, snapshot_id: SnapshotId, answer_expires_at_ms: int) -> None:
         with self._connections.writing() as connection:
@@ -65,3 +77,25 @@ class RemovalStatements(WriteStatements):
             dropped += step
             if step < ANSWER_STEP_COUNT:
                 return dropped
+
+
+def _require_unlocked(connection: sqlite3.Connection, snapshot: Snapshot, now_ms: int) -> None:
+    """Raise LockHoldsError where a lock is in force. A snapshot in error has nothing that a lock could keep."""
+    lock = select_lock(connection, snapshot.snapshot_id)
+    if lock is None or snapshot.state is SnapshotState.ERROR:
+        return
+    if lock.holds(snapshot.completed_at_ms, now_ms):
+        raise LockHoldsError
+
+
+def _recycled_by_a_rule(connection: sqlite3.Connection, snapshot: Snapshot, now_ms: int) -> bool:
+    """Put a completed snapshot into the recycle bin where a rule says so, as this transaction sees rules and tags."""
+    if snapshot.state is not SnapshotState.COMPLETED:
+        return False
+    rules = select_rules(connection, snapshot.account_id, snapshot.region, SNAPSHOT_RESOURCE)
+    days = retained_days((rule.retention for rule in rules), snapshot.tags)
+    if days is None:
+        return False
+    drop_lock(connection, snapshot.snapshot_id)  # an expired one: it is over, also after a restore
+    recycle(connection, snapshot.snapshot_id, now_ms, now_ms + days * DAY_MS)
+    return True

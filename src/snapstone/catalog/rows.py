@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from snapstone.catalog.protection_rows import Tiering
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
@@ -56,6 +57,12 @@ class Snapshot:
     """16 bytes: the data key that its new blocks and pages are encrypted with."""
     shared_with: frozenset[str] = frozenset()
     """Account ids that may read it, and `all`."""
+    recycled_at_ms: int | None = None
+    recycled_until_ms: int | None = None
+    """Set while it lies in the recycle bin: until then it can be restored, and nobody sees it otherwise."""
+    copied_from: SnapshotId | None = None
+    """The source, where CopySnapshot made it: nobody but the server writes to it."""
+    tiering: Tiering = Tiering()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class SnapshotStatements(Statements):
                     return answer_from(stored[0])
             if snapshot.parent_id is not None:
                 _require_completed(connection, snapshot.parent_id)
-            _insert(connection, snapshot)
+            insert_row(connection, snapshot)
             if answer is not None:
                 connection.execute(
                     "INSERT INTO stored_answer (account_id, region, client_token, snapshot_id, fingerprint, answer)"
@@ -86,13 +86,16 @@ def select_snapshot(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> 
 def _require_completed(connection: sqlite3.Connection, parent_id: SnapshotId) -> None:
     """Raise ParentGoneError unless the parent is a completed snapshot inside this transaction."""
     found = connection.execute(
-        "SELECT 1 FROM snapshot WHERE snapshot_id = ? AND state = 'completed'", (parent_id,)
+        "SELECT 1 FROM snapshot WHERE snapshot_id = ? AND state = 'completed' AND recycled_until_ms IS NULL"
+        " AND storage_tier = 'standard'",
+        (parent_id,),
     ).fetchall()
     if not found:
         raise ParentGoneError
 
 
-def _insert(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+def insert_row(connection: sqlite3.Connection, snapshot: Snapshot) -> None:
+    """Insert a snapshot's row and its tags."""
     snapshot_key = connection.execute(INSERT_SNAPSHOT, snapshot_parameters(snapshot)).lastrowid
     connection.executemany(
         "INSERT INTO snapshot_tag (snapshot_key, position, tag_key, tag_value) VALUES (?, ?, ?, ?)",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from snapstone.catalog.protection_rows import Deletion, LockHoldsError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import manifest_address
+from snapstone.core.protection_errors import SnapshotLockedError
 from snapstone.service.engine import Engine
 
 ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000
@@ -13,11 +15,17 @@ ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000
 
 
 def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
-    """Delete a snapshot in any state; False where it was gone already."""
-    if not engine.catalog.begin_delete(snapshot_id):
-        return False
-    finish_deletion(engine, snapshot_id)
-    return True
+    """Delete a snapshot in any state, or put it into the recycle bin where a rule says so; False where it was gone.
+
+    Raises SnapshotLockedError where a lock is in force.
+    """
+    try:
+        deletion = engine.catalog.begin_delete(snapshot_id, engine.now_ms())
+    except LockHoldsError:
+        raise SnapshotLockedError(f"The snapshot '{snapshot_id}' is locked and cannot be deleted.") from None
+    if deletion is Deletion.BEGUN:
+        finish_deletion(engine, snapshot_id)
+    return deletion is not None
 
 
 def finish_deletion(engine: Engine, snapshot_id: SnapshotId) -> None:

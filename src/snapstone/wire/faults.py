@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from snapstone.core import errors
+from snapstone.core import errors, protection_errors
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.key_errors import KeyHiddenError
@@ -232,6 +232,31 @@ _row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "D
 _row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation", _denied_text)
 _row(KeyHiddenError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
      "KMS key not found")
+
+# -- protection: locks, public access, the recycle bin, the archive tier, copies --
+_row(protection_errors.SnapshotLockedError, "ValidationException/INVALID_SNAPSHOT_ID", "OperationNotPermitted")
+_row(protection_errors.SnapshotNotLockedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+     lambda e: f"The snapshot '{_short(e.snapshot_id)}' is not locked.")
+_row(protection_errors.PublicAccessBlockedError, "ValidationException/INVALID_PARAMETER_VALUE", "OperationNotPermitted",
+     lambda e: f"Block public access for snapshots is enabled in {_short(e.region)}: none can be shared with all.")
+_row(protection_errors.PublicAccessRequestError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidRequest",
+     lambda e: f"The state '{_short(e.state)}' cannot be asked for; disable block public access instead.")
+_row(protection_errors.SnapshotArchivedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+     lambda e: f"The snapshot '{_short(e.snapshot_id)}' is archived; restore it from the archive tier first.")
+_row(protection_errors.TierStateError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState")
+_row(protection_errors.RuleNotFoundError, "ResourceNotFoundException/RULE_NOT_FOUND", "InvalidParameterValue",
+     lambda e: f"Rule with identifier {_short(e.rule_id)} was not found.")
+_row(protection_errors.RuleLockedError, "ConflictException/INVALID_RULE_STATE", "IncorrectState")
+_row(protection_errors.RuleQuotaError, "ServiceQuotaExceededException/SERVICE_QUOTA_EXCEEDED", "ResourceLimitExceeded")
+_row(protection_errors.InvalidRuleError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(protection_errors.SourceNotCompleteError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+     lambda e: f"The source snapshot '{_short(e.snapshot_id)}' is not in a valid state: it must be completed.")
+_row(protection_errors.UnknownSourceRegionError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidRegion",
+     lambda e: f"The region '{_short(e.region)}' does not exist.")
+_row(protection_errors.ParameterDependencyError, "ValidationException/INVALID_PARAMETER_VALUE",
+     "InvalidParameterDependency")
+_row(protection_errors.CopyLimitError, "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
+     "ResourceLimitExceeded", lambda e: f"At most {e.limit} snapshot copies may be in progress to one region.")
 
 # -- wire's own: who calls --
 _row(refusals.MissingCredentialsError, "MissingAuthenticationTokenException", "MissingAuthenticationToken",

@@ -16,7 +16,19 @@ from snapstone.catalog.mapping import SELECT_OWNED, SELECT_OWNED_OF
 from snapstone.catalog.rows import AccessKey, SnapshotState
 from snapstone.catalog.schema import NewerCatalogError
 from snapstone.catalog.sqlite import SqliteCatalog
-from tests.suites.catalog_rows import ALICE, BOB, FRANKFURT, ROOT, answer, name, pending, plain, put_in_state, record
+from tests.suites.catalog_rows import (
+    ALICE,
+    BOB,
+    FRANKFURT,
+    ROOT,
+    STARTED,
+    answer,
+    name,
+    pending,
+    plain,
+    put_in_state,
+    record,
+)
 from tests.suites.catalog_suite import CatalogSuite, Opener
 
 
@@ -216,7 +228,7 @@ class TestRows:
 
     def test_a_deleted_snapshots_tags_are_gone(self, catalog: SqliteCatalog, path: Path) -> None:
         catalog.insert_snapshot(pending(1, tags=(("Name", "disk"),)), None)
-        catalog.begin_delete(name(1))
+        catalog.begin_delete(name(1), STARTED)
         catalog.finish_delete(name(1), 500)
         assert raw(path, "SELECT count(*) FROM snapshot_tag") == [(0,)]
         catalog.close()

@@ -205,7 +205,7 @@ class TestDropping:
         with pytest.raises(KeyboardInterrupt):
             catalog.finish_seal(name(1), ROOT, 10_000, STARTED)
         catalog.dies_after = None
-        assert catalog.begin_delete(name(1))
+        assert catalog.begin_delete(name(1), STARTED)
         catalog.finish_delete(name(1), 500)
         assert raw(path, "SELECT count(*) FROM pending_write") == [(0,)]
 
@@ -213,7 +213,7 @@ class TestDropping:
         sealing_with(catalog, path, 10_000)
         catalog.dies_after = 0
         with pytest.raises(KeyboardInterrupt):
-            catalog.begin_delete(name(1))
+            catalog.begin_delete(name(1), STARTED)
         catalog.finish_delete(name(1), 500)
         catalog.insert_snapshot(pending(1), None)
         assert writes(catalog) == []

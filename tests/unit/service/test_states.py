@@ -65,7 +65,7 @@ def deleted(installation: Installation) -> SnapshotId:
 
 def being_deleted(installation: Installation) -> SnapshotId:
     snapshot_id = completed(installation)
-    assert installation.catalog.begin_delete(snapshot_id)
+    assert installation.catalog.begin_delete(snapshot_id, installation.clock())
     return snapshot_id
 
 
