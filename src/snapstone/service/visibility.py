@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from snapstone.catalog.protection_rows import StorageTier
 from snapstone.catalog.rows import Snapshot, SnapshotState
 from snapstone.core.errors import ParentNotCompleteError, SnapshotAlreadyCompletedError, SnapshotNotFoundError
 from snapstone.core.ids import SnapshotId
+from snapstone.core.protection_errors import SnapshotArchivedError
 from snapstone.core.sharing_errors import PublicSnapshotError
+from snapstone.service.ec2.public_access import public_access_blocked
 from snapstone.service.engine import Caller, Engine
 
 EVERYBODY: Final = "all"
@@ -23,10 +26,16 @@ def owned(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
     return snapshot if snapshot is not None and snapshot.account_id == caller.account_id else None
 
 
+def written_by_caller(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
+    """As `owned`, without copies: to those nobody but the server writes."""
+    snapshot = owned(engine, caller, snapshot_id)
+    return None if snapshot is None or snapshot.copied_from is not None else snapshot
+
+
 def visible(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
     """A snapshot in the caller's region in any state but deleted that the caller owns or that is shared with it."""
     snapshot = _existing(engine, caller, snapshot_id)
-    if snapshot is None or (snapshot.account_id != caller.account_id and not _is_shared(snapshot, caller)):
+    if snapshot is None or (snapshot.account_id != caller.account_id and not _is_shared(engine, snapshot, caller)):
         return None
     return snapshot
 
@@ -34,13 +43,15 @@ def visible(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None
 def readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
     """A completed snapshot that the caller may read, or None: for readers a pending snapshot does not exist.
 
-    Raises PublicSnapshotError for another account's public snapshot, even where it is shared with the caller too.
+    Raises PublicSnapshotError for another account's public snapshot, even where it is shared with the caller too, and
+    SnapshotArchivedError for one that lies in the archive tier.
     """
     snapshot = visible(engine, caller, snapshot_id)
     if snapshot is None or snapshot.state is not SnapshotState.COMPLETED:
         return None
-    if snapshot.account_id != caller.account_id and EVERYBODY in snapshot.shared_with:
+    if snapshot.account_id != caller.account_id and is_public(engine, snapshot):
         raise PublicSnapshotError(snapshot_id)
+    require_standard_tier(snapshot)
     return snapshot
 
 
@@ -54,7 +65,7 @@ def require_readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapsh
 
 def require_writable(engine: Engine, caller: Caller, snapshot_id: str, now_ms: int) -> Snapshot:
     """The caller's pending snapshot. Raises SnapshotNotFoundError, SnapshotAlreadyCompletedError."""
-    snapshot = owned(engine, caller, snapshot_id)
+    snapshot = written_by_caller(engine, caller, snapshot_id)
     if snapshot is not None and snapshot.state is SnapshotState.PENDING and now_ms > snapshot.deadline_at_ms:
         snapshot = engine.catalog.snapshot(snapshot.snapshot_id)  # puts have moved the deadline since, perhaps
     state = None if snapshot is None else snapshot.state
@@ -75,23 +86,35 @@ def not_writable(
 def require_parent(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot:
     """A completed snapshot of the caller's to build on: one that is shared with the caller is none.
 
-    Raises SnapshotNotFoundError, ParentNotCompleteError.
+    Raises SnapshotNotFoundError, ParentNotCompleteError, SnapshotArchivedError.
     """
     snapshot = owned(engine, caller, snapshot_id)
     if snapshot is None or snapshot.state is SnapshotState.ERROR:
         raise SnapshotNotFoundError((snapshot_id,))
     if snapshot.state is not SnapshotState.COMPLETED:
         raise ParentNotCompleteError(snapshot_id)
+    require_standard_tier(snapshot)
     return snapshot
+
+
+def require_standard_tier(snapshot: Snapshot) -> None:
+    """Raises SnapshotArchivedError: what lies in the archive is read again once it has been restored."""
+    if snapshot.tiering.tier is StorageTier.ARCHIVE:
+        raise SnapshotArchivedError(snapshot.snapshot_id)
+
+
+def is_public(engine: Engine, snapshot: Snapshot) -> bool:
+    """Whether a snapshot is shared with everybody, and its owner does not block that now."""
+    return EVERYBODY in snapshot.shared_with and not public_access_blocked(engine, snapshot.account_id, snapshot.region)
 
 
 def _existing(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
-    """Whoever's snapshot in the caller's region, in any state but deleted."""
+    """Whoever's snapshot in the caller's region, in any state but deleted, and not in the recycle bin."""
     snapshot = engine.catalog.remembered_snapshot(SnapshotId(snapshot_id))
     if snapshot is None or snapshot.state is SnapshotState.DELETING or snapshot.region != caller.region:
         return None
-    return snapshot
+    return snapshot if snapshot.recycled_until_ms is None else None
 
 
-def _is_shared(snapshot: Snapshot, caller: Caller) -> bool:
-    return EVERYBODY in snapshot.shared_with or caller.account_id in snapshot.shared_with
+def _is_shared(engine: Engine, snapshot: Snapshot, caller: Caller) -> bool:
+    return caller.account_id in snapshot.shared_with or is_public(engine, snapshot)

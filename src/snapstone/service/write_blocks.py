@@ -23,7 +23,7 @@ from snapstone.core.errors import (
     SnapshotNotFoundError,
 )
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.visibility import not_writable, owned, require_writable
+from snapstone.service.visibility import not_writable, require_writable, written_by_caller
 from snapstone.storage.contract import BlockBuffer
 
 CHECKSUM_ALGORITHM: Final = "SHA256"
@@ -109,7 +109,7 @@ def complete_snapshot(
     harmless. Raises what api-ebs.md, section 7, lists.
     """
     _check_combination(checksum, checksum_algorithm, checksum_aggregation_method)
-    snapshot = owned(engine, caller, snapshot_id)
+    snapshot = written_by_caller(engine, caller, snapshot_id)
     if snapshot is not None and snapshot.state is SnapshotState.PENDING:
         expected = None if checksum is None else digest_from_checksum(checksum) or UNMATCHABLE
         snapshot = engine.catalog.begin_seal(snapshot.snapshot_id, changed_blocks_count, expected, engine.now_ms())
