@@ -1,15 +1,51 @@
-"""The part of the catalog's contract about tags, sharing and encryption by default."""
+"""The part of the catalog's contract about tags, sharing, what an account sees, and encryption by default.
+
+Where a call takes a function `change`, it runs inside the transaction, sees the row as it stands there, and returns
+what takes its place; an error raised in it changes nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Protocol
 
-from snapstone.catalog.sharing_rows import EncryptionDefaults
-from snapstone.core.ids import AccountId, Region
+from snapstone.catalog.rows import Snapshot
+from snapstone.catalog.sharing_rows import EncryptionDefaults, OwnTag, Place, Reach
+from snapstone.core.ids import AccountId, Region, SnapshotId
+
+Tags = tuple[tuple[str, str], ...]
+"""Keys, each once, with their values, in the order in which they were given."""
 
 
 class SharingCatalog(Protocol):
     """Rows of tags, shares and regional settings, durable when a call returns."""
+
+    # -- what an account sees --
+
+    def visible_snapshots(
+        self, account_id: AccountId, region: Region, reaches: Collection[Reach], start: Place | None, limit: int
+    ) -> list[Snapshot]:
+        """The first `limit` snapshots at or after a place that an account sees for one of these reasons.
+
+        Ordered by start time, then id. Those being deleted and those in the recycle bin are left out. Costs no more
+        than the limit, however many there are.
+        """
+
+    # -- sharing and tags --
+
+    def change_shares(self, snapshot_id: SnapshotId, change: Callable[[Snapshot], frozenset[str]]) -> bool:
+        """Put other readers in place of a snapshot's readers; False where it is gone or in the recycle bin."""
+
+    def change_tags(
+        self, snapshot_ids: Collection[SnapshotId], change: Callable[[SnapshotId, Snapshot | None], Tags]
+    ) -> None:
+        """Put other tags in place of those of several snapshots, of all or of none.
+
+        `change` is given None for a snapshot that is gone or in the recycle bin, and is to raise then.
+        """
+
+    def tags(self, account_id: AccountId, region: Region, start: tuple[Place, str] | None, limit: int) -> list[OwnTag]:
+        """The first `limit` tags of an account's snapshots at or after a place and key, ordered by these."""
 
     # -- encryption by default --
 

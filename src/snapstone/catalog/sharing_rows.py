@@ -3,6 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
+
+from snapstone.core.ids import SnapshotId
+
+
+class Reach(Enum):
+    """Why a snapshot is seen by an account."""
+
+    OWN = auto()
+    SHARED = auto()
+    """Its owner has named the account."""
+    PUBLIC = auto()
+    """It is shared with everybody, and its owner does not block that now."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A snapshot's place in every list of snapshots."""
+
+    started_at_ms: int
+    snapshot_id: SnapshotId
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTag:
+    """One tag, and the snapshot that has it."""
+
+    place: Place
+    key: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)

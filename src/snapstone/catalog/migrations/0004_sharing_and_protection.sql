@@ -1,12 +1,15 @@
--- Who a snapshot is shared with: an account id, or 'all'.
-
+-- Who a snapshot is shared with: an account id, or 'all'. Region, start and id are the snapshot's, which never change: they
+-- stand here too, so that what is shared with somebody is found in order.
 CREATE TABLE snapshot_share (
     snapshot_key INTEGER NOT NULL REFERENCES snapshot (snapshot_key) ON DELETE CASCADE,
     reader TEXT NOT NULL CHECK (reader = 'all' OR (length(reader) = 12 AND reader NOT GLOB '*[^0-9]*')),
+    region TEXT NOT NULL,
+    started_at_ms INTEGER NOT NULL,
+    snapshot_id TEXT NOT NULL,
     PRIMARY KEY (snapshot_key, reader)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX snapshot_share_by_reader ON snapshot_share (reader);
+CREATE INDEX snapshot_share_by_reader ON snapshot_share (reader, region, started_at_ms, snapshot_id);
 
 -- What an account has set for a region; no row where it has set nothing. A NULL key is the AWS managed one.
 CREATE TABLE regional_setting (
