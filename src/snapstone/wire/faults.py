@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from snapstone.core import errors, protection_errors
+from snapstone.core import errors, identity_errors, protection_errors
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.key_errors import KeyHiddenError
@@ -243,7 +243,7 @@ _row(protection_errors.PublicAccessRequestError, "ValidationException/INVALID_PA
      lambda e: f"The state '{_short(e.state)}' cannot be asked for; disable block public access instead.")
 _row(protection_errors.SnapshotArchivedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
      lambda e: f"The snapshot '{_short(e.snapshot_id)}' is archived; restore it from the archive tier first.")
-_row(protection_errors.TierStateError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState")
+_row(protection_errors.SnapshotStateError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState")
 _row(protection_errors.RuleNotFoundError, "ResourceNotFoundException/RULE_NOT_FOUND", "InvalidParameterValue",
      lambda e: f"Rule with identifier {_short(e.rule_id)} was not found.")
 _row(protection_errors.RuleLockedError, "ConflictException/INVALID_RULE_STATE", "IncorrectState")
@@ -302,4 +302,17 @@ _row(TagLimitError, "ValidationException/INVALID_TAG", "TagLimitExceeded",
      lambda e: f"A resource can have at most {e.limit} tags.")
 _row(UnknownResourceError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidID",
      lambda e: f"The ID '{_short(e.resource_id)}' is not valid")
+
+# -- identities --
+_row(identity_errors.NoSuchEntityError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(identity_errors.EntityAlreadyExistsError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(identity_errors.DeleteConflictError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(identity_errors.IdentityLimitError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(identity_errors.MalformedPolicyDocumentError, "ValidationException/INVALID_PARAMETER_VALUE",
+     "InvalidParameterValue")
+_row(identity_errors.InvalidIdentityInputError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(identity_errors.IdentityValidationError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(identity_errors.PackedPolicyTooLargeError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue",
+     lambda e: f"Packed size of session tags and policies consumes {e.percent}% of allotted space.")
+_row(identity_errors.SessionRefusedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation")
 # fmt: on

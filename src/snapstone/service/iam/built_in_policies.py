@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from snapstone.service.engine import Engine
+from snapstone.catalog.identity_rows import ManagedPolicy, PolicyVersion
+from snapstone.core.ids import AccountId
 from snapstone.service.iam.arns import BUILT_IN_ARN
 
 _READ_BLOCKS: Final = ("ebs:ListSnapshotBlocks", "ebs:ListChangedBlocks", "ebs:GetSnapshotBlock")
@@ -18,25 +19,36 @@ def _allowing(*actions: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-BUILT_IN_POLICIES: Final = {
+_DOCUMENTS: Final = {
     "AdministratorAccess": _allowing("*"),
-    "SnapstoneFullAccess": _allowing("ebs:*", "ec2:*", "kms:*", "rbin:*"),
-    "SnapstoneReadOnly": _allowing(*_READ_BLOCKS, *_LOOK, "kms:Describe*", "kms:Get*", "kms:List*", "rbin:Get*",
-                                   "rbin:List*"),
-    "SnapstoneBackupWriter": _allowing(*_WRITE_BLOCKS, *_LOOK, "ec2:CreateTags"),
     "SnapstoneBackupReader": _allowing(*_READ_BLOCKS, *_LOOK),
-}  # fmt: skip
+    "SnapstoneBackupWriter": _allowing(*_WRITE_BLOCKS, *_LOOK, "ec2:CreateTags"),
+    "SnapstoneFullAccess": _allowing("ebs:*", "ec2:*", "kms:*", "rbin:*"),
+    "SnapstoneReadOnly": _allowing(
+        *_READ_BLOCKS, *_LOOK, "kms:Describe*", "kms:Get*", "kms:List*", "rbin:Get*", "rbin:List*"
+    ),
+}
+
+BUILT_IN: Final = tuple(
+    ManagedPolicy(
+        f"{BUILT_IN_ARN}{name}",
+        "ANPA" + name.upper().ljust(16, "A")[:16],
+        AccountId("aws"),
+        name,
+        "/",
+        "",
+        created_at_ms=0,
+        updated_at_ms=0,
+        default_version=1,
+        next_version=2,
+        versions=(PolicyVersion(1, document, 0),),
+    )
+    for name, document in _DOCUMENTS.items()
+)
+
+_BY_ARN: Final = {policy.arn: policy for policy in BUILT_IN}
 
 
-def built_in_document(arn: str) -> str | None:
-    """The document of a policy that comes with Snapstone, or None."""
-    return BUILT_IN_POLICIES.get(arn.removeprefix(BUILT_IN_ARN)) if arn.startswith(BUILT_IN_ARN) else None
-
-
-def policy_document(engine: Engine, arn: str) -> str | None:
-    """The document of a managed policy's default version, or None where there is no such policy. Cheap."""
-    document = built_in_document(arn)
-    if document is None:
-        policy = engine.catalog.managed_policy(arn)
-        document = None if policy is None else policy.document
-    return document
+def built_in(arn: str) -> ManagedPolicy | None:
+    """A policy that comes with Snapstone, or None."""
+    return _BY_ARN.get(arn)

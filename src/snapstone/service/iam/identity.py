@@ -13,8 +13,8 @@ from snapstone.core.ids import AccountId
 from snapstone.core.policy.principal import Principal, PrincipalKind, root_principal
 from snapstone.service.engine import Engine, RootKey
 from snapstone.service.iam.arns import TEMPORARY_PREFIX, RandomBytes, identity_arn, parse_role_arn, session_arn
-from snapstone.service.iam.built_in_policies import policy_document
 from snapstone.service.iam.session_tokens import Session, open_session, secret_of
+from snapstone.service.iam.stored_policies import policy_document
 from snapstone.service.secrets import server_secret
 
 SECRET_CACHE_SIZE: Final = 4_096

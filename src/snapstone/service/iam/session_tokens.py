@@ -46,7 +46,6 @@ class Session:
     policy_arns: tuple[str, ...] = ()
     """Managed policies that it is narrowed to."""
     tags: tuple[tuple[str, str], ...] = ()
-    transitive_tag_keys: tuple[str, ...] = ()
 
     @property
     def narrowed(self) -> bool:
@@ -76,8 +75,7 @@ def open_session(key: bytes, access_key_id: str, token: str) -> Session | None:
         return None
     if fields.pop("format") != _FORMAT:
         return None
-    for name in ("policy_arns", "transitive_tag_keys"):
-        fields[name] = tuple(fields[name])
+    fields["policy_arns"] = tuple(fields["policy_arns"])
     return Session(**fields | {"tags": tuple((name, value) for name, value in fields["tags"])})
 
 

@@ -1,0 +1,125 @@
+"""Access keys of users and of root: CreateAccessKey, ListAccessKeys, UpdateAccessKey, DeleteAccessKey."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from snapstone.catalog.identity_contract import OwnerGoneError, TooManyError
+from snapstone.catalog.identity_rows import IdentityKind, SealedAccessKey
+from snapstone.core.identity_errors import IdentityLimitError, IdentityValidationError, NoSuchEntityError
+from snapstone.core.ids import AccountId
+from snapstone.core.policy.principal import PrincipalKind
+from snapstone.service.engine import Caller, Engine
+from snapstone.service.iam.arns import LONG_TERM_PREFIX, mint_id, mint_secret
+from snapstone.service.iam.owners import Owner, find, missing
+from snapstone.service.iam.paging import page_of
+from snapstone.service.iam.users import own_name
+
+KEY_LIMIT: Final = 2
+"""Keys of one user, and of root: one in use and the one that takes its place."""
+
+STATUSES: Final = {"Active": True, "Inactive": False}
+
+
+def create_access_key(engine: Engine, caller: Caller, *, user_name: str | None = None) -> dict[str, object]:
+    """A new key, with its secret, which is not shown again."""
+    owner = _owner(caller, user_name)
+    key, secret = mint_access_key(engine, caller.account_id, owner)
+    return {"AccessKey": _members(key, owner) | {"SecretAccessKey": secret}}
+
+
+def mint_access_key(engine: Engine, account_id: AccountId, owner: Owner | None) -> tuple[SealedAccessKey, str]:
+    """Make and store a key of a user, or of root, and tell its secret. Raises IdentityLimitError and
+    NoSuchEntityError."""
+    access_key_id = mint_id(LONG_TERM_PREFIX, engine.random_bytes)
+    secret = mint_secret(engine.random_bytes)
+    sealed = engine.root_key.seal(secret.encode(), f"access key {access_key_id}")
+    user_id = _user_id(engine, account_id, owner)
+    key = SealedAccessKey(access_key_id, account_id, user_id, True, engine.now_ms(), sealed)
+    try:
+        engine.catalog.insert_access_key(key, KEY_LIMIT)
+    except TooManyError as error:
+        raise IdentityLimitError(f"Cannot exceed quota for AccessKeysPerUser: {error.limit}") from None
+    except OwnerGoneError:
+        assert owner is not None, "root is never gone"
+        raise missing(owner) from None
+    return key, secret
+
+
+def list_access_keys(
+    engine: Engine,
+    caller: Caller,
+    *,
+    user_name: str | None = None,
+    marker: str | None = None,
+    max_items: int | None = None,
+) -> dict[str, object]:
+    """A user's keys without their secrets; without a name, the caller's own."""
+    owner = _owner(caller, user_name)
+    keys = engine.catalog.sealed_access_keys(caller.account_id, _user_id(engine, caller.account_id, owner))
+    return page_of(
+        keys,
+        lambda key: key.access_key_id,
+        "AccessKeyMetadata",
+        lambda key: _members(key, owner),
+        marker,
+        max_items,
+    )
+
+
+def update_access_key(
+    engine: Engine, caller: Caller, *, access_key_id: str, status: str, user_name: str | None = None
+) -> dict[str, object]:
+    """Switch a key on or off; it counts for the next request."""
+    if status not in STATUSES:
+        raise IdentityValidationError(
+            f"1 validation error detected: Value '{status[:64]}' at 'status' failed to satisfy constraint: "
+            "Member must satisfy enum value set: [Active, Inactive]"
+        )
+    key = find_key(engine, caller.account_id, _owner(caller, user_name), access_key_id)
+    if not engine.catalog.set_access_key_active(key, STATUSES[status]):
+        raise _no_key(access_key_id)
+    return {}
+
+
+def delete_access_key(
+    engine: Engine, caller: Caller, *, access_key_id: str, user_name: str | None = None
+) -> dict[str, object]:
+    """Delete a key; the sessions that it asked for end with it."""
+    key = find_key(engine, caller.account_id, _owner(caller, user_name), access_key_id)
+    if not engine.catalog.delete_access_key(key):
+        raise _no_key(access_key_id)
+    return {}
+
+
+def find_key(engine: Engine, account_id: AccountId, owner: Owner | None, access_key_id: str) -> SealedAccessKey:
+    """A key of this user, or of root. Raises NoSuchEntityError."""
+    user_id = _user_id(engine, account_id, owner)
+    key = engine.catalog.sealed_access_key(access_key_id)
+    if key is None or (key.account_id, key.user_id) != (account_id, user_id):
+        raise _no_key(access_key_id)
+    return key
+
+
+def _owner(caller: Caller, user_name: str | None) -> Owner | None:
+    """Whom the call is about: the user named, or else whoever calls; None is root."""
+    if user_name is None and caller.principal.kind is PrincipalKind.ROOT:
+        return None
+    return Owner(IdentityKind.USER, user_name or own_name(caller))
+
+
+def _user_id(engine: Engine, account_id: AccountId, owner: Owner | None) -> str | None:
+    return None if owner is None else find(engine, account_id, owner).identity_id
+
+
+def _no_key(access_key_id: str) -> NoSuchEntityError:
+    return NoSuchEntityError(f"The Access Key with id {access_key_id[:128]} cannot be found.")
+
+
+def _members(key: SealedAccessKey, owner: Owner | None) -> dict[str, object]:
+    return {
+        "UserName": None if owner is None else owner.name,
+        "AccessKeyId": key.access_key_id,
+        "Status": "Active" if key.active else "Inactive",
+        "CreateDate": key.created_at_ms,
+    }

@@ -1,0 +1,60 @@
+"""Policy documents on their way into the catalog, and managed policies found for those who are given them."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from snapstone.core.identity_errors import IdentityLimitError, MalformedPolicyDocumentError
+from snapstone.core.ids import AccountId
+from snapstone.service.engine import Engine
+from snapstone.service.iam.arns import BUILT_IN_ARN
+from snapstone.service.iam.built_in_policies import built_in
+from snapstone.service.iam.owners import no_policy
+
+DOCUMENT_LIMIT: Final = 131_072
+"""Characters of a document with its white space (the models' limit)."""
+
+TRUST_SIZE_LIMIT: Final = 2_048
+"""Characters of a trust policy, without white space."""
+
+
+def policy_document(engine: Engine, arn: str) -> str | None:
+    """The document of a managed policy's default version, or None where there is no such policy. Cheap."""
+    policy = built_in(arn) or engine.catalog.managed_policy(arn)
+    return None if policy is None else policy.document
+
+
+def require_policy(engine: Engine, account_id: AccountId, arn: str) -> None:
+    """Raises NoSuchEntityError for a policy that does not exist for this account."""
+    own = arn.startswith(f"arn:aws:iam::{account_id}:policy/")
+    if not (own or arn.startswith(BUILT_IN_ARN)) or policy_document(engine, arn) is None:
+        raise no_policy(arn)
+
+
+def check_policy(document: str) -> None:
+    """Raises MalformedPolicyDocumentError for what is no policy of a user or role."""
+    _check(document)
+
+
+def check_trust(document: str) -> None:
+    """Raises MalformedPolicyDocumentError and IdentityLimitError for what is no policy of who may assume a role."""
+    _check(document)
+    if policy_size(document) > TRUST_SIZE_LIMIT:
+        raise IdentityLimitError(f"Cannot exceed quota for ACLSizePerRole: {TRUST_SIZE_LIMIT}")
+
+
+def policy_size(document: str) -> int:
+    """Characters that count towards a quota: all but white space."""
+    return len("".join(document.split()))
+
+
+def _check(document: str) -> None:
+    if len(document) > DOCUMENT_LIMIT:
+        raise MalformedPolicyDocumentError(f"A policy has at most {DOCUMENT_LIMIT} characters.")
+    try:
+        parsed = json.loads(document)
+    except ValueError as error:
+        raise MalformedPolicyDocumentError(f"Syntax errors in policy: {error}") from None
+    if not isinstance(parsed, dict):
+        raise MalformedPolicyDocumentError("Syntax errors in policy: a policy is a JSON object.")

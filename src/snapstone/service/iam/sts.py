@@ -1,0 +1,175 @@
+"""STS: who calls, and temporary keys, for roles and for users themselves.
+
+Whether a caller may assume a role is asked of its policies and of the role's trust policy before `assume_role` runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from snapstone.catalog.identity_rows import Identity
+from snapstone.core.envelope import NONCE_SIZE
+from snapstone.core.identity_errors import (
+    AccessDeniedError,
+    IdentityValidationError,
+    MalformedPolicyDocumentError,
+    NoSuchEntityError,
+    PackedPolicyTooLargeError,
+    SessionRefusedError,
+)
+from snapstone.core.policy.principal import PrincipalKind
+from snapstone.service.engine import Caller, Engine
+from snapstone.service.iam.arns import TEMPORARY_PREFIX, mint_id, session_arn
+from snapstone.service.iam.identity import role_of_arn, session_key
+from snapstone.service.iam.members import Tag, check_length, check_range, read_tags
+from snapstone.service.iam.session_tokens import (
+    Session,
+    SessionTooLargeError,
+    packed_percent,
+    seal_session,
+    secret_of,
+)
+from snapstone.service.iam.stored_policies import check_policy, require_policy
+
+DEFAULT_ROLE_SECONDS: Final = 3_600
+LEAST_SECONDS: Final = 900
+MOST_ROLE_SECONDS: Final = 43_200
+MOST_CHAINED_SECONDS: Final = 3_600
+"""Of a role's session that was asked for by a role's session."""
+
+DEFAULT_USER_SECONDS: Final = 43_200
+MOST_USER_SECONDS: Final = 129_600
+MOST_ROOT_SECONDS: Final = 3_600
+
+SESSION_POLICY_LIMIT: Final = 2_048
+SESSION_POLICY_ARN_LIMIT: Final = 10
+
+_SESSION_NAME: Final = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
+_ACCESS_KEY_ID: Final = re.compile(r"\w{16,128}", re.ASCII)
+
+
+def get_caller_identity(engine: Engine, caller: Caller) -> dict[str, object]:
+    """Who calls; nobody is refused this."""
+    return {"UserId": caller.principal.user_id, "Account": caller.account_id, "Arn": caller.principal.arn}
+
+
+def get_access_key_info(engine: Engine, caller: Caller, *, access_key_id: str) -> dict[str, object]:
+    """Which account a long-term key belongs to; a temporary one is known by its token alone."""
+    if not _ACCESS_KEY_ID.fullmatch(access_key_id):
+        raise IdentityValidationError("1 validation error detected: Value at 'accessKeyId' is no access key id")
+    key = engine.catalog.sealed_access_key(access_key_id)
+    if key is None:
+        raise IdentityValidationError(f"The access key ID {access_key_id} is not known here.")
+    return {"Account": key.account_id}
+
+
+def assume_role(
+    engine: Engine,
+    caller: Caller,
+    *,
+    role_arn: str,
+    role_session_name: str,
+    duration_seconds: int | None = None,
+    policy: str | None = None,
+    policy_arns: Sequence[Mapping[str, str]] | None = None,
+    tags: Sequence[Tag] | None = None,
+    external_id: str | None = None,
+) -> dict[str, object]:
+    """A temporary key of a role. `external_id` has been held against the role's trust policy."""
+    if not _SESSION_NAME.fullmatch(role_session_name):
+        raise IdentityValidationError(
+            "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: "
+            r"Member must satisfy regular expression pattern: [\w+=,.@-]{2,64}"
+        )
+    role = role_of_arn(engine, role_arn)
+    if role is None or caller.principal.kind is PrincipalKind.ROOT:
+        raise AccessDeniedError(caller.principal.arn, "sts:AssumeRole", role_arn, explicit=False)
+    seconds = DEFAULT_ROLE_SECONDS if duration_seconds is None else duration_seconds
+    _check_role_seconds(caller, role, seconds)
+    now_ms = engine.now_ms()
+    session = Session(
+        role.identity_id,
+        role.account_id,
+        now_ms,
+        now_ms + seconds * 1_000,
+        role_session_name,
+        policy=_session_policy(policy),
+        policy_arns=_session_policy_arns(engine, role, policy_arns or ()),
+        tags=tuple(sorted(read_tags(tags).items())),
+    )
+    answer: dict[str, object] = {
+        "Credentials": _credentials(engine, session),
+        "AssumedRoleUser": {
+            "AssumedRoleId": f"{role.identity_id}:{role_session_name}",
+            "Arn": session_arn(role.account_id, role.name, role_session_name),
+        },
+    }
+    if session.narrowed or session.tags:
+        answer["PackedPolicySize"] = packed_percent(session)
+    return answer
+
+
+def get_session_token(engine: Engine, caller: Caller, *, duration_seconds: int | None = None) -> dict[str, object]:
+    """A temporary key that may do what the caller's long-term key may, and ends with it."""
+    if caller.access_key_id.startswith(TEMPORARY_PREFIX):
+        raise SessionRefusedError("Cannot call GetSessionToken with session credentials")
+    is_root = caller.principal.kind is PrincipalKind.ROOT
+    most = MOST_ROOT_SECONDS if is_root else MOST_USER_SECONDS
+    seconds = min(most, DEFAULT_USER_SECONDS) if duration_seconds is None else duration_seconds
+    check_range("durationSeconds", seconds, LEAST_SECONDS, MOST_USER_SECONDS)
+    now_ms = engine.now_ms()
+    session = Session(
+        caller.principal.user_id,
+        caller.account_id,
+        now_ms,
+        now_ms + min(seconds, most) * 1_000,
+        parent_key_id=caller.access_key_id,
+    )
+    return {"Credentials": _credentials(engine, session)}
+
+
+def _check_role_seconds(caller: Caller, role: Identity, seconds: int) -> None:
+    check_range("durationSeconds", seconds, LEAST_SECONDS, MOST_ROLE_SECONDS)
+    if seconds > role.max_session_seconds:
+        raise IdentityValidationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+    if caller.principal.kind is PrincipalKind.ROLE and seconds > MOST_CHAINED_SECONDS:
+        raise IdentityValidationError(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+        )
+
+
+def _session_policy(policy: str | None) -> str | None:
+    if policy is not None:
+        check_length("policy", policy, 1, SESSION_POLICY_LIMIT)
+        check_policy(policy)
+    return policy
+
+
+def _session_policy_arns(engine: Engine, role: Identity, policy_arns: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Policies of the role's account."""
+    arns = tuple(each["arn"] for each in policy_arns if each.get("arn"))
+    if len(arns) > SESSION_POLICY_ARN_LIMIT:
+        raise IdentityValidationError(f"A session takes at most {SESSION_POLICY_ARN_LIMIT} policy ARNs.")
+    for arn in arns:
+        try:
+            require_policy(engine, role.account_id, arn)
+        except NoSuchEntityError as error:
+            raise MalformedPolicyDocumentError(error.message) from None
+    return arns
+
+
+def _credentials(engine: Engine, session: Session) -> dict[str, object]:
+    key = session_key(engine)
+    access_key_id = mint_id(TEMPORARY_PREFIX, engine.random_bytes)
+    try:
+        token = seal_session(key, access_key_id, session, engine.random_bytes(NONCE_SIZE))
+    except SessionTooLargeError as error:
+        raise PackedPolicyTooLargeError(error.percent) from None
+    return {
+        "AccessKeyId": access_key_id,
+        "SecretAccessKey": secret_of(key, access_key_id),
+        "SessionToken": token,
+        "Expiration": session.expires_at_ms,
+    }

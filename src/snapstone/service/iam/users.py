@@ -1,0 +1,159 @@
+"""Users: CreateUser, GetUser, ListUsers, UpdateUser, DeleteUser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from snapstone.catalog.identity_contract import NameTakenError, PolicyGoneError, StillUsedError, TooManyError
+from snapstone.catalog.identity_rows import Identity, IdentityKind
+from snapstone.core.identity_errors import DeleteConflictError, IdentityLimitError, IdentityValidationError
+from snapstone.core.ids import AccountId
+from snapstone.core.policy.principal import PrincipalKind
+from snapstone.service.engine import Caller, Engine
+from snapstone.service.iam.arns import ID_PREFIXES, mint_id
+from snapstone.service.iam.members import Tag, check_name, check_path, read_tags
+from snapstone.service.iam.owners import Owner, already_exists, change, find, identity_members, missing, no_policy
+from snapstone.service.iam.paging import page_of
+from snapstone.service.iam.stored_policies import require_policy
+
+LIMITS: Final = {IdentityKind.USER: 5_000, IdentityKind.ROLE: 1_000}
+"""Of one account."""
+
+
+def create_user(
+    engine: Engine,
+    caller: Caller,
+    *,
+    user_name: str,
+    path: str = "/",
+    permissions_boundary: str | None = None,
+    tags: Sequence[Tag] | None = None,
+) -> dict[str, object]:
+    """A user without keys or policies."""
+    user = Identity(
+        mint_id(ID_PREFIXES[IdentityKind.USER], engine.random_bytes),
+        IdentityKind.USER,
+        caller.account_id,
+        user_name,
+        path,
+        engine.now_ms(),
+        boundary_arn=permissions_boundary,
+        tags=tuple(sorted(read_tags(tags).items())),
+    )
+    insert(engine, user)
+    return {"User": identity_members(user, with_details=True)}
+
+
+def insert(engine: Engine, identity: Identity) -> None:
+    """Add a user or role. Raises IdentityValidationError, EntityAlreadyExistsError, IdentityLimitError and
+    NoSuchEntityError (of the boundary)."""
+    check_name(f"{identity.kind}Name", identity.name)
+    check_path(identity.path)
+    if identity.boundary_arn is not None:
+        require_policy(engine, identity.account_id, identity.boundary_arn)
+    try:
+        engine.catalog.insert_identity(identity, LIMITS[identity.kind])
+    except NameTakenError as error:
+        raise already_exists(identity.kind, error.name) from None
+    except TooManyError as error:
+        quota = f"{identity.kind.capitalize()}sPerAccount"
+        raise IdentityLimitError(f"Cannot exceed quota for {quota}: {error.limit}") from None
+    except PolicyGoneError as error:
+        raise no_policy(error.arn) from None
+
+
+def get_user(engine: Engine, caller: Caller, *, user_name: str | None = None) -> dict[str, object]:
+    """A user; without a name, whoever calls."""
+    if user_name is None and caller.principal.kind is PrincipalKind.ROOT:
+        return {"User": _root_members(engine, caller)}
+    user = find(engine, caller.account_id, Owner(IdentityKind.USER, user_name or own_name(caller)))
+    return {"User": identity_members(user, with_details=True)}
+
+
+def own_name(caller: Caller) -> str:
+    """The name of the user who calls. Raises IdentityValidationError for a role's session."""
+    if caller.principal.kind is not PrincipalKind.USER:
+        raise IdentityValidationError("Must specify userName when calling with non-User credentials")
+    return caller.principal.name
+
+
+def _root_members(engine: Engine, caller: Caller) -> dict[str, object]:
+    account = engine.catalog.account(caller.account_id)
+    return {
+        "Path": "/",
+        "UserName": (account and account.name) or "root",
+        "UserId": caller.account_id,
+        "Arn": caller.principal.arn,
+        "CreateDate": 0 if account is None else account.created_at_ms,
+    }
+
+
+def list_users(
+    engine: Engine, caller: Caller, *, path_prefix: str = "/", marker: str | None = None, max_items: int | None = None
+) -> dict[str, object]:
+    """Users whose path begins so, by name."""
+    return list_identities(engine, caller.account_id, IdentityKind.USER, path_prefix, marker, max_items)
+
+
+def list_identities(
+    engine: Engine,
+    account_id: AccountId,
+    kind: IdentityKind,
+    path_prefix: str,
+    marker: str | None,
+    max_items: int | None,
+) -> dict[str, object]:
+    """A page of users or roles whose path begins so, by name."""
+    found = (each for each in engine.catalog.identities(account_id, kind) if each.path.startswith(path_prefix))
+    return page_of(
+        found,
+        lambda identity: identity.name.lower(),
+        f"{kind.capitalize()}s",
+        lambda identity: identity_members(identity, with_details=False),
+        marker,
+        max_items,
+    )
+
+
+def update_user(
+    engine: Engine, caller: Caller, *, user_name: str, new_path: str | None = None, new_user_name: str | None = None
+) -> dict[str, object]:
+    """Another name or path; keys, policies and the user's id stay."""
+    if new_user_name is not None:
+        check_name("newUserName", new_user_name)
+    if new_path is not None:
+        check_path(new_path)
+
+    def renamed(user: Identity) -> Identity:
+        return replace(user, name=user.name if new_user_name is None else new_user_name, path=new_path or user.path)
+
+    return change(engine, caller.account_id, Owner(IdentityKind.USER, user_name), renamed)
+
+
+def delete_user(engine: Engine, caller: Caller, *, user_name: str) -> dict[str, object]:
+    """Delete a user who has neither keys nor policies."""
+    return delete(engine, caller.account_id, Owner(IdentityKind.USER, user_name))
+
+
+def delete(engine: Engine, account_id: AccountId, owner: Owner) -> dict[str, object]:
+    """Delete a user or role. Raises NoSuchEntityError and DeleteConflictError."""
+    try:
+        deleted = engine.catalog.delete_identity(account_id, owner.kind, owner.name)
+    except StillUsedError as error:
+        verb = "detach all" if "attached" in error.what else "delete"
+        noun = "policies" if "attached" in error.what else error.what
+        raise DeleteConflictError(f"Cannot delete entity, must {verb} {noun} first.") from None
+    if not deleted:
+        raise missing(owner)
+    return {}
+
+
+def list_account_aliases(
+    engine: Engine, caller: Caller, *, marker: str | None = None, max_items: int | None = None
+) -> dict[str, object]:
+    """The account's name, where it has one."""
+    account = engine.catalog.account(caller.account_id)
+    names = [account.name] if account is not None and account.name else []
+    return page_of(names, str, "AccountAliases", str, marker, max_items)
