@@ -9,8 +9,9 @@ from snapstone.catalog.identity_rows import IdentityKind, SealedAccessKey
 from snapstone.core.identity_errors import IdentityLimitError, IdentityValidationError, NoSuchEntityError
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.principal import PrincipalKind
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
 from snapstone.service.iam.arns import LONG_TERM_PREFIX, mint_id, mint_secret
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.owners import Owner, find, missing
 from snapstone.service.iam.paging import page_of
 from snapstone.service.iam.users import own_name
@@ -21,21 +22,19 @@ KEY_LIMIT: Final = 2
 STATUSES: Final = {"Active": True, "Inactive": False}
 
 
-def create_access_key(engine: Engine, caller: Caller, *, user_name: str | None = None) -> dict[str, object]:
+def create_access_key(engine: IdentityEngine, caller: Caller, *, user_name: str | None = None) -> dict[str, object]:
     """A new key, with its secret, which is not shown again."""
     owner = _owner(caller, user_name)
     key, secret = mint_access_key(engine, caller.account_id, owner)
     return {"AccessKey": _members(key, owner) | {"SecretAccessKey": secret}}
 
 
-def mint_access_key(engine: Engine, account_id: AccountId, owner: Owner | None) -> tuple[SealedAccessKey, str]:
+def mint_access_key(engine: IdentityEngine, account_id: AccountId, owner: Owner | None) -> tuple[SealedAccessKey, str]:
     """Make and store a key of a user, or of root, and tell its secret. Raises IdentityLimitError and
     NoSuchEntityError."""
-    access_key_id = mint_id(LONG_TERM_PREFIX, engine.random_bytes)
     secret = mint_secret(engine.random_bytes)
-    sealed = engine.root_key.seal(secret.encode(), f"access key {access_key_id}")
-    user_id = _user_id(engine, account_id, owner)
-    key = SealedAccessKey(access_key_id, account_id, user_id, True, engine.now_ms(), sealed)
+    access_key_id = mint_id(LONG_TERM_PREFIX, engine.random_bytes)
+    key = sealed_key(engine, access_key_id, secret, account_id, _user_id(engine, account_id, owner))
     try:
         engine.catalog.insert_access_key(key, KEY_LIMIT)
     except TooManyError as error:
@@ -46,8 +45,16 @@ def mint_access_key(engine: Engine, account_id: AccountId, owner: Owner | None) 
     return key, secret
 
 
+def sealed_key(
+    engine: IdentityEngine, access_key_id: str, secret: str, account_id: AccountId, user_id: str | None
+) -> SealedAccessKey:
+    """An active key, sealed as the catalog keeps it."""
+    sealed = engine.root_key.seal(secret.encode(), f"access key {access_key_id}")
+    return SealedAccessKey(access_key_id, account_id, user_id, True, engine.now_ms(), sealed)
+
+
 def list_access_keys(
-    engine: Engine,
+    engine: IdentityEngine,
     caller: Caller,
     *,
     user_name: str | None = None,
@@ -68,7 +75,7 @@ def list_access_keys(
 
 
 def update_access_key(
-    engine: Engine, caller: Caller, *, access_key_id: str, status: str, user_name: str | None = None
+    engine: IdentityEngine, caller: Caller, *, access_key_id: str, status: str, user_name: str | None = None
 ) -> dict[str, object]:
     """Switch a key on or off; it counts for the next request."""
     if status not in STATUSES:
@@ -83,7 +90,7 @@ def update_access_key(
 
 
 def delete_access_key(
-    engine: Engine, caller: Caller, *, access_key_id: str, user_name: str | None = None
+    engine: IdentityEngine, caller: Caller, *, access_key_id: str, user_name: str | None = None
 ) -> dict[str, object]:
     """Delete a key; the sessions that it asked for end with it."""
     key = find_key(engine, caller.account_id, _owner(caller, user_name), access_key_id)
@@ -92,7 +99,7 @@ def delete_access_key(
     return {}
 
 
-def find_key(engine: Engine, account_id: AccountId, owner: Owner | None, access_key_id: str) -> SealedAccessKey:
+def find_key(engine: IdentityEngine, account_id: AccountId, owner: Owner | None, access_key_id: str) -> SealedAccessKey:
     """A key of this user, or of root. Raises NoSuchEntityError."""
     user_id = _user_id(engine, account_id, owner)
     key = engine.catalog.sealed_access_key(access_key_id)
@@ -108,7 +115,7 @@ def _owner(caller: Caller, user_name: str | None) -> Owner | None:
     return Owner(IdentityKind.USER, user_name or own_name(caller))
 
 
-def _user_id(engine: Engine, account_id: AccountId, owner: Owner | None) -> str | None:
+def _user_id(engine: IdentityEngine, account_id: AccountId, owner: Owner | None) -> str | None:
     return None if owner is None else find(engine, account_id, owner).identity_id
 
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from snapstone.catalog.identity_rows import Identity
 from snapstone.core.identity_errors import IdentityLimitError, NoSuchEntityError
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.owners import Owner, change, find
 from snapstone.service.iam.paging import page_of
 from snapstone.service.iam.stored_policies import require_policy
@@ -16,7 +17,7 @@ ATTACHMENT_LIMIT: Final = 10
 """Managed policies attached to one user or role."""
 
 
-def attach_policy(engine: Engine, caller: Caller, owner: Owner, *, policy_arn: str) -> dict[str, object]:
+def attach_policy(engine: IdentityEngine, caller: Caller, owner: Owner, *, policy_arn: str) -> dict[str, object]:
     """Attach a policy; one that is attached already stays so."""
     require_policy(engine, caller.account_id, policy_arn)
 
@@ -31,7 +32,7 @@ def attach_policy(engine: Engine, caller: Caller, owner: Owner, *, policy_arn: s
     return change(engine, caller.account_id, owner, attached)
 
 
-def detach_policy(engine: Engine, caller: Caller, owner: Owner, *, policy_arn: str) -> dict[str, object]:
+def detach_policy(engine: IdentityEngine, caller: Caller, owner: Owner, *, policy_arn: str) -> dict[str, object]:
     """Detach an attached policy."""
 
     def detached(identity: Identity) -> Identity:
@@ -43,7 +44,7 @@ def detach_policy(engine: Engine, caller: Caller, owner: Owner, *, policy_arn: s
 
 
 def list_attached_policies(
-    engine: Engine,
+    engine: IdentityEngine,
     caller: Caller,
     owner: Owner,
     *,
@@ -64,7 +65,7 @@ def list_attached_policies(
 
 
 def put_permissions_boundary(
-    engine: Engine, caller: Caller, owner: Owner, *, permissions_boundary: str
+    engine: IdentityEngine, caller: Caller, owner: Owner, *, permissions_boundary: str
 ) -> dict[str, object]:
     """Bound what a user or role may do by a managed policy."""
     require_policy(engine, caller.account_id, permissions_boundary)
@@ -73,6 +74,6 @@ def put_permissions_boundary(
     )
 
 
-def delete_permissions_boundary(engine: Engine, caller: Caller, owner: Owner) -> dict[str, object]:
+def delete_permissions_boundary(engine: IdentityEngine, caller: Caller, owner: Owner) -> dict[str, object]:
     """Bound it no more."""
     return change(engine, caller.account_id, owner, lambda identity: replace(identity, boundary_arn=None))

@@ -11,8 +11,9 @@ from snapstone.catalog.contract import Catalog
 from snapstone.catalog.identity_rows import Identity, IdentityKind, SealedAccessKey
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.principal import Principal, PrincipalKind, root_principal
-from snapstone.service.engine import Engine, RootKey
+from snapstone.service.engine import RootKey
 from snapstone.service.iam.arns import TEMPORARY_PREFIX, RandomBytes, identity_arn, parse_role_arn, session_arn
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.session_tokens import Session, open_session, secret_of
 from snapstone.service.iam.stored_policies import policy_document
 from snapstone.service.secrets import server_secret
@@ -40,7 +41,7 @@ class Credentials:
     """A temporary key came with its token, or a long-term key with none."""
 
 
-def credentials_of(engine: Engine, access_key_id: str, session_token: str | None) -> Credentials | None:
+def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: str | None) -> Credentials | None:
     """The credentials, or None for an id that nobody has, a token that is not its own, and an identity that is gone."""
     if access_key_id.startswith(TEMPORARY_PREFIX):
         return _temporary(engine, access_key_id, session_token)
@@ -54,7 +55,7 @@ def credentials_of(engine: Engine, access_key_id: str, session_token: str | None
     return Credentials(access_key_id, secret, key.account_id, principal, key.active, None, session_token is None)
 
 
-def _of_plain_key(engine: Engine, access_key_id: str, session_token: str | None) -> Credentials | None:
+def _of_plain_key(engine: IdentityEngine, access_key_id: str, session_token: str | None) -> Credentials | None:
     key = engine.catalog.access_key(access_key_id)
     if key is None:
         return None
@@ -64,20 +65,20 @@ def _of_plain_key(engine: Engine, access_key_id: str, session_token: str | None)
     )
 
 
-def role_trust(engine: Engine, role_arn: str) -> str | None:
+def role_trust(engine: IdentityEngine, role_arn: str) -> str | None:
     """The policy of a role that says who may assume it, or None where there is no such role."""
     role = role_of_arn(engine, role_arn)
     return None if role is None else role.trust_policy
 
 
-def role_of_arn(engine: Engine, role_arn: str) -> Identity | None:
+def role_of_arn(engine: IdentityEngine, role_arn: str) -> Identity | None:
     """The role with exactly this ARN, or None."""
     parsed = parse_role_arn(role_arn)
     role = engine.catalog.remembered_role(*parsed) if parsed is not None else None
     return role if role is not None and identity_arn(role) == role_arn else None
 
 
-def session_key(engine: Engine) -> bytes:
+def session_key(engine: IdentityEngine) -> bytes:
     """The server's secret behind all temporary keys."""
     return _session_key(cast(Hashable, engine.catalog), cast(Hashable, engine.root_key), engine.random_bytes)
 
@@ -97,7 +98,7 @@ def _opened(key: bytes, access_key_id: str, session_token: str) -> Session | Non
     return open_session(key, access_key_id, session_token)
 
 
-def _principal_of_key(engine: Engine, key: SealedAccessKey) -> Principal | None:
+def _principal_of_key(engine: IdentityEngine, key: SealedAccessKey) -> Principal | None:
     if key.user_id is None:
         return root_principal(key.account_id)
     user = engine.catalog.remembered_identity(key.user_id)
@@ -111,7 +112,7 @@ def user_principal(user: Identity) -> Principal:
     )
 
 
-def _temporary(engine: Engine, access_key_id: str, session_token: str | None) -> Credentials | None:
+def _temporary(engine: IdentityEngine, access_key_id: str, session_token: str | None) -> Credentials | None:
     if session_token is None:
         return None
     key = session_key(engine)
@@ -130,7 +131,7 @@ def _temporary(engine: Engine, access_key_id: str, session_token: str | None) ->
     )
 
 
-def _principal_of_session(engine: Engine, session: Session) -> Principal | None:
+def _principal_of_session(engine: IdentityEngine, session: Session) -> Principal | None:
     """None where what the session stands on is gone: its role, its user, or the key that asked for it."""
     if session.parent_key_id:
         parent = engine.catalog.sealed_access_key(session.parent_key_id)
@@ -142,7 +143,7 @@ def _principal_of_session(engine: Engine, session: Session) -> Principal | None:
     return None if role is None or role.kind is not IdentityKind.ROLE else _role_session(engine, role, session)
 
 
-def _role_session(engine: Engine, role: Identity, session: Session) -> Principal:
+def _role_session(engine: IdentityEngine, role: Identity, session: Session) -> Principal:
     return Principal(
         PrincipalKind.ROLE,
         role.account_id,
@@ -156,7 +157,7 @@ def _role_session(engine: Engine, role: Identity, session: Session) -> Principal
     )
 
 
-def _session_policies(engine: Engine, session: Session) -> tuple[str, ...]:
+def _session_policies(engine: IdentityEngine, session: Session) -> tuple[str, ...]:
     """The documents that a session is narrowed to: none at all, so nothing is allowed, where one of them is gone."""
     documents = [policy_document(engine, arn) for arn in session.policy_arns]
     present = [document for document in (session.policy, *documents) if document is not None]

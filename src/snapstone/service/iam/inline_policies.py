@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from snapstone.catalog.identity_rows import Identity, IdentityKind
 from snapstone.core.identity_errors import IdentityLimitError, NoSuchEntityError
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import POLICY_NAME_LIMIT, check_name
 from snapstone.service.iam.owners import Owner, change, find
 from snapstone.service.iam.paging import page_of
@@ -20,7 +21,7 @@ SIZE_LIMITS: Final[Mapping[IdentityKind, int]] = {IdentityKind.USER: 2_048, Iden
 
 
 def put_policy(
-    engine: Engine, caller: Caller, owner: Owner, *, policy_name: str, policy_document: str
+    engine: IdentityEngine, caller: Caller, owner: Owner, *, policy_name: str, policy_document: str
 ) -> dict[str, object]:
     """Put a policy in place of the one of its name."""
     check_name("policyName", policy_name, POLICY_NAME_LIMIT)
@@ -37,7 +38,7 @@ def put_policy(
     return change(engine, caller.account_id, owner, with_policy)
 
 
-def get_policy_of(engine: Engine, caller: Caller, owner: Owner, *, policy_name: str) -> dict[str, object]:
+def get_policy_of(engine: IdentityEngine, caller: Caller, owner: Owner, *, policy_name: str) -> dict[str, object]:
     """A policy's document, percent-encoded as AWS sends it."""
     identity = find(engine, caller.account_id, owner)
     for name, document in identity.inline_policies:
@@ -51,14 +52,14 @@ def get_policy_of(engine: Engine, caller: Caller, owner: Owner, *, policy_name: 
 
 
 def list_policies_of(
-    engine: Engine, caller: Caller, owner: Owner, *, marker: str | None = None, max_items: int | None = None
+    engine: IdentityEngine, caller: Caller, owner: Owner, *, marker: str | None = None, max_items: int | None = None
 ) -> dict[str, object]:
     """Names of the inline policies."""
     names = [name for name, _ in find(engine, caller.account_id, owner).inline_policies]
     return page_of(names, str, "PolicyNames", str, marker, max_items)
 
 
-def delete_policy_of(engine: Engine, caller: Caller, owner: Owner, *, policy_name: str) -> dict[str, object]:
+def delete_policy_of(engine: IdentityEngine, caller: Caller, owner: Owner, *, policy_name: str) -> dict[str, object]:
     """Delete an inline policy."""
 
     def without_policy(identity: Identity) -> Identity:

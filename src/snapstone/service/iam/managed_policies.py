@@ -16,9 +16,10 @@ from snapstone.core.identity_errors import (
     NoSuchEntityError,
 )
 from snapstone.core.ids import AccountId
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
 from snapstone.service.iam.arns import POLICY_ID_PREFIX, mint_id, policy_arn
 from snapstone.service.iam.built_in_policies import BUILT_IN, built_in
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import (
     DESCRIPTION_LIMIT,
     POLICY_NAME_LIMIT,
@@ -43,7 +44,7 @@ Counts = Mapping[str, tuple[int, int]]
 
 
 def create_policy(
-    engine: Engine,
+    engine: IdentityEngine,
     caller: Caller,
     *,
     policy_name: str,
@@ -83,14 +84,14 @@ def create_policy(
     return {"Policy": _members(policy, {}, with_details=True)}
 
 
-def get_policy(engine: Engine, caller: Caller, *, policy_arn: str) -> dict[str, object]:
+def get_policy(engine: IdentityEngine, caller: Caller, *, policy_arn: str) -> dict[str, object]:
     """One policy, of the account or of those that come with Snapstone."""
     policy = _find(engine, caller.account_id, policy_arn)
     return {"Policy": _members(policy, engine.catalog.attachment_counts(caller.account_id), with_details=True)}
 
 
 def list_policies(
-    engine: Engine,
+    engine: IdentityEngine,
     caller: Caller,
     *,
     scope: str = "All",
@@ -121,7 +122,7 @@ def list_policies(
     )
 
 
-def delete_policy(engine: Engine, caller: Caller, *, policy_arn: str) -> dict[str, object]:
+def delete_policy(engine: IdentityEngine, caller: Caller, *, policy_arn: str) -> dict[str, object]:
     """Delete a policy that is attached to nothing and has only its default version."""
     _require_own(caller.account_id, policy_arn)
     try:
@@ -139,7 +140,7 @@ def delete_policy(engine: Engine, caller: Caller, *, policy_arn: str) -> dict[st
 
 
 def create_policy_version(
-    engine: Engine, caller: Caller, *, policy_arn: str, policy_document: str, set_as_default: bool = False
+    engine: IdentityEngine, caller: Caller, *, policy_arn: str, policy_document: str, set_as_default: bool = False
 ) -> dict[str, object]:
     """Another version, which counts at once where it is made the default."""
     _check_document(policy_document)
@@ -163,14 +164,16 @@ def create_policy_version(
     return {"PolicyVersion": _version_members(policy, policy.versions[-1], with_document=False)}
 
 
-def get_policy_version(engine: Engine, caller: Caller, *, policy_arn: str, version_id: str) -> dict[str, object]:
+def get_policy_version(
+    engine: IdentityEngine, caller: Caller, *, policy_arn: str, version_id: str
+) -> dict[str, object]:
     """One version with its document, percent-encoded as AWS sends it."""
     policy = _find(engine, caller.account_id, policy_arn)
     return {"PolicyVersion": _version_members(policy, _version(policy, version_id), with_document=True)}
 
 
 def list_policy_versions(
-    engine: Engine, caller: Caller, *, policy_arn: str, marker: str | None = None, max_items: int | None = None
+    engine: IdentityEngine, caller: Caller, *, policy_arn: str, marker: str | None = None, max_items: int | None = None
 ) -> dict[str, object]:
     """Versions in the order in which they were made."""
     policy = _find(engine, caller.account_id, policy_arn)
@@ -185,7 +188,7 @@ def list_policy_versions(
 
 
 def set_default_policy_version(
-    engine: Engine, caller: Caller, *, policy_arn: str, version_id: str
+    engine: IdentityEngine, caller: Caller, *, policy_arn: str, version_id: str
 ) -> dict[str, object]:
     """Which version counts."""
     now_ms = engine.now_ms()
@@ -198,7 +201,9 @@ def set_default_policy_version(
     return {}
 
 
-def delete_policy_version(engine: Engine, caller: Caller, *, policy_arn: str, version_id: str) -> dict[str, object]:
+def delete_policy_version(
+    engine: IdentityEngine, caller: Caller, *, policy_arn: str, version_id: str
+) -> dict[str, object]:
     """Delete a version that is not the default one."""
 
     def without_version(policy: ManagedPolicy) -> ManagedPolicy:
@@ -217,7 +222,7 @@ def _check_document(document: str) -> None:
         raise IdentityLimitError(f"Cannot exceed quota for PolicySize: {SIZE_LIMIT}")
 
 
-def _find(engine: Engine, account_id: AccountId, arn: str) -> ManagedPolicy:
+def _find(engine: IdentityEngine, account_id: AccountId, arn: str) -> ManagedPolicy:
     policy = built_in(arn) or engine.catalog.managed_policy(arn)
     if policy is None or policy.account_id not in (account_id, "aws"):
         raise _missing(arn)
@@ -225,7 +230,7 @@ def _find(engine: Engine, account_id: AccountId, arn: str) -> ManagedPolicy:
 
 
 def _change(
-    engine: Engine, account_id: AccountId, arn: str, alter: Callable[[ManagedPolicy], ManagedPolicy]
+    engine: IdentityEngine, account_id: AccountId, arn: str, alter: Callable[[ManagedPolicy], ManagedPolicy]
 ) -> ManagedPolicy:
     _require_own(account_id, arn)
     policy = engine.catalog.change_managed_policy(arn, alter)

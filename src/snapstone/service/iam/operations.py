@@ -6,24 +6,25 @@ from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Final
 
 from snapstone.catalog.identity_rows import IdentityKind
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
 from snapstone.service.iam import access_keys, attachments, inline_policies, managed_policies, roles, sts, tags, users
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.owners import Owner
 
 Operation = Callable[..., dict[str, object]]
-OwnerOperation = Callable[Concatenate[Engine, Caller, Owner, ...], dict[str, object]]
+OwnerOperation = Callable[Concatenate[IdentityEngine, Caller, Owner, ...], dict[str, object]]
 """An operation that exists for users and for roles."""
 
 
 def _of_user(operation: OwnerOperation) -> Operation:
-    def call(engine: Engine, caller: Caller, *, user_name: str, **members: Any) -> dict[str, object]:
+    def call(engine: IdentityEngine, caller: Caller, *, user_name: str, **members: Any) -> dict[str, object]:
         return operation(engine, caller, Owner(IdentityKind.USER, user_name), **members)
 
     return call
 
 
 def _of_role(operation: OwnerOperation) -> Operation:
-    def call(engine: Engine, caller: Caller, *, role_name: str, **members: Any) -> dict[str, object]:
+    def call(engine: IdentityEngine, caller: Caller, *, role_name: str, **members: Any) -> dict[str, object]:
         return operation(engine, caller, Owner(IdentityKind.ROLE, role_name), **members)
 
     return call

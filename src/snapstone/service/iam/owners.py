@@ -11,8 +11,9 @@ from snapstone.catalog.identity_rows import Identity, IdentityKind
 from snapstone.core.identity_errors import EntityAlreadyExistsError, NoSuchEntityError
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.principal import PrincipalKind
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
 from snapstone.service.iam.arns import identity_arn
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import check_name, tag_members
 
 BOUNDARY_TYPE: Final = "PermissionsBoundaryPolicy"
@@ -26,7 +27,7 @@ class Owner:
     name: str
 
 
-def find(engine: Engine, account_id: AccountId, owner: Owner) -> Identity:
+def find(engine: IdentityEngine, account_id: AccountId, owner: Owner) -> Identity:
     """Raises NoSuchEntityError and IdentityValidationError."""
     check_name(f"{owner.kind}Name", owner.name, 128)
     identity = engine.catalog.identity(account_id, owner.kind, owner.name)
@@ -36,7 +37,7 @@ def find(engine: Engine, account_id: AccountId, owner: Owner) -> Identity:
 
 
 def change(
-    engine: Engine, account_id: AccountId, owner: Owner, alter: Callable[[Identity], Identity]
+    engine: IdentityEngine, account_id: AccountId, owner: Owner, alter: Callable[[Identity], Identity]
 ) -> dict[str, object]:
     """Put what `alter` makes of it in its place; the answer of a call that answers nothing.
 

@@ -8,8 +8,9 @@ from typing import Final
 from urllib.parse import quote
 
 from snapstone.catalog.identity_rows import Identity, IdentityKind
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
 from snapstone.service.iam.arns import ID_PREFIXES, mint_id
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import DESCRIPTION_LIMIT, Tag, check_length, check_range, read_tags
 from snapstone.service.iam.owners import Owner, change, find, identity_members
 from snapstone.service.iam.paging import page_of
@@ -21,7 +22,7 @@ MOST_SESSION_SECONDS: Final = 43_200
 
 
 def create_role(
-    engine: Engine,
+    engine: IdentityEngine,
     caller: Caller,
     *,
     role_name: str,
@@ -53,13 +54,18 @@ def create_role(
     return {"Role": _members(role, with_details=True)}
 
 
-def get_role(engine: Engine, caller: Caller, *, role_name: str) -> dict[str, object]:
+def get_role(engine: IdentityEngine, caller: Caller, *, role_name: str) -> dict[str, object]:
     """One role."""
     return {"Role": _members(find(engine, caller.account_id, Owner(IdentityKind.ROLE, role_name)), with_details=True)}
 
 
 def list_roles(
-    engine: Engine, caller: Caller, *, path_prefix: str = "/", marker: str | None = None, max_items: int | None = None
+    engine: IdentityEngine,
+    caller: Caller,
+    *,
+    path_prefix: str = "/",
+    marker: str | None = None,
+    max_items: int | None = None,
 ) -> dict[str, object]:
     """Roles whose path begins so, by name."""
     roles = engine.catalog.identities(caller.account_id, IdentityKind.ROLE)
@@ -74,7 +80,7 @@ def list_roles(
 
 
 def update_role(
-    engine: Engine,
+    engine: IdentityEngine,
     caller: Caller,
     *,
     role_name: str,
@@ -98,7 +104,7 @@ def update_role(
 
 
 def update_assume_role_policy(
-    engine: Engine, caller: Caller, *, role_name: str, policy_document: str
+    engine: IdentityEngine, caller: Caller, *, role_name: str, policy_document: str
 ) -> dict[str, object]:
     """Another trust policy; sessions that have begun go on."""
     check_trust(policy_document)
@@ -106,7 +112,7 @@ def update_assume_role_policy(
     return change(engine, caller.account_id, owner, lambda role: replace(role, trust_policy=policy_document))
 
 
-def delete_role(engine: Engine, caller: Caller, *, role_name: str) -> dict[str, object]:
+def delete_role(engine: IdentityEngine, caller: Caller, *, role_name: str) -> dict[str, object]:
     """Delete a role that has no policies; its sessions end with it."""
     return delete(engine, caller.account_id, Owner(IdentityKind.ROLE, role_name))
 

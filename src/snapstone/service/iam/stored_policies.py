@@ -7,9 +7,9 @@ from typing import Final
 
 from snapstone.core.identity_errors import IdentityLimitError, MalformedPolicyDocumentError
 from snapstone.core.ids import AccountId
-from snapstone.service.engine import Engine
 from snapstone.service.iam.arns import BUILT_IN_ARN
 from snapstone.service.iam.built_in_policies import built_in
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.owners import no_policy
 
 DOCUMENT_LIMIT: Final = 131_072
@@ -19,13 +19,13 @@ TRUST_SIZE_LIMIT: Final = 2_048
 """Characters of a trust policy, without white space."""
 
 
-def policy_document(engine: Engine, arn: str) -> str | None:
+def policy_document(engine: IdentityEngine, arn: str) -> str | None:
     """The document of a managed policy's default version, or None where there is no such policy. Cheap."""
     policy = built_in(arn) or engine.catalog.managed_policy(arn)
     return None if policy is None else policy.document
 
 
-def require_policy(engine: Engine, account_id: AccountId, arn: str) -> None:
+def require_policy(engine: IdentityEngine, account_id: AccountId, arn: str) -> None:
     """Raises NoSuchEntityError for a policy that does not exist for this account."""
     own = arn.startswith(f"arn:aws:iam::{account_id}:policy/")
     if not (own or arn.startswith(BUILT_IN_ARN)) or policy_document(engine, arn) is None:

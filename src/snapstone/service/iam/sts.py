@@ -20,9 +20,10 @@ from snapstone.core.identity_errors import (
     SessionRefusedError,
 )
 from snapstone.core.policy.principal import PrincipalKind
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
 from snapstone.service.iam.arns import TEMPORARY_PREFIX, mint_id, session_arn
 from snapstone.service.iam.identity import role_of_arn, session_key
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import Tag, check_length, check_range, read_tags
 from snapstone.service.iam.session_tokens import (
     Session,
@@ -50,12 +51,12 @@ _SESSION_NAME: Final = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _ACCESS_KEY_ID: Final = re.compile(r"\w{16,128}", re.ASCII)
 
 
-def get_caller_identity(engine: Engine, caller: Caller) -> dict[str, object]:
+def get_caller_identity(engine: IdentityEngine, caller: Caller) -> dict[str, object]:
     """Who calls; nobody is refused this."""
     return {"UserId": caller.principal.user_id, "Account": caller.account_id, "Arn": caller.principal.arn}
 
 
-def get_access_key_info(engine: Engine, caller: Caller, *, access_key_id: str) -> dict[str, object]:
+def get_access_key_info(engine: IdentityEngine, caller: Caller, *, access_key_id: str) -> dict[str, object]:
     """Which account a long-term key belongs to; a temporary one is known by its token alone."""
     if not _ACCESS_KEY_ID.fullmatch(access_key_id):
         raise IdentityValidationError("1 validation error detected: Value at 'accessKeyId' is no access key id")
@@ -66,7 +67,7 @@ def get_access_key_info(engine: Engine, caller: Caller, *, access_key_id: str) -
 
 
 def assume_role(
-    engine: Engine,
+    engine: IdentityEngine,
     caller: Caller,
     *,
     role_arn: str,
@@ -111,7 +112,9 @@ def assume_role(
     return answer
 
 
-def get_session_token(engine: Engine, caller: Caller, *, duration_seconds: int | None = None) -> dict[str, object]:
+def get_session_token(
+    engine: IdentityEngine, caller: Caller, *, duration_seconds: int | None = None
+) -> dict[str, object]:
     """A temporary key that may do what the caller's long-term key may, and ends with it."""
     if caller.access_key_id.startswith(TEMPORARY_PREFIX):
         raise SessionRefusedError("Cannot call GetSessionToken with session credentials")
@@ -147,7 +150,9 @@ def _session_policy(policy: str | None) -> str | None:
     return policy
 
 
-def _session_policy_arns(engine: Engine, role: Identity, policy_arns: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+def _session_policy_arns(
+    engine: IdentityEngine, role: Identity, policy_arns: Sequence[Mapping[str, str]]
+) -> tuple[str, ...]:
     """Policies of the role's account."""
     arns = tuple(each["arn"] for each in policy_arns if each.get("arn"))
     if len(arns) > SESSION_POLICY_ARN_LIMIT:
@@ -160,7 +165,7 @@ def _session_policy_arns(engine: Engine, role: Identity, policy_arns: Sequence[M
     return arns
 
 
-def _credentials(engine: Engine, session: Session) -> dict[str, object]:
+def _credentials(engine: IdentityEngine, session: Session) -> dict[str, object]:
     key = session_key(engine)
     access_key_id = mint_id(TEMPORARY_PREFIX, engine.random_bytes)
     try:

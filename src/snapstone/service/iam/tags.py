@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import Tag, read_tags, with_tags, without_tags
 from snapstone.service.iam.owners import Owner, change, find
 from snapstone.service.iam.paging import page_of
 
 
-def tag(engine: Engine, caller: Caller, owner: Owner, *, tags: Sequence[Tag]) -> dict[str, object]:
+def tag(engine: IdentityEngine, caller: Caller, owner: Owner, *, tags: Sequence[Tag]) -> dict[str, object]:
     """Add tags, in place of those of the same key."""
     added = read_tags(tags)
     return change(
@@ -19,7 +20,7 @@ def tag(engine: Engine, caller: Caller, owner: Owner, *, tags: Sequence[Tag]) ->
     )
 
 
-def untag(engine: Engine, caller: Caller, owner: Owner, *, tag_keys: Sequence[str]) -> dict[str, object]:
+def untag(engine: IdentityEngine, caller: Caller, owner: Owner, *, tag_keys: Sequence[str]) -> dict[str, object]:
     """Remove the tags of these keys; keys that it does not have change nothing."""
     return change(
         engine, caller.account_id, owner, lambda identity: replace(identity, tags=without_tags(identity.tags, tag_keys))
@@ -27,7 +28,7 @@ def untag(engine: Engine, caller: Caller, owner: Owner, *, tag_keys: Sequence[st
 
 
 def list_tags(
-    engine: Engine, caller: Caller, owner: Owner, *, marker: str | None = None, max_items: int | None = None
+    engine: IdentityEngine, caller: Caller, owner: Owner, *, marker: str | None = None, max_items: int | None = None
 ) -> dict[str, object]:
     """Tags by key."""
     tags = find(engine, caller.account_id, owner).tags

@@ -11,8 +11,9 @@ from snapstone.catalog.identity_rows import Identity, IdentityKind
 from snapstone.core.identity_errors import DeleteConflictError, IdentityLimitError, IdentityValidationError
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.principal import PrincipalKind
-from snapstone.service.engine import Caller, Engine
+from snapstone.service.engine import Caller
 from snapstone.service.iam.arns import ID_PREFIXES, mint_id
+from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import Tag, check_name, check_path, read_tags
 from snapstone.service.iam.owners import Owner, already_exists, change, find, identity_members, missing, no_policy
 from snapstone.service.iam.paging import page_of
@@ -23,7 +24,7 @@ LIMITS: Final = {IdentityKind.USER: 5_000, IdentityKind.ROLE: 1_000}
 
 
 def create_user(
-    engine: Engine,
+    engine: IdentityEngine,
     caller: Caller,
     *,
     user_name: str,
@@ -46,7 +47,7 @@ def create_user(
     return {"User": identity_members(user, with_details=True)}
 
 
-def insert(engine: Engine, identity: Identity) -> None:
+def insert(engine: IdentityEngine, identity: Identity) -> None:
     """Add a user or role. Raises IdentityValidationError, EntityAlreadyExistsError, IdentityLimitError and
     NoSuchEntityError (of the boundary)."""
     check_name(f"{identity.kind}Name", identity.name)
@@ -64,7 +65,7 @@ def insert(engine: Engine, identity: Identity) -> None:
         raise no_policy(error.arn) from None
 
 
-def get_user(engine: Engine, caller: Caller, *, user_name: str | None = None) -> dict[str, object]:
+def get_user(engine: IdentityEngine, caller: Caller, *, user_name: str | None = None) -> dict[str, object]:
     """A user; without a name, whoever calls."""
     if user_name is None and caller.principal.kind is PrincipalKind.ROOT:
         return {"User": _root_members(engine, caller)}
@@ -79,7 +80,7 @@ def own_name(caller: Caller) -> str:
     return caller.principal.name
 
 
-def _root_members(engine: Engine, caller: Caller) -> dict[str, object]:
+def _root_members(engine: IdentityEngine, caller: Caller) -> dict[str, object]:
     account = engine.catalog.account(caller.account_id)
     return {
         "Path": "/",
@@ -91,34 +92,32 @@ def _root_members(engine: Engine, caller: Caller) -> dict[str, object]:
 
 
 def list_users(
-    engine: Engine, caller: Caller, *, path_prefix: str = "/", marker: str | None = None, max_items: int | None = None
+    engine: IdentityEngine,
+    caller: Caller,
+    *,
+    path_prefix: str = "/",
+    marker: str | None = None,
+    max_items: int | None = None,
 ) -> dict[str, object]:
     """Users whose path begins so, by name."""
-    return list_identities(engine, caller.account_id, IdentityKind.USER, path_prefix, marker, max_items)
-
-
-def list_identities(
-    engine: Engine,
-    account_id: AccountId,
-    kind: IdentityKind,
-    path_prefix: str,
-    marker: str | None,
-    max_items: int | None,
-) -> dict[str, object]:
-    """A page of users or roles whose path begins so, by name."""
-    found = (each for each in engine.catalog.identities(account_id, kind) if each.path.startswith(path_prefix))
+    users = engine.catalog.identities(caller.account_id, IdentityKind.USER)
     return page_of(
-        found,
-        lambda identity: identity.name.lower(),
-        f"{kind.capitalize()}s",
-        lambda identity: identity_members(identity, with_details=False),
+        (user for user in users if user.path.startswith(path_prefix)),
+        lambda user: user.name.lower(),
+        "Users",
+        lambda user: identity_members(user, with_details=False),
         marker,
         max_items,
     )
 
 
 def update_user(
-    engine: Engine, caller: Caller, *, user_name: str, new_path: str | None = None, new_user_name: str | None = None
+    engine: IdentityEngine,
+    caller: Caller,
+    *,
+    user_name: str,
+    new_path: str | None = None,
+    new_user_name: str | None = None,
 ) -> dict[str, object]:
     """Another name or path; keys, policies and the user's id stay."""
     if new_user_name is not None:
@@ -132,12 +131,12 @@ def update_user(
     return change(engine, caller.account_id, Owner(IdentityKind.USER, user_name), renamed)
 
 
-def delete_user(engine: Engine, caller: Caller, *, user_name: str) -> dict[str, object]:
+def delete_user(engine: IdentityEngine, caller: Caller, *, user_name: str) -> dict[str, object]:
     """Delete a user who has neither keys nor policies."""
     return delete(engine, caller.account_id, Owner(IdentityKind.USER, user_name))
 
 
-def delete(engine: Engine, account_id: AccountId, owner: Owner) -> dict[str, object]:
+def delete(engine: IdentityEngine, account_id: AccountId, owner: Owner) -> dict[str, object]:
     """Delete a user or role. Raises NoSuchEntityError and DeleteConflictError."""
     try:
         deleted = engine.catalog.delete_identity(account_id, owner.kind, owner.name)
@@ -151,7 +150,7 @@ def delete(engine: Engine, account_id: AccountId, owner: Owner) -> dict[str, obj
 
 
 def list_account_aliases(
-    engine: Engine, caller: Caller, *, marker: str | None = None, max_items: int | None = None
+    engine: IdentityEngine, caller: Caller, *, marker: str | None = None, max_items: int | None = None
 ) -> dict[str, object]:
     """The account's name, where it has one."""
     account = engine.catalog.account(caller.account_id)
