@@ -43,8 +43,8 @@ class SnapshotArchivedError(SnapstoneError):
 
 
 @dataclass(eq=False)
-class TierStateError(SnapstoneError):
-    """The snapshot's tier or state does not admit the move that was asked for."""
+class SnapshotStateError(SnapstoneError):
+    """The snapshot's state or tier does not admit what was asked."""
 
     message: str
 

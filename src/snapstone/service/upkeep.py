@@ -1,4 +1,4 @@
-"""What a server does without being asked: resumes seals, times out pending snapshots, finishes deletions."""
+"""What a server does without being asked: it resumes seals, times out pending snapshots, and ends what is over."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ class Upkeep:
     def _sweep(self, now_ms: int) -> None:
         for snapshot_id in self._engine.catalog.expire_pending(now_ms, TIMED_OUT):
             log.warning("snapshot timed out", extra={"fields": {"snapshot": snapshot_id}})
+        for snapshot_id in self._engine.catalog.empty_recycle_bin(now_ms):
+            log.info("snapshot's time in the recycle bin is over", extra={"fields": {"snapshot": snapshot_id}})
+        self._engine.catalog.end_temporary_restores(now_ms)
         for snapshot_id in self._engine.catalog.deletions_due():
             finish_deletion(self._engine, snapshot_id)
         self._engine.catalog.drop_expired_answers(now_ms)

@@ -1,0 +1,228 @@
+"""Retention rules of the recycle bin: made, shown, changed and deleted, region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from snapstone.catalog.protection_contract import RuleLimitError
+from snapstone.catalog.protection_rows import RetentionRule
+from snapstone.core.protection_errors import InvalidRuleError, RuleLockedError, RuleNotFoundError, RuleQuotaError
+from snapstone.core.retention import Retention, TagMatch
+from snapstone.service.ec2.pages import page_of
+from snapstone.service.engine import Caller, Engine
+from snapstone.service.recycle_bin.rule_lock import (
+    LockConfiguration,
+    delay_of,
+    lock_members,
+    locking_state,
+    require_lockable,
+)
+from snapstone.service.recycle_bin.rule_tags import Tags, checked_tags, tag_members
+
+RULE_LIMIT: Final = 250
+"""Retention rules of an account in a region (AWS: "Recycle Bin quotas")."""
+
+MAX_RETENTION_DAYS: Final = 365
+"""For snapshots; the model's own limit is that of other resources."""
+
+RULE_ID_SIZE: Final = 11
+
+DEFAULT_PAGE_SIZE: Final = 1_000
+
+_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+Answer = dict[str, object]
+ResourceTags = Sequence[Mapping[str, str]]
+Period = Mapping[str, object]
+
+
+def create_rule(
+    engine: Engine,
+    caller: Caller,
+    *,
+    retention_period: Period,
+    resource_type: str,
+    description: str = "",
+    tags: Tags | None = None,
+    resource_tags: ResourceTags | None = None,
+    lock_configuration: LockConfiguration | None = None,
+    exclude_resource_tags: ResourceTags | None = None,
+) -> Answer:
+    """A rule for resources with any of some tags, or for all of the region but those with excluded tags."""
+    rule = RetentionRule(
+        rule_id=_new_id(engine),
+        account_id=caller.account_id,
+        region=caller.region,
+        resource_type=resource_type,
+        retention=_retention(retention_period, resource_type, resource_tags or (), exclude_resource_tags or ()),
+        description=description,
+        tags=checked_tags(tags or ()),
+        created_at_ms=engine.now_ms(),
+        unlock_delay_days=delay_of(lock_configuration),
+    )
+    if rule.unlock_delay_days is not None:
+        require_lockable(rule)
+    try:
+        engine.catalog.insert_rule(rule, RULE_LIMIT)
+    except RuleLimitError:
+        raise RuleQuotaError(f"At most {RULE_LIMIT} retention rules may exist in a region.") from None
+    return shown(rule, rule.created_at_ms) | {"Tags": tag_members(rule.tags)}
+
+
+def get_rule(engine: Engine, caller: Caller, *, identifier: str) -> Answer:
+    """One rule."""
+    return shown(require_rule(engine, caller, identifier), engine.now_ms())
+
+
+def list_rules(
+    engine: Engine,
+    caller: Caller,
+    *,
+    resource_type: str,
+    max_results: int = DEFAULT_PAGE_SIZE,
+    next_token: str | None = None,
+    resource_tags: ResourceTags | None = None,
+    lock_state: str | None = None,
+    exclude_resource_tags: ResourceTags | None = None,
+) -> Answer:
+    """The rules for a type of resource, oldest first; of those with given tags or in a given state of locking."""
+    now_ms = engine.now_ms()
+    include, exclude = set(_matches(resource_tags or ())), set(_matches(exclude_resource_tags or ()))
+    rules = [
+        rule
+        for rule in engine.catalog.rules(caller.account_id, caller.region, resource_type)
+        if include <= set(rule.retention.include)
+        and exclude <= set(rule.retention.exclude)
+        and lock_state in (None, locking_state(rule, now_ms))
+    ]
+    call = (
+        "ListRules",
+        caller.account_id,
+        caller.region,
+        repr((resource_type, resource_tags, lock_state, exclude_resource_tags)),
+    )
+    page, token = page_of(engine, call, rules, lambda rule: (rule.created_at_ms, rule.rule_id), max_results, next_token)
+    return {"Rules": [_summary(rule, now_ms) for rule in page], "NextToken": token}
+
+
+def update_rule(
+    engine: Engine,
+    caller: Caller,
+    *,
+    identifier: str,
+    retention_period: Period | None = None,
+    description: str | None = None,
+    resource_type: str | None = None,
+    resource_tags: ResourceTags | None = None,
+    exclude_resource_tags: ResourceTags | None = None,
+) -> Answer:
+    """Change what is given; what lies in the bin already keeps its time. Not while the rule is locked."""
+
+    def change(rule: RetentionRule) -> RetentionRule:
+        _require_unlocked(rule, engine.now_ms())
+        if resource_type not in (None, rule.resource_type):
+            raise InvalidRuleError("A rule's resource type cannot be changed.")
+        period: Period = {"RetentionPeriodValue": rule.retention.days} if retention_period is None else retention_period
+        retention = _retention(
+            period,
+            rule.resource_type,
+            _resource_tags(rule.retention.include) if resource_tags is None else resource_tags,
+            _resource_tags(rule.retention.exclude) if exclude_resource_tags is None else exclude_resource_tags,
+        )
+        return replace(rule, retention=retention, description=rule.description if description is None else description)
+
+    return shown(change_rule(engine, caller, identifier, change), engine.now_ms())
+
+
+def delete_rule(engine: Engine, caller: Caller, *, identifier: str) -> Answer:
+    """Delete a rule; what it put into the bin stays there for its time. Not while the rule is locked."""
+
+    def delete(rule: RetentionRule) -> None:
+        _require_unlocked(rule, engine.now_ms())
+
+    change_rule(engine, caller, identifier, delete)
+    return {}
+
+
+def require_rule(engine: Engine, caller: Caller, rule_id: str) -> RetentionRule:
+    """The caller's rule in the caller's region. Raises RuleNotFoundError."""
+    rule = engine.catalog.rule(caller.account_id, caller.region, rule_id)
+    if rule is None:
+        raise RuleNotFoundError(rule_id)
+    return rule
+
+
+def change_rule(
+    engine: Engine, caller: Caller, rule_id: str, change: Callable[[RetentionRule], RetentionRule | None]
+) -> RetentionRule:
+    """The rule after `change`, made inside one transaction. Raises RuleNotFoundError."""
+    rule = engine.catalog.change_rule(caller.account_id, caller.region, rule_id, change)
+    if rule is None:
+        raise RuleNotFoundError(rule_id)
+    return rule
+
+
+def shown(rule: RetentionRule, now_ms: int) -> Answer:
+    """A rule as the API shows it."""
+    return _summary(rule, now_ms) | {
+        "ResourceType": rule.resource_type,
+        "ResourceTags": _resource_tags(rule.retention.include),
+        "ExcludeResourceTags": _resource_tags(rule.retention.exclude),
+        "Status": "available",
+        **lock_members(rule, now_ms),
+    }
+
+
+def rule_arn(rule: RetentionRule) -> str:
+    return f"arn:aws:rbin:{rule.region}:{rule.account_id}:rule/{rule.rule_id}"
+
+
+def _summary(rule: RetentionRule, now_ms: int) -> Answer:
+    return {
+        "Identifier": rule.rule_id,
+        "Description": rule.description,
+        "RetentionPeriod": {"RetentionPeriodValue": rule.retention.days, "RetentionPeriodUnit": "DAYS"},
+        "LockState": locking_state(rule, now_ms),
+        "RuleArn": rule_arn(rule),
+    }
+
+
+def _new_id(engine: Engine) -> str:
+    number = int.from_bytes(engine.random_bytes(RULE_ID_SIZE), "big")
+    digits = []
+    for _ in range(RULE_ID_SIZE):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(digits)
+
+
+def _retention(
+    period: Period, resource_type: str, resource_tags: ResourceTags, exclude_tags: ResourceTags
+) -> Retention:
+    days = period["RetentionPeriodValue"]
+    assert isinstance(days, int)
+    if resource_type != "EBS_SNAPSHOT":
+        raise InvalidRuleError(f"This server keeps snapshots only, and no {resource_type}.")
+    if days > MAX_RETENTION_DAYS:
+        raise InvalidRuleError(f"Snapshots are retained for 1 to {MAX_RETENTION_DAYS} days.")
+    if resource_tags and exclude_tags:
+        raise InvalidRuleError("A rule has either resource tags or excluded resource tags.")
+    return Retention(days, _matches(resource_tags), _matches(exclude_tags))
+
+
+def _matches(tags: ResourceTags) -> tuple[TagMatch, ...]:
+    return tuple(TagMatch(tag["ResourceTagKey"], tag.get("ResourceTagValue")) for tag in tags)
+
+
+def _resource_tags(matches: Sequence[TagMatch]) -> list[dict[str, str]]:
+    return [
+        {"ResourceTagKey": each.key} | ({} if each.value is None else {"ResourceTagValue": each.value})
+        for each in matches
+    ]
+
+
+def _require_unlocked(rule: RetentionRule, now_ms: int) -> None:
+    if locking_state(rule, now_ms) not in (None, "unlocked"):
+        raise RuleLockedError(f"Rule {rule.rule_id} is locked.")
