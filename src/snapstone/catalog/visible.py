@@ -36,11 +36,11 @@ SELECT_KEYS: Final = {
     Reach.SHARED: _SHARED.format(reader=":account_id", condition=""),
     Reach.PUBLIC: _SHARED.format(
         reader="'all'",
-        condition="""AND (snapshot.account_id = :account_id OR NOT EXISTS (
+        condition="""AND NOT EXISTS (
             SELECT 1 FROM public_access_block AS block
             WHERE block.account_id = snapshot.account_id AND block.region = :region
             AND block.state = 'block-all-sharing'
-        ))""",
+        )""",
     ),
 }
 """For each reach the keys of the first snapshots; the join is CROSS to keep to the order of the index."""

@@ -22,8 +22,15 @@ class NotShareableError(SnapstoneError):
 
 
 @dataclass(eq=False)
+class ShareLimitError(SnapstoneError):
+    """More accounts than one snapshot may be shared with."""
+
+    limit: int
+
+
+@dataclass(eq=False)
 class InvalidTagKeyError(SnapstoneError):
-    """A tag's key that is empty, too long, reserved, or given twice."""
+    """A tag's key that is empty, too long or reserved."""
 
     message: str
 

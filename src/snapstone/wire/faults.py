@@ -14,6 +14,7 @@ from snapstone.core.sharing_errors import (
     InvalidTagKeyError,
     NotShareableError,
     PublicSnapshotError,
+    ShareLimitError,
     TagLimitError,
     UnknownResourceError,
 )
@@ -297,6 +298,8 @@ _row(BodyTooLargeError, "RequestEntityTooLargeException", "RequestEntityTooLarge
 _row(PublicSnapshotError, "ValidationException/INVALID_SNAPSHOT_ID", "InvalidSnapshot.NotFound",
      "Public snapshots are not supported", lambda e: f"The snapshot '{e.snapshot_id}' does not exist.")
 _row(NotShareableError, "ValidationException/INVALID_PARAMETER_VALUE", "OperationNotPermitted")
+_row(ShareLimitError, "ValidationException/INVALID_PARAMETER_VALUE", "ResourceLimitExceeded",
+     lambda e: f"A snapshot can be shared with at most {e.limit} accounts.")
 _row(InvalidTagKeyError, "ValidationException/INVALID_TAG", "InvalidTagKey.Malformed")
 _row(TagLimitError, "ValidationException/INVALID_TAG", "TagLimitExceeded",
      lambda e: f"A resource can have at most {e.limit} tags.")

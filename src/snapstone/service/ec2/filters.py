@@ -25,41 +25,49 @@ Facts = Mapping[str, Callable[[Subject], Iterable[str]]]
 """For each filter name, the texts of a subject that its values are held against."""
 
 
-def select(
-    subjects: Iterable[Subject],
-    filters: Sequence[Filter],
-    facts: Facts[Subject],
-    tags: Callable[[Subject], Iterable[tuple[str, str]]],
-) -> list[Subject]:
-    """The subjects that pass every filter. Raises InvalidParameterError for a filter that there is not."""
+Tags = Callable[[Subject], Iterable[tuple[str, str]]]
+"""The tags of a subject, which the filters `tag:KEY` and `tag-key` look at."""
+
+
+def matcher(
+    filters: Sequence[Filter], facts: Facts[Subject], tags: Tags[Subject] | None = None
+) -> Callable[[Subject], bool]:
+    """Whether a subject passes every filter. Raises InvalidParameterError for a filter that there is not."""
     if sum(len(each.get("Values", ())) for each in filters) > MAX_FILTER_VALUES:
         raise FilterLimitError(MAX_FILTER_VALUES)
     tests = [_test(each, facts, tags) for each in filters]
-    return [subject for subject in subjects if all(test(subject) for test in tests)]
+    return lambda subject: all(test(subject) for test in tests)
 
 
-def _test(
-    given: Filter, facts: Facts[Subject], tags: Callable[[Subject], Iterable[tuple[str, str]]]
-) -> Callable[[Subject], bool]:
+def select(
+    subjects: Iterable[Subject], filters: Sequence[Filter], facts: Facts[Subject], tags: Tags[Subject] | None = None
+) -> list[Subject]:
+    """The subjects that pass every filter. Raises InvalidParameterError for a filter that there is not."""
+    matches = matcher(filters, facts, tags)
+    return [subject for subject in subjects if matches(subject)]
+
+
+def _test(given: Filter, facts: Facts[Subject], tags: Tags[Subject] | None) -> Callable[[Subject], bool]:
     name = given.get("Name", "")
     texts: Callable[[Subject], Iterable[str]]
-    if name.startswith("tag:"):
-        wanted = name.removeprefix("tag:")
-
-        def texts(subject: Subject) -> Iterable[str]:
-            return (value for key, value in tags(subject) if key == wanted)
-
-    elif name == "tag-key":
-
-        def texts(subject: Subject) -> Iterable[str]:
-            return (key for key, _ in tags(subject))
-
-    elif name in facts:
+    if name in facts:
         texts = facts[name]
+    elif tags is not None and name.startswith("tag:"):
+        texts = _values_of(name.removeprefix("tag:"), tags)
+    elif tags is not None and name == "tag-key":
+        texts = _keys(tags)
     else:
         raise InvalidParameterError(f"The filter '{name}' is invalid")
     patterns = [_pattern(value) for value in given.get("Values", ())]
     return lambda subject: any(pattern.fullmatch(text) for text in texts(subject) for pattern in patterns)
+
+
+def _values_of(wanted: str, tags: Tags[Subject]) -> Callable[[Subject], Iterable[str]]:
+    return lambda subject: (value for key, value in tags(subject) if key == wanted)
+
+
+def _keys(tags: Tags[Subject]) -> Callable[[Subject], Iterable[str]]:
+    return lambda subject: (key for key, _ in tags(subject))
 
 
 def _pattern(value: str) -> re.Pattern[str]:

@@ -37,6 +37,6 @@ def describe_regions(
     return {
         "Regions": [
             {"OptInStatus": OPT_IN_STATUS, "RegionName": name, "Endpoint": engine.policy.endpoint}
-            for name in select(names, filters or (), facts, lambda name: ())
+            for name in select(names, filters or (), facts)
         ]
     }
