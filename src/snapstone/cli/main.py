@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from snapstone import __version__
-from snapstone.cli import env, serve
+from snapstone.cli import account, env, key, serve, user
 from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit
 
-COMMANDS: Final = (serve, env)
+COMMANDS: Final = (serve, env, account, user, key)
 """Modules with a `register(subparsers)` that sets `run`, a function from parsed options to an Exit."""
 
 

@@ -63,9 +63,8 @@ def list_access_keys(
 ) -> dict[str, object]:
     """A user's keys without their secrets; without a name, the caller's own."""
     owner = _owner(caller, user_name)
-    keys = engine.catalog.sealed_access_keys(caller.account_id, _user_id(engine, caller.account_id, owner))
     return page_of(
-        keys,
+        keys_of(engine, caller.account_id, owner),
         lambda key: key.access_key_id,
         "AccessKeyMetadata",
         lambda key: _members(key, owner),
@@ -97,6 +96,11 @@ def delete_access_key(
     if not engine.catalog.delete_access_key(key):
         raise _no_key(access_key_id)
     return {}
+
+
+def keys_of(engine: IdentityEngine, account_id: AccountId, owner: Owner | None) -> list[SealedAccessKey]:
+    """A user's keys, or root's, the oldest first. Raises NoSuchEntityError."""
+    return engine.catalog.sealed_access_keys(account_id, _user_id(engine, account_id, owner))
 
 
 def find_key(engine: IdentityEngine, account_id: AccountId, owner: Owner | None, access_key_id: str) -> SealedAccessKey:

@@ -149,6 +149,16 @@ def delete(engine: IdentityEngine, account_id: AccountId, owner: Owner) -> dict[
     return {}
 
 
+def remove_user(engine: IdentityEngine, account_id: AccountId, user_name: str) -> None:
+    """Delete a user with keys and policies. Raises NoSuchEntityError and IdentityValidationError."""
+    owner = Owner(IdentityKind.USER, user_name)
+    user = find(engine, account_id, owner)
+    for key in engine.catalog.sealed_access_keys(account_id, user.identity_id):
+        engine.catalog.delete_access_key(key)
+    change(engine, account_id, owner, lambda each: replace(each, inline_policies=(), attached_arns=()))
+    delete(engine, account_id, owner)
+
+
 def list_account_aliases(
     engine: IdentityEngine, caller: Caller, *, marker: str | None = None, max_items: int | None = None
 ) -> dict[str, object]:

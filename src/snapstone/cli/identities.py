@@ -1,0 +1,130 @@
+"""What the commands about accounts, users and keys share: their options, the open catalog, and how results look."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit
+from snapstone.server.config import SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from snapstone.catalog.identity_rows import Account
+    from snapstone.service.engine import Caller
+    from snapstone.service.iam.identity_engine import IdentityEngine
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Row = Mapping[str, str | bool]
+
+_NOT_A_REQUEST: Final = "cli"
+
+
+def add_group(subparsers: Subparsers, name: str, text: str) -> Subparsers:
+    """A command with commands of its own."""
+    parser = subparsers.add_parser(
+        name, help=text, description=text, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def add_command(
+    group: Subparsers, name: str, text: str, run: Callable[[argparse.Namespace], Exit], of_account: bool = True
+) -> argparse.ArgumentParser:
+    """A command on a data folder's catalog; `of_account` gives it an option for the account that it is about."""
+    parser = group.add_parser(
+        name, help=text, description=text, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", metavar="DIR", help="data folder of the server [SNAPSTONE_DATA]")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    if of_account:
+        parser.add_argument("--account", metavar="ACCOUNT", help="id or name of the account (default: the first one)")
+    parser.set_defaults(run=run)
+    return parser
+
+
+@contextmanager
+def opened(options: argparse.Namespace) -> Iterator[IdentityEngine]:
+    """The data folder's identities; what is refused there becomes a CommandError."""
+    from snapstone.core import identity_errors
+    from snapstone.core.envelope import EnvelopeError
+    from snapstone.server.data_folder import DataFolderError
+    from snapstone.server.identities import open_identities
+
+    wrong_input = (
+        identity_errors.IdentityValidationError,
+        identity_errors.InvalidIdentityInputError,
+        identity_errors.NoSuchEntityError,
+    )
+    conflicts = (
+        identity_errors.EntityAlreadyExistsError,
+        identity_errors.DeleteConflictError,
+        identity_errors.IdentityLimitError,
+    )
+    try:
+        with open_identities(read_settings({"data": options.data})) as engine:
+            yield engine
+    except (SettingsError, DataFolderError, *wrong_input) as error:
+        raise CommandError(error.message, Exit.USAGE) from None
+    except conflicts as error:
+        raise CommandError(error.message, Exit.FAILED) from None
+    except EnvelopeError as error:
+        raise CommandError(f"this is not the root key of this data folder: {error}", Exit.USAGE) from None
+
+
+def account_of(engine: IdentityEngine, options: argparse.Namespace) -> Account:
+    """The account that a command is about."""
+    from snapstone.service.iam.accounts import find_account
+
+    return find_account(engine, options.account)
+
+
+def root_of(account: Account) -> Caller:
+    """The account's root, in whose name a command acts."""
+    from snapstone.core.ids import Region
+    from snapstone.core.policy.principal import root_principal
+    from snapstone.service.engine import Caller
+
+    return Caller(account.account_id, Region(_NOT_A_REQUEST), "", root_principal(account.account_id))
+
+
+def print_key(options: argparse.Namespace, account_id: str, profile: str, access_key_id: str, secret: str) -> None:
+    """A new key with its secret, this once: as JSON, or as a part of an AWS credentials file."""
+    if options.json:
+        print_json({"AccountId": account_id, "AccessKeyId": access_key_id, "SecretAccessKey": secret})
+        return
+    print(f"# account {account_id}")
+    print(f"[{profile}]")
+    print(f"aws_access_key_id = {access_key_id}")
+    print(f"aws_secret_access_key = {secret}")
+
+
+def print_rows(options: argparse.Namespace, rows: Sequence[Row]) -> None:
+    """One line for each row, its values between tabs; or a JSON list."""
+    if options.json:
+        print_json(rows)
+        return
+    for row in rows:
+        print("\t".join(str(value) or "-" for value in row.values()))
+
+
+def print_row(options: argparse.Namespace, row: Row) -> None:
+    """One line for each value, after its name; or a JSON object."""
+    if options.json:
+        print_json(row)
+        return
+    for name, value in row.items():
+        print(f"{name}\t{value or '-'}")
+
+
+def print_json(result: object) -> None:
+    print(json.dumps(result, indent=2, ensure_ascii=False))
+
+
+def date_of(milliseconds: int) -> str:
+    """A time in UTC, by ISO 8601; `-` for what an earlier version did not note."""
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if milliseconds else "-"

@@ -1,0 +1,45 @@
+"""The identities of a data folder, for commands that work on its catalog beside a running server, or without one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from snapstone.catalog.contract import Catalog
+from snapstone.catalog.schema import NewerCatalogError
+from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.server.assembly import now_ms
+from snapstone.server.config import Settings
+from snapstone.server.data_folder import DataFolder, DataFolderError
+from snapstone.server.root_key import read_root_key
+from snapstone.service.engine import RootKey
+from snapstone.service.root_key import HeldRootKey
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Implements service.iam.identity_engine.IdentityEngine."""
+
+    catalog: Catalog
+    root_key: RootKey
+    now_ms: Callable[[], int] = now_ms
+    random_bytes: Callable[[int], bytes] = os.urandom
+
+
+@contextmanager
+def open_identities(settings: Settings) -> Iterator[Identities]:
+    """Open the catalog of a data folder that a server has made. Raises DataFolderError and SettingsError."""
+    folder = DataFolder(settings.data)
+    if not folder.catalog.exists():
+        raise DataFolderError(f"there is no data folder {folder.path}, or no server has run on it yet")
+    root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
+    try:
+        catalog = SqliteCatalog(folder.catalog)
+    except NewerCatalogError as error:
+        raise DataFolderError(str(error)) from None
+    try:
+        yield Identities(catalog, root_key)
+    finally:
+        catalog.close()
