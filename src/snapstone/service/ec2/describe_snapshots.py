@@ -1,0 +1,146 @@
+"""DescribeSnapshots: what the caller owns, what is shared with it, and what is public (api-control-plane.md, 2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from snapstone.catalog.rows import Snapshot
+from snapstone.catalog.sharing_rows import Place, Reach
+from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
+from snapstone.core.ids import AccountId, SnapshotId
+from snapstone.service.ec2.accounts import require_account_ids
+from snapstone.service.ec2.filters import Filter, matcher
+from snapstone.service.ec2.page_tokens import open_place, place_token
+from snapstone.service.ec2.pages import MAX_RESULTS, check_page_size, require_ids
+from snapstone.service.ec2.snapshot_view import SNAPSHOT_FACTS, shown_tags, snapshot_item
+from snapstone.service.engine import Caller, Engine
+from snapstone.service.visibility import EVERYBODY, is_public, visible
+
+UNPAGED_LIMIT: Final = 100_000
+"""Snapshots in the answer to a call without MaxResults, which is to have all; past it there is a token."""
+
+ROWS_AT_ONCE: Final = 1_000
+"""Rows that one statement reads."""
+
+Answer = dict[str, object]
+Test = Callable[[Snapshot], bool]
+
+
+def describe_snapshots(
+    engine: Engine,
+    caller: Caller,
+    *,
+    snapshot_ids: Sequence[str] | None = None,
+    owner_ids: Sequence[str] | None = None,
+    restorable_by_user_ids: Sequence[str] | None = None,
+    filters: Sequence[Filter] | None = None,
+    max_results: int | None = None,
+    next_token: str | None = None,
+    dry_run: bool = False,
+) -> Answer:
+    """The snapshots that the caller sees in a region, ordered by start time, then id; without MaxResults all of them.
+
+    An id that does not exist and one that the caller does not see are the same error. Tests of owner, reader and
+    filters leave out, and are no error.
+    """
+    wanted = require_ids(snapshot_ids)
+    check_page_size(max_results, snapshot_ids)
+    require_account_ids(owner_ids or (), ("self", "amazon", "aws-marketplace"))
+    require_account_ids(restorable_by_user_ids or (), ("self", EVERYBODY))
+    owners = _resolved(caller, owner_ids)
+    readers = _resolved(caller, restorable_by_user_ids)
+    tests = _tests(engine, caller, owners, readers, filters or ())
+    if dry_run:
+        raise DryRunPassedError
+    if wanted is not None:
+        found = sorted((_require_visible(engine, caller, each) for each in sorted(wanted)), key=_place)
+        return {"Snapshots": _items(caller, [each for each in found if all(test(each) for test in tests)])}
+    call = (
+        "DescribeSnapshots",
+        caller.account_id,
+        caller.region,
+        repr((owner_ids, restorable_by_user_ids, filters)),
+    )
+    start = None if next_token is None else _start(open_place(engine, call, next_token))
+    size = UNPAGED_LIMIT if max_results is None else min(max_results, MAX_RESULTS)
+    reaches = _reaches(caller, owners, readers)
+    rows_at_once = ROWS_AT_ONCE if tests else min(size + 1, ROWS_AT_ONCE)
+    candidates = _candidates(engine, caller, reaches, start, rows_at_once)
+    page = list(islice((each for each in candidates if all(test(each) for test in tests)), size + 1))
+    answer: Answer = {"Snapshots": _items(caller, page[:size])}
+    if len(page) > size:
+        answer["NextToken"] = place_token(engine, call, page[size].started_at_ms, page[size].snapshot_id)
+    return answer
+
+
+def _require_visible(engine: Engine, caller: Caller, snapshot_id: SnapshotId) -> Snapshot:
+    snapshot = visible(engine, caller, snapshot_id)
+    if snapshot is None:
+        raise SnapshotNotFoundError((snapshot_id,))
+    return snapshot
+
+
+def _resolved(caller: Caller, account_ids: Sequence[str] | None) -> frozenset[str]:
+    """With the caller's account id in place of `self`."""
+    return frozenset(caller.account_id if each == "self" else each for each in account_ids or ())
+
+
+def _reaches(caller: Caller, owners: frozenset[str], readers: frozenset[str]) -> list[Reach]:
+    """Where to look: no more than the tests of owner and reader could let through."""
+    of_others = not owners or owners != {caller.account_id}
+    places = {
+        Reach.OWN: not owners or caller.account_id in owners,
+        Reach.SHARED: of_others and (not readers or caller.account_id in readers),
+        Reach.PUBLIC: of_others and (not readers or EVERYBODY in readers),
+    }
+    return [reach for reach, is_needed in places.items() if is_needed]
+
+
+def _tests(
+    engine: Engine, caller: Caller, owners: frozenset[str], readers: frozenset[str], filters: Sequence[Filter]
+) -> list[Test]:
+    """What a snapshot that the caller sees must pass. Raises InvalidParameterError and FilterLimitError."""
+    tests: list[Test] = []
+    if owners:
+        tests.append(lambda snapshot: snapshot.account_id in owners)
+    if readers:
+        tests.append(lambda snapshot: any(_is_restorable(engine, caller, snapshot, each) for each in readers))
+    if filters:
+        tests.append(matcher(filters, SNAPSHOT_FACTS, lambda snapshot: shown_tags(snapshot, caller.account_id)))
+    return tests
+
+
+def _is_restorable(engine: Engine, caller: Caller, snapshot: Snapshot, reader: str) -> bool:
+    """By everybody: if public. By the caller: if owned, or shared explicitly. By others: only the owner is told."""
+    if reader == EVERYBODY:
+        return is_public(engine, snapshot)
+    if snapshot.account_id == caller.account_id:
+        return reader == caller.account_id or reader in snapshot.shared_with
+    return reader == caller.account_id and reader in snapshot.shared_with
+
+
+def _candidates(
+    engine: Engine, caller: Caller, reaches: Sequence[Reach], start: Place | None, rows_at_once: int
+) -> Iterator[Snapshot]:
+    """Every snapshot within reach from a place on, read as far as the iteration goes."""
+    while True:
+        rows = engine.catalog.visible_snapshots(caller.account_id, caller.region, reaches, start, rows_at_once + 1)
+        yield from rows[:rows_at_once]
+        if len(rows) <= rows_at_once:
+            return
+        start = _place(rows[rows_at_once])
+
+
+def _place(snapshot: Snapshot) -> Place:
+    return Place(snapshot.started_at_ms, snapshot.snapshot_id)
+
+
+def _start(place: tuple[int, str]) -> Place:
+    return Place(place[0], SnapshotId(place[1]))
+
+
+def _items(caller: Caller, snapshots: Sequence[Snapshot]) -> list[Answer]:
+    reader: AccountId = caller.account_id
+    return [snapshot_item(snapshot, reader) for snapshot in snapshots]
