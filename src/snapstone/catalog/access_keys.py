@@ -22,9 +22,9 @@ class AccessKeyStatements(Statements):
         self._sealed_keys: Memory[SealedAccessKey] = Memory(connections.changes)
 
     def sealed_access_key(self, access_key_id: str) -> SealedAccessKey | None:
-        return self._sealed_keys.recall(access_key_id, self._read_key)
+        return self._sealed_keys.recall(access_key_id, self._read_sealed_key)
 
-    def _read_key(self, access_key_id: str) -> SealedAccessKey | None:
+    def _read_sealed_key(self, access_key_id: str) -> SealedAccessKey | None:
         with self._connections.reading() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM iam_access_key WHERE access_key_id = ?", (access_key_id,)
