@@ -1,0 +1,192 @@
+"""Who reads a snapshot beside its owner: Describe-, Modify-, ResetSnapshotAttribute (api-control-plane.md, 2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from snapstone.catalog.key_rows import KeyManager
+from snapstone.catalog.rows import Snapshot
+from snapstone.core.errors import (
+    DryRunPassedError,
+    InvalidParameterCombinationError,
+    InvalidParameterError,
+    SnapshotNotFoundError,
+)
+from snapstone.core.sharing_errors import NotShareableError, ShareLimitError
+from snapstone.service.ec2.accounts import require_account_ids
+from snapstone.service.ec2.pages import require_ids
+from snapstone.service.ec2.public_access import require_public_sharing
+from snapstone.service.engine import Caller, Engine
+from snapstone.service.kms.keys import key_by_arn
+from snapstone.service.visibility import EVERYBODY, owned
+
+PERMISSION: Final = "createVolumePermission"
+PRODUCT_CODES: Final = "productCodes"
+
+MAX_MODIFICATIONS: Final = 500
+"""Readers in one request; AWS's limit."""
+
+MAX_READERS: Final = 1_000
+"""Readers of one snapshot: they are part of its row, which every request reads."""
+
+Answer = dict[str, object]
+Permission = Mapping[str, str]
+"""`UserId` or `Group`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a request asks: one of the two is empty."""
+
+    added: frozenset[str]
+    removed: frozenset[str]
+
+
+def describe_snapshot_attribute(
+    engine: Engine, caller: Caller, *, snapshot_id: str, attribute: str, dry_run: bool = False
+) -> Answer:
+    """The readers of a snapshot, or its product codes, of which there are none; for its owner only."""
+    require_ids((snapshot_id,))
+    if attribute not in (PERMISSION, PRODUCT_CODES):
+        raise _invalid_attribute(attribute)
+    if dry_run:
+        raise DryRunPassedError
+    snapshot = _owned(engine, caller, snapshot_id)
+    if attribute == PRODUCT_CODES:
+        return {"SnapshotId": snapshot_id, "ProductCodes": []}
+    readers = [
+        {"Group": reader} if reader == EVERYBODY else {"UserId": reader} for reader in sorted(snapshot.shared_with)
+    ]
+    return {"SnapshotId": snapshot_id, "CreateVolumePermissions": readers}
+
+
+def modify_snapshot_attribute(
+    engine: Engine,
+    caller: Caller,
+    *,
+    snapshot_id: str,
+    attribute: str | None = None,
+    create_volume_permission: Mapping[str, Sequence[Permission]] | None = None,
+    group_names: Sequence[str] | None = None,
+    operation_type: str | None = None,
+    user_ids: Sequence[str] | None = None,
+    dry_run: bool = False,
+) -> Answer:
+    """Add readers, or remove some, in either of EC2's spellings. Who is one already is added, who is none removed.
+
+    Raises NotShareableError where the snapshot's encryption forbids it.
+    """
+    require_ids((snapshot_id,))
+    if attribute not in (None, PERMISSION):
+        raise _invalid_attribute(attribute)
+    change = _change(create_volume_permission, operation_type, group_names or (), user_ids or ())
+    if dry_run:
+        raise DryRunPassedError
+
+    def changed(snapshot: Snapshot) -> frozenset[str]:
+        _check_shareable(engine, caller, snapshot, change.added)
+        readers = (snapshot.shared_with | change.added) - change.removed
+        if change.added and len(readers) > MAX_READERS:
+            raise ShareLimitError(MAX_READERS)
+        return readers
+
+    if not engine.catalog.change_shares(_owned(engine, caller, snapshot_id).snapshot_id, changed):
+        raise SnapshotNotFoundError((snapshot_id,))
+    return {}
+
+
+def reset_snapshot_attribute(
+    engine: Engine, caller: Caller, *, snapshot_id: str, attribute: str, dry_run: bool = False
+) -> Answer:
+    """Make a snapshot its owner's alone."""
+    require_ids((snapshot_id,))
+    if attribute != PERMISSION:
+        raise _invalid_attribute(attribute)
+    if dry_run:
+        raise DryRunPassedError
+    snapshot = _owned(engine, caller, snapshot_id)
+    if not engine.catalog.change_shares(snapshot.snapshot_id, lambda _: frozenset()):
+        raise SnapshotNotFoundError((snapshot_id,))
+    return {}
+
+
+def _owned(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot:
+    """A snapshot that is shared with the caller is none to it here: who else reads it is the owner's affair."""
+    snapshot = owned(engine, caller, snapshot_id)
+    if snapshot is None:
+        raise SnapshotNotFoundError((snapshot_id,))
+    return snapshot
+
+
+def _change(
+    permission: Mapping[str, Sequence[Permission]] | None,
+    operation_type: str | None,
+    group_names: Sequence[str],
+    user_ids: Sequence[str],
+) -> _Change:
+    """What is asked. Raises InvalidParameterCombinationError, InvalidParameterError and MalformedAccountIdError."""
+    if permission and (operation_type is not None or group_names or user_ids):
+        raise InvalidParameterCombinationError(
+            "CreateVolumePermission cannot be used with OperationType, UserId and UserGroup"
+        )
+    if permission:
+        added, removed = (_readers(permission.get(name, ())) for name in ("Add", "Remove"))
+    else:
+        added, removed = _by_operation(operation_type, [*group_names, *_accounts(user_ids)])
+    if added and removed:
+        raise InvalidParameterCombinationError("Permissions cannot be added and removed in the same request")
+    if not added and not removed:
+        raise InvalidParameterCombinationError("No permissions to add or to remove were specified")
+    if len(added) + len(removed) > MAX_MODIFICATIONS:
+        raise InvalidParameterError(f"A request can make at most {MAX_MODIFICATIONS} modifications")
+    _check_groups(group_names)
+    return _Change(frozenset(added), frozenset(removed))
+
+
+def _by_operation(operation_type: str | None, readers: list[str]) -> tuple[list[str], list[str]]:
+    if operation_type == "add":
+        return readers, []
+    if operation_type == "remove":
+        return [], readers
+    if operation_type is None:
+        raise InvalidParameterCombinationError("OperationType must be given with UserId or UserGroup")
+    raise InvalidParameterError(f"Value ({operation_type}) for parameter OperationType is invalid")
+
+
+def _readers(permissions: Sequence[Permission]) -> list[str]:
+    for each in permissions:
+        if len(each) != 1:
+            raise InvalidParameterCombinationError("A permission names either a UserId or a Group")
+    _check_groups([each["Group"] for each in permissions if "Group" in each])
+    _accounts([each["UserId"] for each in permissions if "UserId" in each])
+    return [reader for each in permissions for reader in each.values()]
+
+
+def _accounts(user_ids: Sequence[str]) -> Sequence[str]:
+    require_account_ids(user_ids)
+    return user_ids
+
+
+def _check_groups(names: Sequence[str]) -> None:
+    for name in names:
+        if name != EVERYBODY:
+            raise InvalidParameterError(f"Value ({name}) for parameter Group is invalid. The only group is all.")
+
+
+def _check_shareable(engine: Engine, caller: Caller, snapshot: Snapshot, added: frozenset[str]) -> None:
+    """Raises NotShareableError and PublicAccessBlockedError; to remove readers is always possible."""
+    if not added:
+        return
+    if snapshot.kms_key_arn is not None and EVERYBODY in added:
+        raise NotShareableError("Encrypted snapshots cannot be made public")
+    key = None if snapshot.kms_key_arn is None else key_by_arn(engine, snapshot.kms_key_arn)
+    if key is not None and key.manager is KeyManager.AWS:
+        raise NotShareableError("Encrypted snapshots with EBS default key cannot be shared")
+    if EVERYBODY in added:
+        require_public_sharing(engine, caller)
+
+
+def _invalid_attribute(attribute: str | None) -> InvalidParameterError:
+    return InvalidParameterError(f"Value ({attribute}) for parameter Attribute is invalid")
