@@ -46,6 +46,7 @@ clean:  ## remove everything that set-up made
 	rm -rf .venv .tools build dist
 
 clients: $(CLIENTS:%=%/ready)
+	@setup/system-package /usr/bin/aws awscli
 
 disk-tools:
 	@setup/system-package mke2fs e2fsprogs

@@ -24,6 +24,7 @@ from bench.run import FULL, QUICK, Run
 MEASURES: Final[dict[str, Callable[[Run], list[Line]]]] = {
     "put-get": throughput.measure,
     "workers": throughput.measure_workers,
+    "encrypted": throughput.measure_encrypted,
     "listing": listing.measure,
     "sealing": sealing.measure,
     "start": starting.measure,

@@ -42,7 +42,14 @@ class Rival:
     """A server that is put under load again and again; its outcomes are added to `rates`."""
 
     def __init__(
-        self, endpoint: Endpoint, process: Process, rates: Rates, put_count: int, get_pass_count: int = 1
+        self,
+        endpoint: Endpoint,
+        process: Process,
+        rates: Rates,
+        put_count: int,
+        get_pass_count: int = 1,
+        *,
+        encrypted: bool = False,
     ) -> None:
         self.rates = rates
         self.put_block_count = 0
@@ -50,6 +57,7 @@ class Rival:
         self._process = process
         self._put_count = put_count
         self._get_pass_count = get_pass_count
+        self._encrypted = encrypted
 
     def put_then_get(self, connection_count: int) -> None:
         """Fill a new snapshot with new blocks, seal it, read all of it back."""
@@ -58,7 +66,7 @@ class Rival:
     def put(self, connection_count: int) -> Job:
         """Fill a new snapshot with new blocks and seal it."""
         client = Client(self._endpoint)
-        snapshot_id = client.start_snapshot(VOLUME_SIZE_GIB)
+        snapshot_id = client.start_snapshot(VOLUME_SIZE_GIB, encrypted=self._encrypted)
         job = Job("put", self._endpoint, snapshot_id, new_seed(), self._put_count, connection_count)
         self._measure(job)
         self.put_block_count += self._put_count

@@ -14,6 +14,7 @@ CONNECTION_COUNTS: Final = (8, 16)
 WORKERS_CONNECTION_COUNT: Final = 8
 TARGETS: Final[dict[Kind, Bound]] = {"put": Bound("≥", 1000), "get": Bound("≥", 2000)}
 RATIO_TARGETS: Final[dict[Kind, Bound]] = {"put": Bound("≥", 4), "get": Bound("≥", 8)}
+ENCRYPTED_RATIO: Final = Bound("≥", 0.8)
 NAMES: Final[dict[Kind, str]] = {"put": "PutSnapshotBlock, durable", "get": "GetSnapshotBlock"}
 MEMORY_TARGET_MIB: Final = Bound("<", 200)
 
@@ -54,6 +55,34 @@ def measure_workers(run: Run) -> list[Line]:
             for rival in rivals:
                 rival.put_then_get(WORKERS_CONNECTION_COUNT)
     return [_workers_line(kind, ours, theirs) for kind in NAMES]
+
+
+def measure_encrypted(run: Run) -> list[Line]:
+    """Puts and gets of encrypted snapshots beside plain ones, in turn on one server."""
+    sizes = run.sizes
+    encrypted, plain = Rates(), Rates()
+    with run.folder("encrypted") as folder, SnapstoneServer(folder / "data") as server:
+        rivals = [
+            Rival(server.endpoint, server.process, rates, sizes.put_count, sizes.get_pass_count, encrypted=is_encrypted)
+            for rates, is_encrypted in ((encrypted, True), (plain, False))
+        ]
+        for _ in range(sizes.repeat_count):
+            for rival in rivals:
+                rival.put_then_get(WORKERS_CONNECTION_COUNT)
+    return [_encrypted_line(kind, encrypted, plain) for kind in NAMES]
+
+
+def _encrypted_line(kind: Kind, encrypted: Rates, plain: Rates) -> Line:
+    subject = (kind, WORKERS_CONNECTION_COUNT)
+    return Line(
+        f"{NAMES[kind]}, encrypted, {WORKERS_CONNECTION_COUNT} connections",
+        "/s",
+        encrypted.per_second(subject),
+        peer="plain",
+        peer_values=plain.per_second(subject),
+        ratio_target=ENCRYPTED_RATIO,
+        details={"encrypted": encrypted.details(subject), "plain": plain.details(subject)},
+    )
 
 
 def _line(kind: Kind, connection_count: int, ours: Rates, theirs: Rates) -> Line:

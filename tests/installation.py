@@ -13,9 +13,11 @@ from snapstone.catalog.contract import Catalog
 from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
+from snapstone.core.data_key import DataKey
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.policy.principal import root_principal
 from snapstone.core.tokens import TokenSeal
+from snapstone.service.data_keys import data_key_of
 from snapstone.service.ec2.snapshots import delete_snapshot
 from snapstone.service.engine import Caller, Engine, Policy
 from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
@@ -106,11 +108,13 @@ class Installation:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.store = SegmentStore(self.folder, now_ms=self.clock, segment_size=SEGMENT_SIZE)
+        self.store = SegmentStore(
+            self.folder, now_ms=self.clock, segment_size=SEGMENT_SIZE, find_data_key=self._find_data_key
+        )
         self.catalog = self.wrap_catalog(SqliteCatalog(self.folder / "catalog.db"))
         objects = self.wrap_objects(self.store)
         pages = PageStore(objects)
-        self.sealer = Sealer(self.catalog, objects, pages, self.clock)
+        self.sealer = Sealer(self.catalog, objects, pages, self.clock, self._find_data_key)
         tokens = TokenSeal(self.token_key)
         self.engine = Engine(
             self.catalog,
@@ -125,7 +129,11 @@ class Installation:
         )
         self.upkeep = Upkeep(self.engine)
 
+    def _find_data_key(self, data_key_id: bytes) -> DataKey:
+        return data_key_of(self.engine, data_key_id)
+
     def close(self) -> None:
+        assert self.upkeep.copier.stop(30)
         assert self.sealer.wait_until_idle(30)
         self.store.close()
         self.catalog.close()
@@ -135,8 +143,9 @@ class Installation:
         self.__post_init__()
 
     def tick(self) -> None:
-        """One tick of upkeep, and the end of the seals that it began."""
+        """One tick of upkeep, and the end of the copies and seals that it began."""
         self.upkeep.tick()
+        assert self.upkeep.copier.wait_until_idle(30)
         assert self.sealer.wait_until_idle(30)
 
     # -- the operations, with the members that most tests mean --

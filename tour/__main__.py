@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -43,6 +43,7 @@ class Tour:
     def __init__(self, folder: Path, server: ServerProcess) -> None:
         self._folder = folder
         self._ebs = server.client("ebs")
+        self._kms = server.client("kms")
         self._ec2 = server.client("ec2")
         self._began_at = monotonic()
         self._step = 0
@@ -61,6 +62,7 @@ class Tour:
         for generation in generations:
             self._restore(generation)
         self._apply(first, third)
+        self._encrypted(third)
         self._delete(second)
         self._restore(third)
         self._compare(first, third)
@@ -109,6 +111,29 @@ class Tour:
             f"{size:.1f} MiB in {seconds:.2f} s ({len(new) / seconds:.0f} blocks/s), count and aggregate accepted"
         )
         return Generation(number, path, files, current, snapshot_id)
+
+    def _encrypted(self, plain: Generation) -> None:
+        """The same image once more, under a KMS key: equal to the plain one in all but what lies on disk."""
+        key = self._kms.create_key(Description="the tour's")["KeyMetadata"]
+        started = self._ebs.start_snapshot(VolumeSize=VOLUME_SIZE_GIB, Encrypted=True, KmsKeyArn=key["Arn"])
+        sealed = replace(plain, snapshot_id=str(started["SnapshotId"]))
+        _expect("status", transfer.upload(self._ebs, sealed.snapshot_id, plain.blocks), "completed")
+        self._say(f"generation {plain.number} again: {len(plain.blocks)} blocks put, encrypted under {key['Arn']}")
+        self._list(sealed)
+        self._restore(sealed)
+        self._kms.disable_key(KeyId=key["KeyId"])
+        _expect("reading under a disabled key", self._refusal(sealed), "INVALID_DEPENDENCY_REQUEST")
+        self._kms.enable_key(KeyId=key["KeyId"])
+        self._say("with the key disabled nothing is read; enabled again:")
+        self._list(sealed)
+        self._delete(sealed)
+
+    def _refusal(self, generation: Generation) -> str | None:
+        try:
+            transfer.listed(self._ebs, generation.snapshot_id)
+        except self._ebs.exceptions.ValidationException as error:
+            return str(error.response["Reason"])
+        return None
 
     def _describe(self, generations: list[Generation]) -> None:
         shown = self._ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]

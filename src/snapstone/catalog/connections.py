@@ -101,6 +101,14 @@ class Connections:
         with closing(self._open_reader()) as reader:
             yield reader
 
+    def forget_history(self) -> None:
+        """Overwrite what the write-ahead log still holds of rows that were removed, as soon as no reader needs it.
+
+        The file itself keeps nothing: the writer overwrites what it deletes. Waits for reads under way.
+        """
+        with self._turn, self._turn_among_processes():
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def close(self) -> None:
         """Close all that is open, after waiting for the transaction and the reads under way."""
         with self._turn:
@@ -148,6 +156,7 @@ class Connections:
             raise sqlite3.OperationalError(f"{self._path}: no write-ahead log is possible here, SQLite offers {mode!r}")
         writer.execute("PRAGMA synchronous = FULL")
         writer.execute("PRAGMA foreign_keys = ON")
+        writer.execute("PRAGMA secure_delete = ON")
         writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_SIZE_KIB}")
         writer.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT}")
         return writer

@@ -1,9 +1,252 @@
-"""Statements on KMS keys and data keys."""
+"""Statements on KMS keys: their rows, materials, aliases, and their end."""
 
 from __future__ import annotations
 
-from snapstone.catalog.connections import Statements
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from snapstone.catalog.changes import Memory
+from snapstone.catalog.connections import Connections, Statements
+from snapstone.catalog.key_contract import AliasTakenError
+from snapstone.catalog.key_rows import KeyAlias, KeyManager, KeyRotation, KeyState, KmsKey
+from snapstone.core.ids import AccountId, Region
+
+_SELECT: Final = """
+    SELECT key_id, account_id, region, manager, state, description, policy, created_at_ms, deletion_at_ms,
+        rotation_period_days, next_rotation_at_ms,
+        (SELECT max(version) FROM kms_material WHERE kms_material.key_id = kms_key.key_id),
+        (SELECT json_group_array(json_array(tag_key, tag_value)) FROM kms_key_tag
+            WHERE kms_key_tag.key_id = kms_key.key_id)
+    FROM kms_key
+"""
+_INSERT: Final = f"INSERT INTO kms_key VALUES ({', '.join('?' * 11)})"
+_ALIAS: Final = "SELECT name, account_id, region, key_id, created_at_ms, updated_at_ms FROM kms_alias"
 
 
 class KeyStatements(Statements):
     """Implements `key_contract.KeyCatalog`; what each call promises is said there."""
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self._keys: Memory[KmsKey] = Memory(connections.changes)
+        self._aliases: Memory[KeyAlias] = Memory(connections.changes)
+
+    # -- keys --
+
+    def insert_kms_key(self, key: KmsKey, sealed_material: bytes, alias: str | None = None) -> bool:
+        with suppress(sqlite3.IntegrityError), self._connections.writing() as connection:
+            connection.execute(_INSERT, _parameters(key))
+            connection.execute(
+                "INSERT INTO kms_material VALUES (?, 1, ?, ?, FALSE)",
+                (key.key_id, sealed_material, key.created_at_ms),
+            )
+            _replace_tags(connection, key)
+            if alias is not None:
+                _insert_alias(
+                    connection,
+                    KeyAlias(alias, key.account_id, key.region, key.key_id, key.created_at_ms, key.created_at_ms),
+                )
+            return True
+        return False
+
+    def kms_key(self, key_id: str) -> KmsKey | None:
+        return self._keys.recall(key_id, self._read_key)
+
+    def _read_key(self, key_id: str) -> KmsKey | None:
+        with self._connections.reading() as connection:
+            return _select_key(connection, key_id)
+
+    def kms_keys(self, account_id: AccountId, region: Region) -> list[KmsKey]:
+        with self._connections.reading() as connection:
+            rows = connection.execute(
+                f"{_SELECT} WHERE account_id = ? AND region = ? ORDER BY key_id", (account_id, region)
+            ).fetchall()
+        return [_key_from(row) for row in rows]
+
+    def change_kms_key(self, key_id: str, change: Callable[[KmsKey], KmsKey]) -> KmsKey | None:
+        with self._connections.writing() as connection:
+            key = _select_key(connection, key_id)
+            if key is None:
+                return None
+            changed = change(key)
+            connection.execute(
+                "UPDATE kms_key SET state = ?, description = ?, policy = ?, deletion_at_ms = ?,"
+                " rotation_period_days = ?, next_rotation_at_ms = ? WHERE key_id = ?",
+                (
+                    changed.state,
+                    changed.description,
+                    changed.policy,
+                    changed.deletion_at_ms,
+                    changed.rotation_period_days,
+                    changed.next_rotation_at_ms,
+                    key_id,
+                ),
+            )
+            if changed.tags != key.tags:
+                _replace_tags(connection, changed)
+        return changed
+
+    # -- materials --
+
+    def key_material(self, key_id: str, version: int) -> bytes | None:
+        with self._connections.reading() as connection:
+            rows = connection.execute(
+                "SELECT wrapped FROM kms_material WHERE key_id = ? AND version = ?", (key_id, version)
+            ).fetchall()
+        return bytes(rows[0][0]) if rows else None
+
+    def add_key_material(
+        self, key: KmsKey, sealed_material: bytes, now_ms: int, *, on_demand: bool, next_rotation_at_ms: int | None
+    ) -> bool:
+        with self._connections.writing() as connection:
+            present = _select_key(connection, key.key_id)
+            if present is None or present.material_version != key.material_version:
+                return False
+            connection.execute(
+                "INSERT INTO kms_material VALUES (?, ?, ?, ?, ?)",
+                (key.key_id, key.material_version + 1, sealed_material, now_ms, on_demand),
+            )
+            connection.execute(
+                "UPDATE kms_key SET next_rotation_at_ms = ? WHERE key_id = ?", (next_rotation_at_ms, key.key_id)
+            )
+        return True
+
+    def key_rotations(self, key_id: str) -> list[KeyRotation]:
+        with self._connections.reading() as connection:
+            rows = connection.execute(
+                "SELECT version, created_at_ms, on_demand FROM kms_material WHERE key_id = ? AND version > 1"
+                " ORDER BY version",
+                (key_id,),
+            ).fetchall()
+        return [KeyRotation(version, rotated_at_ms, bool(on_demand)) for version, rotated_at_ms, on_demand in rows]
+
+    # -- aliases --
+
+    def kms_alias(self, account_id: AccountId, region: Region, name: str) -> KeyAlias | None:
+        def read(_: str) -> KeyAlias | None:
+            with self._connections.reading() as connection:
+                rows = connection.execute(
+                    f"{_ALIAS} WHERE account_id = ? AND region = ? AND name = ?", (account_id, region, name)
+                ).fetchall()
+            return KeyAlias(*rows[0]) if rows else None
+
+        return self._aliases.recall(f"{account_id} {region} {name}", read)
+
+    def kms_aliases(self, account_id: AccountId, region: Region) -> list[KeyAlias]:
+        with self._connections.reading() as connection:
+            rows = connection.execute(
+                f"{_ALIAS} WHERE account_id = ? AND region = ? ORDER BY name", (account_id, region)
+            ).fetchall()
+        return [KeyAlias(*row) for row in rows]
+
+    def insert_kms_alias(self, alias: KeyAlias) -> None:
+        with self._connections.writing() as connection:
+            taken = connection.execute(
+                "SELECT 1 FROM kms_alias WHERE account_id = ? AND region = ? AND name = ?",
+                (alias.account_id, alias.region, alias.name),
+            ).fetchall()
+            if taken:
+                raise AliasTakenError
+            _insert_alias(connection, alias)
+
+    def move_kms_alias(self, account_id: AccountId, region: Region, name: str, key_id: str, now_ms: int) -> bool:
+        with self._connections.writing() as connection:
+            return bool(
+                connection.execute(
+                    "UPDATE kms_alias SET key_id = ?, updated_at_ms = ?"
+                    " WHERE account_id = ? AND region = ? AND name = ?",
+                    (key_id, now_ms, account_id, region, name),
+                ).rowcount
+            )
+
+    def delete_kms_alias(self, account_id: AccountId, region: Region, name: str) -> bool:
+        with self._connections.writing() as connection:
+            return bool(
+                connection.execute(
+                    "DELETE FROM kms_alias WHERE account_id = ? AND region = ? AND name = ?",
+                    (account_id, region, name),
+                ).rowcount
+            )
+
+    # -- upkeep --
+
+    def keys_to_destroy(self, now_ms: int) -> list[str]:
+        with self._connections.reading() as connection:
+            rows = connection.execute(
+                "SELECT key_id FROM kms_key WHERE state = 'PendingDeletion' AND deletion_at_ms <= ?", (now_ms,)
+            ).fetchall()
+        return [key_id for (key_id,) in rows]
+
+    def keys_to_rotate(self, now_ms: int) -> list[KmsKey]:
+        with self._connections.reading() as connection:
+            rows = connection.execute(
+                f"{_SELECT} WHERE state = 'Enabled' AND next_rotation_at_ms <= ?", (now_ms,)
+            ).fetchall()
+        return [_key_from(row) for row in rows]
+
+    def destroy_kms_key(self, key_id: str, now_ms: int) -> bool:
+        with self._connections.writing() as connection:
+            destroyed = connection.execute(
+                "DELETE FROM kms_key WHERE key_id = ? AND state = 'PendingDeletion' AND deletion_at_ms <= ?",
+                (key_id, now_ms),
+            ).rowcount
+            if destroyed:
+                connection.execute("DELETE FROM data_key WHERE key_id = ?", (key_id,))
+                connection.execute("DELETE FROM domain_key WHERE key_id = ?", (key_id,))
+        self._connections.forget_history()
+        return bool(destroyed)
+
+
+def _select_key(connection: sqlite3.Connection, key_id: str) -> KmsKey | None:
+    rows = connection.execute(f"{_SELECT} WHERE key_id = ?", (key_id,)).fetchall()
+    return _key_from(rows[0]) if rows else None
+
+
+def _key_from(row: tuple[Any, ...]) -> KmsKey:
+    return KmsKey(
+        key_id=row[0],
+        account_id=row[1],
+        region=row[2],
+        manager=KeyManager(row[3]),
+        state=KeyState(row[4]),
+        description=row[5],
+        policy=row[6],
+        created_at_ms=row[7],
+        deletion_at_ms=row[8],
+        rotation_period_days=row[9],
+        next_rotation_at_ms=row[10],
+        material_version=row[11],
+        tags=tuple((key, value) for key, value in json.loads(row[12])),
+    )
+
+
+def _parameters(key: KmsKey) -> tuple[object, ...]:
+    return (
+        key.key_id,
+        key.account_id,
+        key.region,
+        key.manager,
+        key.state,
+        key.description,
+        key.policy,
+        key.created_at_ms,
+        key.deletion_at_ms,
+        key.rotation_period_days,
+        key.next_rotation_at_ms,
+    )
+
+
+def _replace_tags(connection: sqlite3.Connection, key: KmsKey) -> None:
+    connection.execute("DELETE FROM kms_key_tag WHERE key_id = ?", (key.key_id,))
+    connection.executemany("INSERT INTO kms_key_tag VALUES (?, ?, ?)", ((key.key_id, *tag) for tag in key.tags))
+
+
+def _insert_alias(connection: sqlite3.Connection, alias: KeyAlias) -> None:
+    connection.execute(
+        "INSERT INTO kms_alias (account_id, region, name, key_id, created_at_ms, updated_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (alias.account_id, alias.region, alias.name, alias.key_id, alias.created_at_ms, alias.updated_at_ms),
+    )

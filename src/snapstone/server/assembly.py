@@ -14,6 +14,7 @@ from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolder
 from snapstone.server.root_key import read_root_key
+from snapstone.service.data_keys import data_key_of
 from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
 from snapstone.service.operations import OPERATIONS
 from snapstone.service.root_key import HeldRootKey
@@ -44,7 +45,12 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     """Open catalog and object store of the data folder and build everything above them."""
     folder = DataFolder(settings.data)
     catalog = SqliteCatalog(folder.catalog)
-    objects = SegmentStore(folder.objects, block_buffers=settings.block_buffers, now_ms=now_ms)
+    objects = SegmentStore(
+        folder.objects,
+        block_buffers=settings.block_buffers,
+        now_ms=now_ms,
+        find_data_key=lambda data_key_id: data_key_of(engine, data_key_id),
+    )
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
     root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
     engine = Engine(
@@ -52,19 +58,21 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         objects=objects,
         pages=pages,
         tokens=TokenSeal(server_secret(catalog, root_key, "tokens", os.urandom(TOKEN_KEY_SIZE))),
-        sealer=Sealer(catalog, objects, pages, now_ms),
+        sealer=Sealer(catalog, objects, pages, now_ms, lambda data_key_id: data_key_of(engine, data_key_id)),
         now_ms=now_ms,
         random_bytes=os.urandom,
         root_key=root_key,
         policy=policy_of(settings, endpoint),
     )
 
+    upkeep = Upkeep(engine)
+
     def close() -> None:
-        if engine.sealer.wait_until_idle(SEAL_STOP_SECONDS):
+        if upkeep.copier.stop(COPY_STOP_SECONDS) and engine.sealer.wait_until_idle(SEAL_STOP_SECONDS):
             objects.close()
             catalog.close()
 
-    return Service(Gateway(engine, OPERATIONS), Upkeep(engine).tick, close)
+    return Service(Gateway(engine, OPERATIONS), upkeep.tick, close)
 
 
 def policy_of(settings: Settings, endpoint: str) -> Policy:

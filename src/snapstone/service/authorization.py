@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from snapstone.catalog.key_rows import KmsKey
+from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.ids import AccountId
+from snapstone.core.policy.principal import PrincipalKind
 from snapstone.service.engine import Caller, Engine
 
 
@@ -30,8 +33,17 @@ Needs = Callable[[Engine, Caller, Mapping[str, object]], Iterable[Need]]
 
 
 def authorize(engine: Engine, caller: Caller, need: Need) -> None:
-    """Raises AccessDeniedError unless the caller's policies (and the resource's) allow it."""
+    """Raises AccessDeniedError unless the caller is the root of the account whose resource it is."""
+    if caller.principal.kind is not PrincipalKind.ROOT or need.resource_account not in (None, caller.account_id):
+        raise AccessDeniedError(caller.principal.arn, need.action, need.resource, explicit=False)
 
 
 def authorize_call(engine: Engine, caller: Caller, service: str, operation: str, members: Mapping[str, object]) -> None:
-    """Ask for every permission of an operation; an operation without a row in the tables is refused to all but root."""
+    """Raises AccessDeniedError unless the caller may call this operation at all."""
+    if (service, operation) != ("sts", "GetCallerIdentity"):
+        authorize(engine, caller, Need(f"{service}:{operation}", "*"))
+
+
+def authorize_key(engine: Engine, caller: Caller, key: KmsKey, action: str, via_service: str) -> None:
+    """Raises AccessDeniedError unless the caller may do this with a KMS key, through another service (`ec2`)."""
+    authorize(engine, caller, Need(action, key.arn, resource_account=key.account_id, resource_policy=key.policy))

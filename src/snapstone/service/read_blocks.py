@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from snapstone.catalog.rows import Snapshot
 from snapstone.core.block_map import BlockDifference, BlockEntry, list_blocks, list_differences
-from snapstone.core.blocks import BLOCK_SIZE, ZERO_ADDRESS, checksum_from_digest
+from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
 from snapstone.core.errors import FirstSnapshotMissingError, SnapshotNotFoundError, UnrelatedSnapshotsError
 from snapstone.core.tokens import BLOCK_TOKEN_LIFE_SECONDS, PAGE_TOKEN_LIFE_SECONDS
+from snapstone.service.encryption import keys_for_reading, require_listable
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import readable, require_readable
 from snapstone.service.write_blocks import CHECKSUM_ALGORITHM
@@ -31,6 +32,7 @@ def list_snapshot_blocks(
 ) -> Answer:
     """The blocks present in a snapshot, written there or inherited, with a token for each (api-ebs.md, section 8)."""
     snapshot = require_readable(engine, caller, snapshot_id)
+    require_listable(engine, caller, snapshot)
     listing = _Listing(engine, ("ListSnapshotBlocks", caller.account_id, snapshot_id), max_results)
     start = listing.start(next_token, starting_block_index)
     page, next_index = listing.page(list_blocks(engine.pages, snapshot.root, start))
@@ -61,6 +63,8 @@ def list_changed_blocks(
         raise SnapshotNotFoundError((first_snapshot_id, second_snapshot_id))
     if first.lineage_id != second.lineage_id:
         raise UnrelatedSnapshotsError(first_snapshot_id, second_snapshot_id)
+    for snapshot in (first, second):
+        require_listable(engine, caller, snapshot)
     call = ("ListChangedBlocks", caller.account_id, first_snapshot_id, second_snapshot_id)
     listing = _Listing(engine, call, max_results)
     start = listing.start(next_token, starting_block_index)
@@ -83,10 +87,12 @@ def get_snapshot_block(
 ) -> Answer:
     """One block's bytes, checked against what was written; the caller releases `BlockData` (api-ebs.md, section 10)."""
     snapshot = require_readable(engine, caller, snapshot_id)
+    keys = keys_for_reading(engine, caller, snapshot)
     address = engine.tokens.open_block_token(block_token, snapshot.snapshot_id, block_index, engine.now_ms() / 1000)
+    block = ZERO_BLOCK if address == keys.zero_address else engine.objects.get_block(address)
     return {
-        "BlockData": ZERO_BLOCK if address == ZERO_ADDRESS else engine.objects.get_block(address),
-        "Checksum": checksum_from_digest(address),
+        "BlockData": block,
+        "Checksum": checksum_from_digest(block.digest),
         "ChecksumAlgorithm": CHECKSUM_ALGORITHM,
         "DataLength": BLOCK_SIZE,
     }

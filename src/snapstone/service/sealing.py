@@ -18,15 +18,19 @@ from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState
 from snapstone.core.block_map import AppliedWrites, apply_writes
 from snapstone.core.blocks import Address, linear_aggregate
 from snapstone.core.ids import SnapshotId
+from snapstone.core.key_errors import KeyHiddenError
 from snapstone.core.manifest import Manifest, manifest_address
 from snapstone.core.page import Page
-from snapstone.storage.contract import ObjectKind, ObjectStore
+from snapstone.storage.contract import FindDataKey, ObjectKind, ObjectStore
 from snapstone.storage.pages import PageStore
 
 log = logging.getLogger(__name__)
 
 COUNT_MISMATCH: Final = "Changed blocks count mismatch for snapshot"
 CHECKSUM_MISMATCH: Final = "Checksum mismatch for snapshot"
+
+KEY_GONE: Final = "Given key ID is not accessible"
+"""State message where the KMS key was destroyed before the seal (api-control-plane.md, section 2.4)."""
 
 LEASE_MS: Final = 10_000
 """How long a seal is left alone that shows no progress."""
@@ -44,11 +48,19 @@ SEALS_AT_ONCE: Final = 2
 class Sealer:
     """Seals snapshots in threads of its own, at most `SEALS_AT_ONCE` at a time."""
 
-    def __init__(self, catalog: Catalog, objects: ObjectStore, pages: PageStore, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        objects: ObjectStore,
+        pages: PageStore,
+        now_ms: Callable[[], int],
+        find_data_key: FindDataKey,
+    ) -> None:
         self._catalog = catalog
         self._objects = objects
         self._pages = pages
         self._now_ms = now_ms
+        self._find_data_key = find_data_key
         self._lock = Lock()
         self._under_way: dict[SnapshotId, Event] = {}
         self._turns = Semaphore(SEALS_AT_ONCE)
@@ -93,7 +105,11 @@ class Sealer:
             self._catalog.fail_seal(snapshot_id, mismatch)
             log.warning("seal refused", extra={"fields": {"snapshot": snapshot_id, "why": mismatch}})
             return
-        applied = self._build(snapshot)
+        try:
+            applied = self._build(snapshot)
+        except KeyHiddenError:
+            self._catalog.fail_seal(snapshot_id, KEY_GONE)
+            return
         if applied is None:
             return
         block_count = snapshot.block_count + applied.added_count
@@ -125,18 +141,19 @@ class Sealer:
 
     def _build(self, snapshot: Snapshot) -> AppliedWrites | None:
         """Store the pages of the snapshot's map; None where its writes are gone, because somebody else ended it."""
+        data_key = None if snapshot.data_key_id is None else self._find_data_key(snapshot.data_key_id)
         gathered: list[tuple[Address, Page]] = []
 
         def emit(address: Address, page: Page) -> None:
             gathered.append((address, page))
             if len(gathered) == PAGE_BATCH:
-                self._pages.store(gathered)
+                self._pages.store(gathered, data_key)
                 gathered.clear()
 
         writes = _Counted(self._writes(snapshot.snapshot_id))
         entries = ((write.block_index, write.address) for write in writes)
         applied = apply_writes(self._pages, snapshot.root, entries, emit)
-        self._pages.store(gathered)
+        self._pages.store(gathered, data_key)
         return applied if writes.count == snapshot.expected_count else None
 
     def _writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
@@ -181,5 +198,7 @@ def manifest_of(snapshot: Snapshot, root: Address, block_count: int) -> tuple[Ad
         tags=snapshot.tags,
         started_at_ms=snapshot.started_at_ms,
         sealed_at_ms=snapshot.seal_begun_at_ms or snapshot.started_at_ms,
+        kms_key_arn=snapshot.kms_key_arn,
+        data_key_id=snapshot.data_key_id,
     )
     return manifest_address(snapshot.snapshot_id), manifest.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
@@ -16,10 +17,9 @@ from snapstone.core.errors import (
     InvalidParameterError,
     InvalidTagError,
     InvalidVolumeSizeError,
-    KeyServiceError,
-    UnknownKeyError,
 )
 from snapstone.core.ids import SNAPSHOT_ID_RANDOM_SIZE, mint_snapshot_id
+from snapstone.service.encryption import data_key_for_new, key_for_new
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import require_parent
 
@@ -63,9 +63,12 @@ def start_snapshot(
         stored = engine.catalog.stored_answer(caller.account_id, caller.region, client_token)
         if stored is not None:
             return _replay(stored, fingerprint)
-    _check_encryption(encrypted, kms_key_arn)
     while True:
-        snapshot = _new_snapshot(engine, caller, volume_size, parent_snapshot_id, tags or (), description, timeout)
+        parent = None if parent_snapshot_id is None else require_parent(engine, caller, parent_snapshot_id)
+        snapshot = _new_snapshot(engine, caller, volume_size, parent, tags or (), description, timeout)
+        key = key_for_new(engine, caller, parent, encrypted, kms_key_arn)
+        if key is not None:
+            snapshot = replace(snapshot, kms_key_arn=key.arn, data_key_id=data_key_for_new(engine, key, parent))
         answer = _answer(snapshot)
         fresh = None if client_token is None else StoredAnswer(client_token, fingerprint, json.dumps(answer))
         try:
@@ -97,28 +100,17 @@ def _check_members(
             raise InvalidTagError(f"Duplicate tag key: {key}")
 
 
-def _check_encryption(encrypted: bool | None, kms_key_arn: str | None) -> None:
-    """Refuse what needs a key: this server holds none."""
-    if kms_key_arn is not None:
-        raise UnknownKeyError("The key named by KmsKeyArn does not exist: this server holds no KMS keys")
-    if encrypted:
-        raise KeyServiceError(
-            "Invalid parameters for a dependent service: this server holds no KMS keys to encrypt a snapshot with"
-        )
-
-
 def _new_snapshot(
     engine: Engine,
     caller: Caller,
     volume_size: int,
-    parent_snapshot_id: str | None,
+    parent: Snapshot | None,
     tags: Tags,
     description: str | None,
     timeout: int,
 ) -> Snapshot:
     """The row of a snapshot that starts now."""
     now_ms = engine.now_ms()
-    parent = None if parent_snapshot_id is None else require_parent(engine, caller, parent_snapshot_id)
     if parent is not None and volume_size < parent.volume_size_gib:
         raise InvalidVolumeSizeError(
             f"Invalid volume size: {volume_size} is smaller than the parent's {parent.volume_size_gib}"
@@ -152,7 +144,7 @@ def _answer(snapshot: Snapshot) -> Answer:
     return {
         "BlockSize": BLOCK_SIZE,
         "Description": snapshot.description,
-        "KmsKeyArn": None,
+        "KmsKeyArn": snapshot.kms_key_arn,
         "OwnerId": snapshot.account_id,
         "ParentSnapshotId": snapshot.parent_id,
         "SnapshotId": snapshot.snapshot_id,

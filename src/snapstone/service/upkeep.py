@@ -6,8 +6,10 @@ import logging
 from typing import Final
 
 from snapstone.catalog.contract import TIMED_OUT
+from snapstone.service.copying import Copier
 from snapstone.service.deletion import finish_deletion
 from snapstone.service.engine import Engine
+from snapstone.service.kms.upkeep import destroy_due_keys, rotate_due_keys
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,7 @@ class Upkeep:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._next_sweep_ms = 0
+        self.copier = Copier(engine)
 
     def tick(self) -> None:
         """Do what is due."""
@@ -29,6 +32,10 @@ class Upkeep:
             if self._engine.sealer.is_busy:
                 break  # what is left is due at the next tick, for this process or another
             self._engine.sealer.start(snapshot_id)
+        for snapshot_id in self._engine.catalog.copies_due(now_ms):
+            if self.copier.is_busy:
+                break
+            self.copier.start(snapshot_id)
         if now_ms >= self._next_sweep_ms:
             self._next_sweep_ms = now_ms + SWEEP_INTERVAL_MS
             self._sweep(now_ms)
@@ -42,3 +49,5 @@ class Upkeep:
         for snapshot_id in self._engine.catalog.deletions_due():
             finish_deletion(self._engine, snapshot_id)
         self._engine.catalog.drop_expired_answers(now_ms)
+        destroy_due_keys(self._engine, now_ms)
+        rotate_due_keys(self._engine, now_ms)

@@ -10,7 +10,6 @@ from snapstone.core.blocks import (
     BLOCK_SIZE,
     BLOCKS_PER_GIB,
     ZERO_DIGEST,
-    Address,
     Digest,
     checksum_from_digest,
     digest_from_checksum,
@@ -22,6 +21,7 @@ from snapstone.core.errors import (
     InvalidParameterError,
     SnapshotNotFoundError,
 )
+from snapstone.service.encryption import keys_for_writing, require_enabled_key
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import not_writable, require_writable, written_by_caller
 from snapstone.storage.contract import BlockBuffer
@@ -74,15 +74,16 @@ def put_snapshot_block(
     snapshot = require_writable(engine, caller, snapshot_id, begun_at_ms)
     _check_place(snapshot, block_index)
     _check_size(block_data.declared_size, data_length)
+    keys = keys_for_writing(engine, caller, snapshot)
     buffer = engine.objects.borrow_block_buffer()
     try:
         _receive(block_data, buffer, data_length)
         digest = digest_of(buffer.payload)
         if checksum_from_digest(digest) != checksum:
             raise BlockChecksumMismatchError(computed=checksum_from_digest(digest), expected=checksum)
-        address = Address(digest)
+        address = keys.address_of(digest)
         if digest != ZERO_DIGEST:
-            engine.objects.put_block(address, buffer)
+            engine.objects.put_block(address, buffer, keys.encryption(digest))
     finally:
         buffer.release()
     write = PendingWrite(block_index, address, digest)
@@ -111,6 +112,7 @@ def complete_snapshot(
     _check_combination(checksum, checksum_algorithm, checksum_aggregation_method)
     snapshot = written_by_caller(engine, caller, snapshot_id)
     if snapshot is not None and snapshot.state is SnapshotState.PENDING:
+        require_enabled_key(engine, snapshot)
         expected = None if checksum is None else digest_from_checksum(checksum) or UNMATCHABLE
         snapshot = engine.catalog.begin_seal(snapshot.snapshot_id, changed_blocks_count, expected, engine.now_ms())
     if snapshot is not None and snapshot.state is SnapshotState.SEALING:

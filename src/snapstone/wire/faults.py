@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from snapstone.core import errors, identity_errors, protection_errors
+from snapstone.core import errors, identity_errors, key_errors, protection_errors
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.key_errors import KeyHiddenError
@@ -233,6 +233,28 @@ _row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "D
 _row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation", _denied_text)
 _row(KeyHiddenError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
      "KMS key not found")
+
+# -- KMS keys --
+_row(key_errors.KmsKeyNotFoundError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
+     lambda e: e.named)
+_row(key_errors.InvalidKeyArnError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+_row(key_errors.KmsKeyDisabledError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+     lambda e: f"{e.key_arn} is disabled.")
+_row(key_errors.KmsKeyStateError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+_row(key_errors.ManagedKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+_row(key_errors.AliasExistsError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+     lambda e: f"An alias with the name {e.alias_arn} already exists")
+_row(key_errors.InvalidAliasNameError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+_row(key_errors.InvalidCiphertextError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+     "The ciphertext is not of this service, or was made with another encryption context")
+_row(key_errors.IncorrectKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+     "The key ID in the request does not identify a CMK that can perform this operation.")
+_row(key_errors.InvalidMarkerError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue",
+     "The marker is not from an answer to this request")
+_row(key_errors.KeyTagError, "ValidationException/INVALID_TAG", "InvalidParameterValue")
+_row(key_errors.UnsupportedKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+_row(key_errors.InvalidGrantError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+_row(key_errors.KeyLimitError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
 
 # -- protection: locks, public access, the recycle bin, the archive tier, copies --
 _row(protection_errors.SnapshotLockedError, "ValidationException/INVALID_SNAPSHOT_ID", "OperationNotPermitted")

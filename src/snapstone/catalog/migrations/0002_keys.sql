@@ -22,8 +22,41 @@ CREATE TABLE kms_material (
     version INTEGER NOT NULL CHECK (version > 0),
     wrapped BLOB NOT NULL,
     created_at_ms INTEGER NOT NULL,
+    on_demand INTEGER NOT NULL CHECK (on_demand IN (0, 1)),
     PRIMARY KEY (key_id, version)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE kms_alias (
+    account_id TEXT NOT NULL,
+    region TEXT NOT NULL,
+    name TEXT NOT NULL CHECK (name GLOB 'alias/?*'),
+    key_id TEXT NOT NULL REFERENCES kms_key (key_id) ON DELETE CASCADE,
+    created_at_ms INTEGER NOT NULL,
+    updated_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (account_id, region, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX kms_alias_by_key ON kms_alias (key_id);
+
+CREATE TABLE kms_key_tag (
+    key_id TEXT NOT NULL REFERENCES kms_key (key_id) ON DELETE CASCADE,
+    tag_key TEXT NOT NULL,
+    tag_value TEXT NOT NULL,
+    PRIMARY KEY (key_id, tag_key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE kms_grant (
+    grant_id TEXT NOT NULL PRIMARY KEY,
+    key_id TEXT NOT NULL REFERENCES kms_key (key_id) ON DELETE CASCADE,
+    grantee TEXT NOT NULL,
+    retiring TEXT,
+    operations TEXT NOT NULL,
+    constraints TEXT NOT NULL,
+    name TEXT,
+    created_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX kms_grant_by_key ON kms_grant (key_id);
 
 -- Encrypts blocks and pages. `wrapped` is sealed by a version of the KMS key's material.
 CREATE TABLE data_key (

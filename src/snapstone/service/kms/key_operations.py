@@ -1,0 +1,230 @@
+"""KMS operations on keys as such: made, described, listed, enabled, disabled, deleted after a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from snapstone.catalog.key_rows import KeyManager, KeyState, KmsKey
+from snapstone.core.key_errors import (
+    KeyTagError,
+    KmsKeyNotFoundError,
+    KmsKeyStateError,
+    ManagedKeyError,
+    UnsupportedKeyError,
+)
+from snapstone.service.engine import Caller, Engine
+from snapstone.service.kms.keys import find_key, find_key_itself, require_not_pending
+from snapstone.service.kms.managed import new_key_id
+from snapstone.service.kms.material import new_material
+from snapstone.service.kms.paging import one_page
+
+SYMMETRIC: Final = "SYMMETRIC_DEFAULT"
+DAY_MS: Final = 24 * 3600 * 1000
+MAX_TAGS: Final = 50
+
+Answer = dict[str, object]
+
+
+def create_key(
+    engine: Engine,
+    caller: Caller,
+    *,
+    description: str = "",
+    key_usage: str = "ENCRYPT_DECRYPT",
+    key_spec: str | None = None,
+    customer_master_key_spec: str | None = None,
+    origin: str = "AWS_KMS",
+    policy: str | None = None,
+    tags: Sequence[Mapping[str, str]] = (),
+    multi_region: bool = False,
+    bypass_policy_lockout_safety_check: bool = False,
+    custom_key_store_id: str | None = None,
+    xks_key_id: str | None = None,
+) -> Answer:
+    """Make a symmetric key of the caller's account in a region; other kinds raise UnsupportedKeyError."""
+    for member, value, only in (
+        ("KeyUsage", key_usage, "ENCRYPT_DECRYPT"),
+        ("KeySpec", key_spec or customer_master_key_spec or SYMMETRIC, SYMMETRIC),
+        ("Origin", origin, "AWS_KMS"),
+        ("MultiRegion", multi_region, False),
+        ("CustomKeyStoreId", custom_key_store_id, None),
+        ("XksKeyId", xks_key_id, None),
+    ):
+        if value != only:
+            raise UnsupportedKeyError(f"{member} {value} is not offered: keys are {SYMMETRIC} of the origin AWS_KMS")
+    key = KmsKey(
+        key_id=new_key_id(engine),
+        account_id=caller.account_id,
+        region=caller.region,
+        manager=KeyManager.CUSTOMER,
+        state=KeyState.ENABLED,
+        description=description,
+        policy=policy or default_policy(caller),
+        created_at_ms=engine.now_ms(),
+        tags=merged_tags((), tags),
+    )
+    engine.catalog.insert_kms_key(key, new_material(engine, key.key_id, 1))
+    return {"KeyMetadata": metadata(key)}
+
+
+def describe_key(engine: Engine, caller: Caller, *, key_id: str, grant_tokens: Sequence[str] | None = None) -> Answer:
+    """All that is known of a key but its material and policy; an alias will do."""
+    return {"KeyMetadata": metadata(find_key(engine, caller.account_id, caller.region, key_id))}
+
+
+def list_keys(engine: Engine, caller: Caller, *, limit: int | None = None, marker: str | None = None) -> Answer:
+    """The account's keys in a region, in order of id."""
+    keys = engine.catalog.kms_keys(caller.account_id, caller.region)
+    return one_page(
+        engine, caller, "ListKeys", "Keys", keys, lambda key: {"KeyId": key.key_id, "KeyArn": key.arn}, limit, marker
+    )
+
+
+def enable_key(engine: Engine, caller: Caller, *, key_id: str) -> Answer:
+    """Let a key be used; it may be enabled already."""
+    return _set_state(engine, caller, key_id, KeyState.ENABLED)
+
+
+def disable_key(engine: Engine, caller: Caller, *, key_id: str) -> Answer:
+    """Stop every use of a key, at once and on every server process."""
+    return _set_state(engine, caller, key_id, KeyState.DISABLED)
+
+
+def update_key_description(engine: Engine, caller: Caller, *, key_id: str, description: str) -> Answer:
+    """Another description."""
+    change_key(engine, caller, key_id, lambda key: replace(key, description=description))
+    return {}
+
+
+def schedule_key_deletion(engine: Engine, caller: Caller, *, key_id: str, pending_window_in_days: int = 30) -> Answer:
+    """Stop every use of a key, and destroy it after 7 to 30 days: what it encrypted is unreadable from then on."""
+    deletion_at_ms = engine.now_ms() + pending_window_in_days * DAY_MS
+    key = change_key(
+        engine,
+        caller,
+        key_id,
+        lambda key: replace(key, state=KeyState.PENDING_DELETION, deletion_at_ms=deletion_at_ms),
+    )
+    return {
+        "KeyId": key.arn,
+        "DeletionDate": deletion_at_ms,
+        "KeyState": key.state,
+        "PendingWindowInDays": pending_window_in_days,
+    }
+
+
+def cancel_key_deletion(engine: Engine, caller: Caller, *, key_id: str) -> Answer:
+    """Keep a key whose deletion is pending; it is disabled then."""
+
+    def cancel(key: KmsKey) -> KmsKey:
+        if key.state is not KeyState.PENDING_DELETION:
+            raise KmsKeyStateError(f"{key.arn} is not pending deletion.")
+        return replace(key, state=KeyState.DISABLED, deletion_at_ms=None)
+
+    return {"KeyId": _change(engine, own_key(engine, caller, key_id), cancel).arn}
+
+
+def tag_resource(engine: Engine, caller: Caller, *, key_id: str, tags: Sequence[Mapping[str, str]]) -> Answer:
+    """Add tags to a key, in place of those with the same keys."""
+    change_key(engine, caller, key_id, lambda key: replace(key, tags=merged_tags(key.tags, tags)))
+    return {}
+
+
+def untag_resource(engine: Engine, caller: Caller, *, key_id: str, tag_keys: Sequence[str]) -> Answer:
+    """Take tags away; those that are not there do not matter."""
+    change_key(
+        engine, caller, key_id, lambda key: replace(key, tags=tuple(t for t in key.tags if t[0] not in tag_keys))
+    )
+    return {}
+
+
+def list_resource_tags(
+    engine: Engine, caller: Caller, *, key_id: str, limit: int | None = None, marker: str | None = None
+) -> Answer:
+    """A key's tags, in order of tag key."""
+    tags = find_key_itself(engine, caller.account_id, caller.region, key_id).tags
+    return one_page(
+        *(engine, caller, f"ListResourceTags {key_id}", "Tags", sorted(tags)),
+        lambda tag: {"TagKey": tag[0], "TagValue": tag[1]},
+        *(limit, marker),
+    )
+
+
+def metadata(key: KmsKey) -> Answer:
+    """KeyMetadata (api-control-plane.md, section 2.10)."""
+    return {
+        "AWSAccountId": key.account_id,
+        "KeyId": key.key_id,
+        "Arn": key.arn,
+        "CreationDate": key.created_at_ms,
+        "Enabled": key.state is KeyState.ENABLED,
+        "Description": key.description,
+        "KeyUsage": "ENCRYPT_DECRYPT",
+        "KeyState": str(key.state),
+        "DeletionDate": key.deletion_at_ms,
+        "Origin": "AWS_KMS",
+        "KeyManager": str(key.manager),
+        "CustomerMasterKeySpec": SYMMETRIC,
+        "KeySpec": SYMMETRIC,
+        "EncryptionAlgorithms": [SYMMETRIC],
+        "MultiRegion": False,
+    }
+
+
+def default_policy(caller: Caller) -> str:
+    """What a key has whose maker names no policy: its account decides by its own policies who may do what."""
+    statement = {
+        "Sid": "Enable IAM User Permissions",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{caller.account_id}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    return json.dumps({"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]})
+
+
+def merged_tags(tags: Sequence[tuple[str, str]], new: Sequence[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Tags with others added, in order of tag key. Raises KeyTagError."""
+    merged = dict(tags)
+    for tag in new:
+        if tag["TagKey"].startswith("aws:"):
+            raise KeyTagError(f"Tag keys starting with 'aws:' are reserved: {tag['TagKey']}")
+        merged[tag["TagKey"]] = tag["TagValue"]
+    if len({tag["TagKey"] for tag in new}) < len(new):
+        raise KeyTagError("A tag key was given twice")
+    if len(merged) > MAX_TAGS:
+        raise KeyTagError(f"A key takes at most {MAX_TAGS} tags")
+    return tuple(sorted(merged.items()))
+
+
+def own_key(engine: Engine, caller: Caller, key_id: str) -> KmsKey:
+    """A customer managed key named by id or ARN. Raises ManagedKeyError for one that AWS manages."""
+    key = find_key_itself(engine, caller.account_id, caller.region, key_id)
+    if key.manager is KeyManager.AWS:
+        raise ManagedKeyError(f"{key.arn} is managed by AWS: it can be used, not changed")
+    return key
+
+
+def change_key(engine: Engine, caller: Caller, key_id: str, change: Callable[[KmsKey], KmsKey]) -> KmsKey:
+    """Change a customer managed key whose deletion is not pending. Raises as `own_key`, and KmsKeyStateError."""
+
+    def checked(key: KmsKey) -> KmsKey:
+        require_not_pending(key)
+        return change(key)
+
+    return _change(engine, own_key(engine, caller, key_id), checked)
+
+
+def _change(engine: Engine, key: KmsKey, change: Callable[[KmsKey], KmsKey]) -> KmsKey:
+    changed = engine.catalog.change_kms_key(key.key_id, change)
+    if changed is None:
+        raise KmsKeyNotFoundError(f"Key '{key.arn}' does not exist")
+    return changed
+
+
+def _set_state(engine: Engine, caller: Caller, key_id: str, state: KeyState) -> Answer:
+    change_key(engine, caller, key_id, lambda key: replace(key, state=state))
+    return {}

@@ -1,0 +1,98 @@
+"""Which key a text names, and whether it may be used: ids, ARNs and aliases (api-control-plane.md, section 2.10)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from snapstone.catalog.key_rows import KeyState, KmsKey, key_arn
+from snapstone.core.ids import AccountId, Region
+from snapstone.core.key_errors import (
+    InvalidKeyArnError,
+    KmsKeyDisabledError,
+    KmsKeyNotFoundError,
+    KmsKeyStateError,
+    UnsupportedKeyError,
+)
+from snapstone.service.engine import Caller, Engine
+from snapstone.service.kms.managed import EBS_ALIAS, managed_ebs_key
+
+_ARN: Final = re.compile(
+    r"arn:aws[a-z-]*:kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<what>key/|alias/)(?P<name>.+)"
+)
+
+
+def find_key(engine: Engine, account_id: AccountId, region: Region, text: str) -> KmsKey:
+    """The key that an id, a key ARN, an alias or an alias ARN names. Raises KmsKeyNotFoundError, InvalidKeyArnError."""
+    if text.startswith("alias/"):
+        return _of_alias(engine, account_id, region, text)
+    if not text.startswith("arn:"):
+        return _of_id(engine, account_id, region, text)
+    parsed = _ARN.fullmatch(text)
+    if parsed is None:
+        raise InvalidKeyArnError(f"Invalid arn {text}")
+    if parsed["region"] != region:
+        raise InvalidKeyArnError(f"Invalid arn {parsed['region']}")
+    owner = AccountId(parsed["account"])
+    if parsed["what"] == "alias/":
+        return _of_alias(engine, owner, region, f"alias/{parsed['name']}")
+    return _of_id(engine, owner, region, parsed["name"])
+
+
+def find_key_itself(engine: Engine, account_id: AccountId, region: Region, text: str) -> KmsKey:
+    """As `find_key`, for operations that take no alias. Raises as that, InvalidKeyArnError for an alias too."""
+    if text.startswith("alias/") or ":alias/" in text:
+        raise InvalidKeyArnError(f"{text} is an alias: this operation takes a key id or a key ARN")
+    return find_key(engine, account_id, region, text)
+
+
+def key_named(engine: Engine, caller: Caller, text: str) -> KmsKey | None:
+    """The key that a text names for a caller, or None."""
+    try:
+        return find_key(engine, caller.account_id, caller.region, text)
+    except (KmsKeyNotFoundError, InvalidKeyArnError, UnsupportedKeyError):
+        return None
+
+
+def key_by_arn(engine: Engine, arn: str) -> KmsKey | None:
+    """The key of exactly this ARN, in any account and region, or None."""
+    parsed = _ARN.fullmatch(arn)
+    key = None if parsed is None or parsed["what"] != "key/" else engine.catalog.kms_key(parsed["name"])
+    return key if key is not None and key.arn == arn else None
+
+
+def require_enabled(key: KmsKey) -> None:
+    """Raises KmsKeyDisabledError and KmsKeyStateError unless new work may be done with the key."""
+    if key.state is KeyState.DISABLED:
+        raise KmsKeyDisabledError(key.arn)
+    require_not_pending(key)
+
+
+def require_not_pending(key: KmsKey) -> None:
+    """Raises KmsKeyStateError where the key's deletion is pending."""
+    if key.state is KeyState.PENDING_DELETION:
+        raise KmsKeyStateError(f"{key.arn} is pending deletion.")
+
+
+def alias_arn(account_id: AccountId, region: Region, name: str) -> str:
+    """The ARN of an alias; `name` has its `alias/`."""
+    return f"arn:aws:kms:{region}:{account_id}:{name}"
+
+
+def _of_id(engine: Engine, account_id: AccountId, region: Region, key_id: str) -> KmsKey:
+    if key_id.startswith("mrk-"):
+        raise UnsupportedKeyError("Multi-Region keys are not supported")
+    key = engine.catalog.kms_key(key_id)
+    if key is None or key.account_id != account_id or key.region != region:
+        raise KmsKeyNotFoundError(f"Key '{key_arn(account_id, region, key_id)}' does not exist")
+    return key
+
+
+def _of_alias(engine: Engine, account_id: AccountId, region: Region, name: str) -> KmsKey:
+    if name == EBS_ALIAS:
+        return managed_ebs_key(engine, account_id, region)
+    alias = engine.catalog.kms_alias(account_id, region, name)
+    key = None if alias is None else engine.catalog.kms_key(alias.key_id)
+    if key is None:
+        raise KmsKeyNotFoundError(f"Alias {alias_arn(account_id, region, name)} is not found.")
+    return key
