@@ -12,8 +12,9 @@ from threading import Lock, Thread
 import pytest
 
 from snapstone.catalog.contract import TIMED_OUT, Catalog, NotWritableError, ParentGoneError
+from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.catalog.protection_rows import Deletion
-from snapstone.catalog.rows import AccessKey, PendingWrite, SnapshotState
+from snapstone.catalog.rows import PendingWrite, SnapshotState
 from snapstone.core.blocks import MAX_BLOCK_COUNT, Address, Digest
 from snapstone.core.ids import AccountId
 from tests.suites.catalog_rows import (
@@ -91,20 +92,12 @@ class CatalogSuite:
         assert catalog.first_account(BOB) == accounts[0]
 
     def test_an_access_key_is_read_back_whole(self, catalog: Catalog) -> None:
-        long_term = AccessKey("AKIA1", "s3cret", ALICE, True)
-        temporary = AccessKey("ASIA1", "other", BOB, False, "session", 99)
-        catalog.add_access_key(long_term)
-        catalog.add_access_key(temporary)
-        assert catalog.access_key("AKIA1") == long_term
-        assert catalog.access_key("ASIA1") == temporary
-
-    def test_an_access_key_replaces_the_one_of_its_id(self, catalog: Catalog) -> None:
-        catalog.add_access_key(AccessKey("AKIA1", "old", ALICE, True, "session", 99))
-        catalog.add_access_key(AccessKey("AKIA1", "new", BOB, False))
-        assert catalog.access_key("AKIA1") == AccessKey("AKIA1", "new", BOB, False)
+        key = SealedAccessKey("AKIA1", ALICE, None, True, 17, b"sealed")
+        catalog.insert_access_key(key, 1)
+        assert catalog.sealed_access_key("AKIA1") == key
 
     def test_an_unknown_access_key_is_none(self, catalog: Catalog) -> None:
-        assert catalog.access_key("AKIA1") is None
+        assert catalog.sealed_access_key("AKIA1") is None
 
     # -- snapshots --
 
@@ -623,10 +616,10 @@ class CatalogSuite:
     # -- the catalog itself --
 
     def test_a_catalog_opened_anew_holds_everything(self, catalog: Catalog, reopen: Callable[[], Catalog]) -> None:
-        key = AccessKey("AKIA1", "s3cret", ALICE, True)
+        key = SealedAccessKey("AKIA1", ALICE, None, True, 17, b"sealed")
         catalog.secret("token", b"secret")
         catalog.first_account(ALICE)
-        catalog.add_access_key(key)
+        catalog.insert_access_key(key, 1)
         catalog.insert_snapshot(pending(1, tags=(("Name", "disk"),)), answer("token"))
         catalog.record_write(name(1), plain(4), 20, STARTED, STARTED + 1)
         put_in_state(catalog, 2, SnapshotState.SEALING)
@@ -635,7 +628,7 @@ class CatalogSuite:
         again = reopen()
         assert again.secret("token", b"other") == b"secret"
         assert again.first_account(BOB) == ALICE
-        assert again.access_key("AKIA1") == key
+        assert again.sealed_access_key("AKIA1") == key
         assert again.snapshot(name(1)) == pending(1, tags=(("Name", "disk"),), progress=20, deadline_at_ms=DEADLINE + 1)
         assert again.stored_answer(ALICE, FRANKFURT, "token") == answer("token")
         assert writes(again, 1) == [plain(4)]

@@ -1,25 +1,28 @@
-"""Statements on accounts, access keys and the server's own secrets."""
+"""Statements on accounts and the server's own secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from sqlite3 import IntegrityError
+from typing import Final
 
-from snapstone.catalog.changes import Memory
-from snapstone.catalog.connections import Connections, Statements
+from snapstone.catalog.connections import Statements
 from snapstone.catalog.identity_contract import NameTakenError
 from snapstone.catalog.identity_rows import Account
-from snapstone.catalog.mapping import ACCESS_KEY_COLUMNS, access_key_from
-from snapstone.catalog.rows import AccessKey
 from snapstone.core.ids import AccountId
+
+_SELECT_PLAIN_KEYS: Final = """
+    SELECT access_key_id, secret, account_id, active FROM access_key WHERE session_token IS NULL
+"""
+
+_INSERT_SEALED_KEY: Final = """
+    INSERT INTO iam_access_key (access_key_id, account_id, active, created_at_ms, sealed_secret) VALUES (?, ?, ?, 0, ?)
+    ON CONFLICT DO NOTHING
+"""
 
 
 class AccountStatements(Statements):
-    """The part of `contract.Catalog` about accounts and keys; what each call promises is said there."""
-
-    def __init__(self, connections: Connections) -> None:
-        super().__init__(connections)
-        self._access_keys: Memory[AccessKey] = Memory(connections.changes)
+    """What `contract.Catalog` promises about accounts and the server's own secrets."""
 
     def secret(self, name: str, candidate: bytes) -> bytes:
         with self._connections.writing() as connection:
@@ -34,6 +37,10 @@ class AccountStatements(Statements):
             for name, value in connection.execute("SELECT name, value FROM secret WHERE NOT sealed").fetchall():
                 sealed = seal(value, f"secret {name}")
                 connection.execute("UPDATE secret SET value = ?, sealed = 1 WHERE name = ?", (sealed, name))
+            for access_key_id, secret, account_id, active in connection.execute(_SELECT_PLAIN_KEYS).fetchall():
+                sealed = seal(secret.encode(), f"access key {access_key_id}")
+                connection.execute(_INSERT_SEALED_KEY, (access_key_id, account_id, active, sealed))
+            connection.execute("DELETE FROM access_key")
 
     def account(self, account_id: AccountId) -> Account | None:
         return next((account for account in self.accounts() if account.account_id == account_id), None)
@@ -72,20 +79,3 @@ class AccountStatements(Statements):
                 "SELECT account_id FROM account ORDER BY account_key LIMIT 1"
             ).fetchall()
         return AccountId(account_id)
-
-    def add_access_key(self, key: AccessKey) -> None:
-        with self._connections.writing() as connection:
-            connection.execute(
-                f"INSERT OR REPLACE INTO access_key ({ACCESS_KEY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-                (key.access_key_id, key.secret, key.account_id, key.active, key.session_token, key.expires_at_ms),
-            )
-
-    def access_key(self, access_key_id: str) -> AccessKey | None:
-        return self._access_keys.recall(access_key_id, self._read_access_key)
-
-    def _read_access_key(self, access_key_id: str) -> AccessKey | None:
-        with self._connections.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {ACCESS_KEY_COLUMNS} FROM access_key WHERE access_key_id = ?", (access_key_id,)
-            ).fetchall()
-        return access_key_from(rows[0]) if rows else None

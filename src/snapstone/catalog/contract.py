@@ -11,7 +11,7 @@ from snapstone.catalog.identity_contract import IdentityCatalog
 from snapstone.catalog.key_contract import KeyCatalog
 from snapstone.catalog.protection_contract import ProtectionCatalog
 from snapstone.catalog.protection_rows import Deletion
-from snapstone.catalog.rows import AccessKey, PendingWrite, Snapshot, SnapshotState, StoredAnswer
+from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState, StoredAnswer
 from snapstone.catalog.sharing_contract import SharingCatalog
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.ids import AccountId, Region, SnapshotId
@@ -37,7 +37,7 @@ class NotWritableError(Exception):
 class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, ProtectionCatalog, Protocol):
     """Mutable rows, durable when a call returns. Safe from many threads, and from many processes on one catalog."""
 
-    # -- accounts and keys --
+    # -- the server's own secrets, and its first account --
 
     def secret(self, name: str, candidate: bytes) -> bytes:
         """The sealed secret of that name; `candidate`, sealed by the root key for the purpose `secret NAME`, becomes it
@@ -48,12 +48,6 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
 
     def first_account(self, candidate: AccountId) -> AccountId:
         """The account made at first start; `candidate` becomes it where there is none yet."""
-
-    def add_access_key(self, key: AccessKey) -> None:
-        """Store an access key, in place of one with the same id."""
-
-    def access_key(self, access_key_id: str) -> AccessKey | None:
-        """The key of that id, as it stands now."""
 
     # -- snapshots --
 

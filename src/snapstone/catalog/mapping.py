@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from snapstone.catalog.protection_rows import StorageTier, Tiering
-from snapstone.catalog.rows import AccessKey, Snapshot, SnapshotState, StoredAnswer
+from snapstone.catalog.rows import Snapshot, SnapshotState, StoredAnswer
 
 SNAPSHOT_COLUMNS: Final = """
     snapshot_id, account_id, region, volume_size_gib, parent_id, lineage_id, description, state, state_message,
@@ -45,8 +45,6 @@ SELECT_ANSWER: Final = """
     SELECT client_token, fingerprint, answer FROM stored_answer
     WHERE account_id = ? AND region = ? AND client_token = ?
 """
-
-ACCESS_KEY_COLUMNS: Final = "access_key_id, secret, account_id, active, session_token, expires_at_ms"
 
 
 def snapshot_from(row: tuple[Any, ...]) -> Snapshot:
@@ -112,9 +110,3 @@ def snapshot_parameters(snapshot: Snapshot) -> tuple[object, ...]:
 def answer_from(row: tuple[Any, ...]) -> StoredAnswer:
     """A row of SELECT_ANSWER as a value."""
     return StoredAnswer(*row)
-
-
-def access_key_from(row: tuple[Any, ...]) -> AccessKey:
-    """A row of ACCESS_KEY_COLUMNS as a value."""
-    access_key_id, secret, account_id, active, session_token, expires_at_ms = row
-    return AccessKey(access_key_id, secret, account_id, bool(active), session_token, expires_at_ms)

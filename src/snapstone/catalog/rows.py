@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from snapstone.catalog.protection_rows import Tiering
@@ -84,15 +84,3 @@ class StoredAnswer:
     """Digest of all that the request asked, without the token: another one is a conflict."""
     answer: str
     """The answer's JSON, returned byte for byte to a replay."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccessKey:
-    """What signs requests: a long-term key, or a temporary one with its session token."""
-
-    access_key_id: str
-    secret: str = field(repr=False)
-    account_id: AccountId
-    active: bool
-    session_token: str | None = field(default=None, repr=False)
-    expires_at_ms: int | None = None

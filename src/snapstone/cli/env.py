@@ -29,7 +29,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Print the variables; a session token left over from elsewhere would not go with the key, so it is unset."""
-    from snapstone.server.administrator import read_credentials
+    from snapstone.server.credentials_file import read_credentials
     from snapstone.server.data_folder import DataFolder, DataFolderError
 
     try:

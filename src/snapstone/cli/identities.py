@@ -51,7 +51,6 @@ def add_command(
 def opened(options: argparse.Namespace) -> Iterator[IdentityEngine]:
     """The data folder's identities; what is refused there becomes a CommandError."""
     from snapstone.core import identity_errors
-    from snapstone.core.envelope import EnvelopeError
     from snapstone.server.data_folder import DataFolderError
     from snapstone.server.identities import open_identities
 
@@ -72,8 +71,6 @@ def opened(options: argparse.Namespace) -> Iterator[IdentityEngine]:
         raise CommandError(error.message, Exit.USAGE) from None
     except conflicts as error:
         raise CommandError(error.message, Exit.FAILED) from None
-    except EnvelopeError as error:
-        raise CommandError(f"this is not the root key of this data folder: {error}", Exit.USAGE) from None
 
 
 def account_of(engine: IdentityEngine, options: argparse.Namespace) -> Account:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.ids import Region
 from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
+from snapstone.server.clock import now_ms
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolder
 from snapstone.server.root_key import read_root_key
@@ -25,6 +25,9 @@ from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Application
+
+COPY_STOP_SECONDS: Final = 10.0
+"""How long a stopping process waits for its copies to stop; they are resumed at the next start."""
 
 SEAL_STOP_SECONDS: Final = 10.0
 """How long a stopping process waits for its seals. One that takes longer ends with the process; the next goes on."""
@@ -83,8 +86,3 @@ def policy_of(settings: Settings, endpoint: str) -> Policy:
         seal_wait_seconds=settings.seal_wait_seconds,
         endpoint=endpoint.partition("://")[2],
     )
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

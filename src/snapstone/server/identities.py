@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.schema import NewerCatalogError
 from snapstone.catalog.sqlite import SqliteCatalog
-from snapstone.server.assembly import now_ms
+from snapstone.core.envelope import EnvelopeError
+from snapstone.core.tokens import TOKEN_KEY_SIZE
+from snapstone.server.clock import now_ms
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolder, DataFolderError
 from snapstone.server.root_key import read_root_key
 from snapstone.service.engine import RootKey
 from snapstone.service.root_key import HeldRootKey
+from snapstone.service.secrets import server_secret
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,12 @@ class Identities:
 
 @contextmanager
 def open_identities(settings: Settings) -> Iterator[Identities]:
-    """Open the catalog of a data folder that a server has made. Raises DataFolderError and SettingsError."""
+    """Open the catalog of a data folder, brought to this version, with its secrets sealed.
+
+    Raises SettingsError and DataFolderError, also where the root key is not the one that sealed what is there.
+    """
     folder = DataFolder(settings.data)
-    if not folder.catalog.exists():
+    if not folder.format.exists():
         raise DataFolderError(f"there is no data folder {folder.path}, or no server has run on it yet")
     root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
     try:
@@ -40,6 +46,18 @@ def open_identities(settings: Settings) -> Iterator[Identities]:
     except NewerCatalogError as error:
         raise DataFolderError(str(error)) from None
     try:
+        catalog.seal_plain_secrets(root_key.seal)
+        _check_root_key(catalog, root_key, folder)
         yield Identities(catalog, root_key)
     finally:
         catalog.close()
+
+
+def _check_root_key(catalog: Catalog, root_key: RootKey, folder: DataFolder) -> None:
+    try:
+        server_secret(catalog, root_key, "tokens", os.urandom(TOKEN_KEY_SIZE))
+    except EnvelopeError:
+        raise DataFolderError(
+            f"the root key is not the one that sealed the catalog in {folder.path}: name the right one with "
+            "--root-key-file, --root-key-command or their variables"
+        ) from None

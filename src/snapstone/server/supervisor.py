@@ -18,13 +18,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
-from snapstone.server.administrator import ensure_administrator
 from snapstone.server.binding import bind, endpoint_of
 from snapstone.server.config import Settings
-from snapstone.server.data_folder import DataFolder, DataFolderError, RunningServer, use_data_folder
-from snapstone.server.root_key import ensure_root_key, read_root_key
+from snapstone.server.data_folder import DataFolder, RunningServer, use_data_folder
+from snapstone.server.root_key import ensure_root_key
 from snapstone.server.stop_signals import StopSignals
-from snapstone.service.root_key import HeldRootKey
 
 FIRST_RESTART_SECONDS: Final = 0.5
 """Pause before a worker that ended by itself is started again; doubled each time it ends soon after."""
@@ -53,7 +51,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """
     with use_data_folder(settings.data) as folder, bind(settings) as listening:
         ensure_root_key(settings, folder)
-        _prepare_catalog(folder, HeldRootKey(read_root_key(settings, folder), os.urandom))
+        _prepare_catalog(settings, folder)
         endpoint = endpoint_of(listening)
 
         def announce() -> None:
@@ -198,21 +196,11 @@ def _serve_by_workers(settings: Settings, listening: socket.socket, announce: Ca
         crew.stop()
 
 
-def _prepare_catalog(folder: DataFolder, root_key: HeldRootKey) -> None:
-    """Bring the catalog to this version, its secrets sealed, with an administrator; free seals that a server left."""
-    from snapstone.catalog.schema import NewerCatalogError
-    from snapstone.catalog.sqlite import SqliteCatalog
+def _prepare_catalog(settings: Settings, folder: DataFolder) -> None:
+    """Done before workers start; what it takes is loaded only now, and not for a mere look at this module."""
+    from snapstone.server.preparation import prepare_catalog
 
-    try:
-        catalog = SqliteCatalog(folder.catalog)
-    except NewerCatalogError as error:
-        raise DataFolderError(str(error)) from None
-    try:
-        catalog.seal_plain_secrets(root_key.seal)
-        ensure_administrator(catalog, folder.credentials, os.urandom)
-        catalog.release_seals()
-    finally:
-        catalog.close()
+    prepare_catalog(settings, folder)
 
 
 def _path_options() -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from snapstone.core.ids import Region
-from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.iam.identity import Credentials, credentials_of
 from snapstone.wire.claims import Claim
 from snapstone.wire.http import Request
 from snapstone.wire.sigv4 import check_scope, verify
@@ -24,7 +24,9 @@ class Authentication:
     def caller(self, request: Request, path: str, claim: Claim, payload_hashes: tuple[str, ...]) -> Caller:
         """Who signed the request; raises as `sigv4.verify`."""
         engine = self._engine
-        key = verify(
-            request.method, path, request.headers, claim, payload_hashes, engine.catalog.access_key, engine.now_ms()
-        )
-        return Caller(key.account_id, Region(claim.region), key.access_key_id, root_principal(key.account_id))
+
+        def find_key(access_key_id: str) -> Credentials | None:
+            return credentials_of(engine, access_key_id, claim.session_token)
+
+        key = verify(request.method, path, request.headers, claim, payload_hashes, find_key, engine.now_ms())
+        return Caller(key.account_id, Region(claim.region), key.access_key_id, key.principal)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from time import gmtime, strftime
 from typing import Final
 
-from snapstone.catalog.rows import AccessKey
+from snapstone.service.iam.identity import Credentials
 from snapstone.wire.canonical import canonical_headers, canonical_path, canonical_request
 from snapstone.wire.claims import ALGORITHM, TERMINATOR, Claim
 from snapstone.wire.refusals import (
@@ -69,10 +69,10 @@ def verify(
     headers: Mapping[str, str],
     claim: Claim,
     payload_hashes: tuple[str, ...],
-    find_key: Callable[[str], AccessKey | None],
+    find_key: Callable[[str], Credentials | None],
     now_ms: int,
-) -> AccessKey:
-    """The key that signed this request head, where the signature over any one of `payload_hashes` holds.
+) -> Credentials:
+    """Whose key signed this request head, where the signature over any one of `payload_hashes` holds.
 
     `path` is the raw wire path, still percent-encoded. Call `check_scope` first. Raises UnknownAccessKeyError (also for
     a key that is not active), MalformedSignatureError, SignatureMismatchError, InvalidSessionTokenError and
@@ -90,15 +90,12 @@ def verify(
         raise UnknownAccessKeyError(claim.access_key_id)
     if not matches:
         raise SignatureMismatchError(MISMATCH_TEXT)
-    _check_session(key, claim.session_token, now_ms)
+    _check_session(key, now_ms)
     return key
 
 
-def _check_session(key: AccessKey, session_token: str | None, now_ms: int) -> None:
-    if key.session_token is None or session_token is None:
-        if key.session_token is not session_token:
-            raise InvalidSessionTokenError
-    elif not hmac.compare_digest(key.session_token.encode(), session_token.encode()):
+def _check_session(key: Credentials, now_ms: int) -> None:
+    if not key.session_token_ok:
         raise InvalidSessionTokenError
     if key.expires_at_ms is not None and now_ms >= key.expires_at_ms:
         raise ExpiredCredentialsError

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from snapstone.catalog.changes import REMEMBERED_LIMIT, ChangeCounter, Memory
-from snapstone.catalog.rows import AccessKey
+from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.ids import AccountId
 from tests.suites.races import in_processes
+
+KEY = SealedAccessKey("AKIAEXAMPLE", AccountId("123456789012"), None, True, 17, b"sealed")
 
 
 class Source:
@@ -123,19 +125,19 @@ def test_a_memory_is_bounded(memory: Memory[str]) -> None:
 
 def _deactivate(path: Path, _: int) -> None:
     catalog = SqliteCatalog(path)
-    catalog.add_access_key(AccessKey("AKIAEXAMPLE", "secret", AccountId("123456789012"), active=False))
+    catalog.set_access_key_active(KEY, active=False)
     catalog.close()
 
 
 def test_a_key_deactivated_by_another_process_is_seen_at_once(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     catalog = SqliteCatalog(path)
-    catalog.add_access_key(AccessKey("AKIAEXAMPLE", "secret", AccountId("123456789012"), active=True))
-    key = catalog.access_key("AKIAEXAMPLE")
+    catalog.insert_access_key(KEY, 1)
+    key = catalog.sealed_access_key("AKIAEXAMPLE")
     assert key is not None
     assert key.active
     in_processes(1, _deactivate, path)
-    key = catalog.access_key("AKIAEXAMPLE")
+    key = catalog.sealed_access_key("AKIAEXAMPLE")
     assert key is not None
     assert not key.active
     catalog.close()

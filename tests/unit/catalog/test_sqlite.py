@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from snapstone.catalog.contract import Catalog
+from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.catalog.mapping import SELECT_OWNED, SELECT_OWNED_OF
-from snapstone.catalog.rows import AccessKey, SnapshotState
+from snapstone.catalog.rows import SnapshotState
 from snapstone.catalog.schema import NewerCatalogError
 from snapstone.catalog.sqlite import SqliteCatalog
 from tests.suites.catalog_rows import (
@@ -254,6 +255,4 @@ class TestRows:
 
 
 def test_an_access_keys_secrets_do_not_appear_when_it_is_printed() -> None:
-    key = AccessKey("AKIA1", "s3cret", ALICE, True, "s3ssion", 99)
-    assert "s3cret" not in repr(key)
-    assert "s3ssion" not in repr(key)
+    assert "s3cret" not in repr(SealedAccessKey("AKIA1", ALICE, None, True, 99, b"s3cret"))

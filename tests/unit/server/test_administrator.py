@@ -13,42 +13,48 @@ from botocore.configloader import raw_config_parse
 
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.ids import AccountId
-from snapstone.server.administrator import ensure_administrator, mint_account_id, mint_key_pair, read_credentials
+from snapstone.core.policy.principal import root_principal
+from snapstone.server.administrator import ensure_administrator, mint_key_pair
+from snapstone.server.credentials_file import read_credentials
 from snapstone.server.data_folder import DataFolderError
+from snapstone.server.identities import Identities
+from snapstone.service.iam.accounts import mint_account_id
+from snapstone.service.iam.identity import credentials_of
+from snapstone.service.root_key import HeldRootKey
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[SqliteCatalog]:
-    opened = SqliteCatalog(tmp_path / "catalog.db")
-    yield opened
-    opened.close()
+def engine(tmp_path: Path) -> Iterator[Identities]:
+    catalog = SqliteCatalog(tmp_path / "catalog.db")
+    yield Identities(catalog, HeldRootKey(b"r" * 32, os.urandom))
+    catalog.close()
 
 
-def test_the_first_start_makes_a_key_that_the_catalog_knows(catalog: SqliteCatalog, tmp_path: Path) -> None:
+def test_the_first_start_makes_a_key_that_the_catalog_knows(engine: Identities, tmp_path: Path) -> None:
     path = tmp_path / "credentials"
-    ensure_administrator(catalog, path, os.urandom)
+    ensure_administrator(engine, path)
     pair = read_credentials(path)
-    key = catalog.access_key(pair.access_key_id)
+    key = credentials_of(engine, pair.access_key_id, None)
     assert key is not None
-    assert (key.secret, key.active, key.session_token) == (pair.secret, True, None)
-    assert key.account_id == catalog.first_account(AccountId("999999999999"))
+    assert (key.secret, key.active, key.session_token_ok) == (pair.secret, True, True)
+    assert key.principal == root_principal(engine.catalog.first_account(AccountId("999999999999")))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_later_starts_keep_the_key(catalog: SqliteCatalog, tmp_path: Path) -> None:
+def test_later_starts_keep_the_key(engine: Identities, tmp_path: Path) -> None:
     path = tmp_path / "credentials"
-    ensure_administrator(catalog, path, os.urandom)
+    ensure_administrator(engine, path)
     before = path.read_bytes()
-    ensure_administrator(catalog, path, os.urandom)
+    ensure_administrator(engine, path)
     assert path.read_bytes() == before
 
 
-def test_a_lost_file_gets_a_new_key_of_the_same_account(catalog: SqliteCatalog, tmp_path: Path) -> None:
+def test_a_lost_file_gets_a_new_key_of_the_same_account(engine: Identities, tmp_path: Path) -> None:
     path = tmp_path / "credentials"
     keys = []
     for _ in range(2):
-        ensure_administrator(catalog, path, os.urandom)
-        keys.append(catalog.access_key(read_credentials(path).access_key_id))
+        ensure_administrator(engine, path)
+        keys.append(engine.catalog.sealed_access_key(read_credentials(path).access_key_id))
         path.unlink()
     first, second = keys
     assert first is not None
@@ -61,14 +67,15 @@ def test_a_new_catalog_learns_the_key_that_is_there(tmp_path: Path) -> None:
     path = tmp_path / "credentials"
     for name in ("first.db", "second.db"):
         catalog = SqliteCatalog(tmp_path / name)
-        ensure_administrator(catalog, path, os.urandom)
-        assert catalog.access_key(read_credentials(path).access_key_id) is not None
+        engine = Identities(catalog, HeldRootKey(b"r" * 32, os.urandom))
+        ensure_administrator(engine, path)
+        assert engine.catalog.sealed_access_key(read_credentials(path).access_key_id) is not None
         catalog.close()
 
 
-def test_aws_tools_read_the_file(catalog: SqliteCatalog, tmp_path: Path) -> None:
+def test_aws_tools_read_the_file(engine: Identities, tmp_path: Path) -> None:
     path = tmp_path / "credentials"
-    ensure_administrator(catalog, path, os.urandom)
+    ensure_administrator(engine, path)
     pair = read_credentials(path)
     assert raw_config_parse(str(path)) == {
         "default": {"aws_access_key_id": pair.access_key_id, "aws_secret_access_key": pair.secret}
@@ -77,12 +84,12 @@ def test_aws_tools_read_the_file(catalog: SqliteCatalog, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("text", ["", "[default]\n", "no section", "[default]\naws_access_key_id = SECRET\n"])
 def test_a_file_that_holds_no_key_is_refused_without_repeating_it(
-    catalog: SqliteCatalog, tmp_path: Path, text: str
+    engine: Identities, tmp_path: Path, text: str
 ) -> None:
     path = tmp_path / "credentials"
     path.write_text(text)
     with pytest.raises(DataFolderError) as caught:
-        ensure_administrator(catalog, path, os.urandom)
+        ensure_administrator(engine, path)
     assert str(path) in caught.value.message
     assert "SECRET" not in caught.value.message
     assert path.read_text() == text

@@ -9,9 +9,8 @@ import boto3
 import urllib3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from tests.unit.wire.requests import ENDPOINT, KEY, REGION, from_prepared
+from tests.unit.wire.requests import ENDPOINT, KEY, REGION, ClientKey, from_prepared
 
-from snapstone.catalog.rows import AccessKey
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Request, Response
 
@@ -19,7 +18,7 @@ from snapstone.wire.http import Request, Response
 class GatewayClient:
     """A boto3 client, and what went over its wire last."""
 
-    def __init__(self, gateway: Gateway, service: str, key: AccessKey = KEY, region: str = REGION) -> None:
+    def __init__(self, gateway: Gateway, service: str, key: ClientKey = KEY, region: str = REGION) -> None:
         self._gateway = gateway
         self.requests: list[Request] = []
         self.responses: list[Response] = []

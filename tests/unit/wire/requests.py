@@ -13,9 +13,11 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from snapstone.catalog.rows import AccessKey
+from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.core.ids import AccountId
+from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Engine
+from snapstone.service.iam.identity import Credentials as KnownCredentials
 from snapstone.wire.http import BodyTooLargeError, Request
 
 ENDPOINT: Final = "http://127.0.0.1:7070"
@@ -24,8 +26,29 @@ REGION: Final = "eu-central-1"
 REQUEST_ID: Final = "11111111-2222-3333-4444-555555555555"
 ACCOUNT: Final = AccountId("123456789012")
 
-KEY: Final = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ACCOUNT, True)
-SESSION_KEY: Final = AccessKey("ASIAIOSFODNN7EXAMPLE", "anotherSecret", ACCOUNT, True, "token/with+signs==", 2**62)
+
+@dataclass(frozen=True)
+class ClientKey:
+    """A key of ACCOUNT's root, as a client has it."""
+
+    access_key_id: str
+    secret: str
+    session_token: str | None = None
+    expires_at_ms: int | None = None
+    active: bool = True
+    account_id: AccountId = ACCOUNT
+
+    def credentials(self, presented_token: str | None) -> KnownCredentials:
+        """What the server knows of it."""
+        token_ok = presented_token == self.session_token
+        principal = root_principal(ACCOUNT)
+        return KnownCredentials(
+            self.access_key_id, self.secret, ACCOUNT, principal, self.active, self.expires_at_ms, token_ok
+        )
+
+
+KEY: Final = ClientKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+SESSION_KEY: Final = ClientKey("ASIAIOSFODNN7EXAMPLE", "anotherSecret", "token/with+signs==", 2**62)
 
 
 @dataclass
@@ -57,7 +80,7 @@ class MemoryBody:
 class EngineParts:
     """The parts of an engine that wire uses."""
 
-    keys: Iterable[AccessKey] = (KEY, SESSION_KEY)
+    keys: Iterable[ClientKey] = (KEY,)
     now: int = 0
     regions: tuple[str, ...] = (REGION, "us-east-1")
     catalog_error: Exception | None = None
@@ -66,16 +89,29 @@ class EngineParts:
 
     def engine(self) -> Engine:
         parts = SimpleNamespace(
-            catalog=SimpleNamespace(access_key=self._access_key, check=lambda: _raise(self.catalog_error)),
+            catalog=SimpleNamespace(
+                sealed_access_key=self._sealed_access_key, check=lambda: _raise(self.catalog_error)
+            ),
             objects=SimpleNamespace(has=lambda _address: _raise(self.objects_error)),
+            root_key=_NoRootKey(),
             now_ms=lambda: self.now or int(datetime.now(UTC).timestamp() * 1000),
             policy=SimpleNamespace(regions=self.regions),
         )
         return cast(Engine, parts)
 
-    def _access_key(self, access_key_id: str) -> AccessKey | None:
+    def _sealed_access_key(self, access_key_id: str) -> SealedAccessKey | None:
         self.looked_up.append(access_key_id)
-        return next((key for key in self.keys if key.access_key_id == access_key_id), None)
+        for key in self.keys:
+            if key.access_key_id == access_key_id:
+                return SealedAccessKey(access_key_id, ACCOUNT, None, key.active, 0, key.secret.encode())
+        return None
+
+
+class _NoRootKey:
+    """Seals nothing."""
+
+    def unseal(self, sealed: bytes, purpose: str) -> bytes:
+        return sealed
 
 
 def _raise(error: Exception | None) -> None:
@@ -99,7 +135,7 @@ def signed(
     *,
     service: str = "ebs",
     region: str = REGION,
-    key: AccessKey = KEY,
+    key: ClientKey = KEY,
 ) -> Request:
     """A request with an Authorization header made by botocore's SigV4Auth."""
     aws = AWSRequest(method, ENDPOINT + target, headers=dict(headers or {}), data=body)
@@ -115,7 +151,7 @@ def presigned(
     *,
     service: str = "ebs",
     region: str = REGION,
-    key: AccessKey = KEY,
+    key: ClientKey = KEY,
     expires: int = 3600,
 ) -> Request:
     """A request with a query signed by botocore's SigV4QueryAuth; `body` is sent, not signed."""
@@ -142,5 +178,5 @@ def signed_at_ms(of: Request) -> int:
     return int(moment.timestamp()) * 1000
 
 
-def _credentials(key: AccessKey) -> Credentials:
+def _credentials(key: ClientKey) -> Credentials:
     return Credentials(key.access_key_id, key.secret, key.session_token)

@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.wire.requests import ACCOUNT, KEY, REGION, SESSION_KEY, presigned, request, signed, signed_at_ms
+from tests.unit.wire.requests import KEY, REGION, SESSION_KEY, ClientKey, presigned, request, signed, signed_at_ms
 
-from snapstone.catalog.rows import AccessKey
+from snapstone.service.iam.identity import Credentials
 from snapstone.wire.canonical import split_target
 from snapstone.wire.claims import read_claim
 from snapstone.wire.http import Request
@@ -29,17 +29,23 @@ from snapstone.wire.refusals import (
 )
 from snapstone.wire.sigv4 import check_scope, verify
 
-VECTOR_KEY = AccessKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ACCOUNT, True)
+VECTOR_KEY = ClientKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 VECTOR_DATE = "20150830T123600Z"
 
 
 def verified(
-    made: Request, keys: Iterable[AccessKey] = (KEY, SESSION_KEY), body: bytes = b"", now_ms: int = 0
-) -> AccessKey:
+    made: Request, keys: Iterable[ClientKey] = (KEY, SESSION_KEY), body: bytes = b"", now_ms: int = 0
+) -> ClientKey:
     path, query = split_target(made.target)
     by_id = {key.access_key_id: key for key in keys}
     payload_hash = hashlib.sha256(body).hexdigest()
-    return verify(made.method, path, made.headers, read_claim(made.headers, query), (payload_hash,), by_id.get, now_ms)
+    claim = read_claim(made.headers, query)
+
+    def find_key(access_key_id: str) -> Credentials | None:
+        return by_id[access_key_id].credentials(claim.session_token) if access_key_id in by_id else None
+
+    found = verify(made.method, path, made.headers, claim, (payload_hash,), find_key, now_ms)
+    return by_id[found.access_key_id]
 
 
 def authorization(service: str, signed_headers: str, signature: str) -> str:
@@ -86,7 +92,7 @@ def test_the_worked_example_of_the_signing_guide_is_accepted() -> None:
 )
 @pytest.mark.parametrize("sign", [signed, presigned])
 @pytest.mark.parametrize("key", [KEY, SESSION_KEY])
-def test_what_botocore_signs_is_accepted(target: str, sign: Callable[..., Request], key: AccessKey) -> None:
+def test_what_botocore_signs_is_accepted(target: str, sign: Callable[..., Request], key: ClientKey) -> None:
     assert verified(sign("GET", target, {"x-extra": "a  b"}, key=key)) == key
 
 
@@ -208,8 +214,9 @@ def test_a_signed_header_that_is_gone_is_refused() -> None:
 def test_any_one_of_the_payload_hashes_will_do() -> None:
     made = signed("GET", "/")
     claim = read_claim(made.headers, "")
-    find = {KEY.access_key_id: KEY}.get
-    assert verify("GET", "/", made.headers, claim, ("0" * 64, EMPTY_HASH, "1" * 64), find, 0) == KEY
+    known = KEY.credentials(None)
+    find = {KEY.access_key_id: known}.get
+    assert verify("GET", "/", made.headers, claim, ("0" * 64, EMPTY_HASH, "1" * 64), find, 0) == known
     with pytest.raises(SignatureMismatchError):
         verify("GET", "/", made.headers, claim, ("0" * 64, "1" * 64), find, 0)
 

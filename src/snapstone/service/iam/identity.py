@@ -47,22 +47,12 @@ def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: st
         return _temporary(engine, access_key_id, session_token)
     key = engine.catalog.sealed_access_key(access_key_id)
     if key is None:
-        return _of_plain_key(engine, access_key_id, session_token)
+        return None
     principal = _principal_of_key(engine, key)
     if principal is None:
         return None
     secret = _unsealed(cast(Hashable, engine.root_key), key.access_key_id, key.sealed_secret)
     return Credentials(access_key_id, secret, key.account_id, principal, key.active, None, session_token is None)
-
-
-def _of_plain_key(engine: IdentityEngine, access_key_id: str, session_token: str | None) -> Credentials | None:
-    key = engine.catalog.access_key(access_key_id)
-    if key is None:
-        return None
-    principal = root_principal(key.account_id)
-    return Credentials(
-        access_key_id, key.secret, key.account_id, principal, key.active, None, session_token == key.session_token
-    )
 
 
 def role_trust(engine: IdentityEngine, role_arn: str) -> str | None:

@@ -1,0 +1,72 @@
+"""A catalog from before the root key: what it holds in plain text is sealed at the next start, and still works."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.server.config import Settings
+from snapstone.server.data_folder import DataFolderError, use_data_folder
+from snapstone.server.identities import open_identities
+from snapstone.server.preparation import prepare_catalog
+from snapstone.server.root_key import ensure_root_key
+from snapstone.service.iam.identity import credentials_of
+from snapstone.service.secrets import server_secret
+
+SECRET = "aSecretOfAnEarlierVersionOfFortyLetters+"
+TOKEN_KEY = b"the token key of an earlier one!"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Of a data folder whose catalog holds its secrets in plain text."""
+    settings = Settings(tmp_path / "data")
+    with use_data_folder(settings.data) as folder:
+        ensure_root_key(settings, folder)
+        SqliteCatalog(folder.catalog).close()
+    with sqlite3.connect(settings.data / "catalog.db") as connection:
+        connection.execute("INSERT INTO account (account_id) VALUES ('111122223333')")
+        connection.execute("INSERT INTO secret (name, value) VALUES ('tokens', ?)", (TOKEN_KEY,))
+        for access_key_id, active in (("AKIAOLD", 1), ("AKIAOFF", 0)):
+            connection.execute(
+                "INSERT INTO access_key VALUES (?, ?, '111122223333', ?, NULL, NULL)", (access_key_id, SECRET, active)
+            )
+    connection.close()
+    return settings
+
+
+def prepare(settings: Settings) -> None:
+    with use_data_folder(settings.data) as folder:
+        prepare_catalog(settings, folder)
+
+
+def test_keys_and_secrets_stay_what_they_were(settings: Settings) -> None:
+    prepare(settings)
+    prepare(settings)
+    with open_identities(settings) as engine:
+        old, off = (credentials_of(engine, name, None) for name in ("AKIAOLD", "AKIAOFF"))
+        assert old is not None
+        assert off is not None
+        assert (old.secret, old.active, off.active) == (SECRET, True, False)
+        assert old.principal.arn == "arn:aws:iam::111122223333:root"
+        assert server_secret(engine.catalog, engine.root_key, "tokens", b"another") == TOKEN_KEY
+
+
+def test_nothing_is_left_in_plain_text(settings: Settings) -> None:
+    prepare(settings)
+    stored = b"".join(path.read_bytes() for path in settings.data.glob("catalog.db*"))
+    assert b"AKIAOLD" in stored
+    assert SECRET.encode() not in stored
+    assert TOKEN_KEY not in stored
+
+
+def test_another_root_key_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(settings)
+    monkeypatch.setenv("SNAPSTONE_ROOT_KEY", "ab" * 32)
+    with pytest.raises(DataFolderError) as caught:
+        prepare(settings)
+    assert "the root key is not the one" in caught.value.message
+    assert "ab" * 32 not in caught.value.message
