@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.errors import DryRunPassedError, InvalidParameterError
 from snapstone.core.ids import AccountId, Region
+from snapstone.core.policy.principal import root_principal
 from snapstone.core.protection_errors import PublicAccessBlockedError, PublicAccessRequestError
+from snapstone.service.ec2.describe_snapshots import describe_snapshots
 from snapstone.service.ec2.public_access import (
     disable_snapshot_block_public_access,
     enable_snapshot_block_public_access,
@@ -19,9 +22,15 @@ from snapstone.service.ec2.public_access import (
     public_access_blocked,
     require_public_sharing,
 )
-from tests.installation import ACCOUNT, Installation
+from snapstone.service.ec2.snapshot_attributes import modify_snapshot_attribute
+from snapstone.service.engine import Caller
+from snapstone.service.visibility import readable, visible
+from tests.installation import ACCOUNT, CALLER, Installation, block
 
 FRANKFURT = Region("eu-central-1")
+
+BOB_ID = AccountId("444455556666")
+BOB = Caller(BOB_ID, FRANKFURT, "AKIABOB", root_principal(BOB_ID))
 
 
 @pytest.fixture
@@ -101,3 +110,50 @@ def test_another_process_sees_it_at_once(installation: Installation, tmp_path: P
     enable(installation, "block-all-sharing")
     assert public_access_blocked(elsewhere, ACCOUNT, FRANKFURT)
     other.close()
+
+
+def share(installation: Installation, snapshot_id: str, **members: Any) -> None:
+    modify_snapshot_attribute(
+        installation.engine,
+        CALLER,
+        snapshot_id=snapshot_id,
+        attribute="createVolumePermission",
+        operation_type="add",
+        **members,
+    )
+
+
+def seen_by_bob(installation: Installation) -> object:
+    answer = describe_snapshots(installation.engine, BOB)
+    assert isinstance(answer["Snapshots"], list)
+    return [snapshot["SnapshotId"] for snapshot in answer["Snapshots"]]
+
+
+def test_what_is_public_is_hidden_as_long_as_all_is_blocked(installation: Installation) -> None:
+    public = installation.sealed({0: block("a")})
+    share(installation, public, group_names=["all"])
+    for asked, seen in (("block-new-sharing", [public]), ("block-all-sharing", []), ("block-new-sharing", [public])):
+        enable(installation, asked)
+        assert seen_by_bob(installation) == seen
+        assert (visible(installation.engine, BOB, public) is not None) is bool(seen)
+        assert readable(installation.engine, CALLER, public) is not None
+    disable_snapshot_block_public_access(installation.engine, CALLER)
+    assert seen_by_bob(installation) == [public]
+
+
+def test_what_is_shared_with_an_account_is_not_hidden(installation: Installation) -> None:
+    shared = installation.sealed({0: block("a")})
+    share(installation, shared, user_ids=[BOB_ID])
+    share(installation, shared, group_names=["all"])
+    enable(installation, "block-all-sharing")
+    assert seen_by_bob(installation) == [shared]
+    assert readable(installation.engine, BOB, shared) is not None
+
+
+def test_new_sharing_with_all_is_refused_and_with_an_account_is_not(installation: Installation) -> None:
+    snapshot_id = installation.sealed({})
+    enable(installation, "block-new-sharing")
+    with pytest.raises(PublicAccessBlockedError):
+        share(installation, snapshot_id, group_names=["all"])
+    share(installation, snapshot_id, user_ids=[BOB_ID])
+    assert installation.row(snapshot_id).shared_with == {BOB_ID}
