@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from base64 import b32encode, b64encode
+from base64 import b32decode, b32encode, b64encode
+from binascii import Error as EncodingError
 from collections.abc import Callable
 from typing import Final
 
@@ -26,6 +27,20 @@ _ROLE_ARN: Final = re.compile(r"arn:aws:iam::(\d{12}):role/(?:[!-~]*/)?([\w+=,.@
 def mint_id(prefix: str, random_bytes: RandomBytes) -> str:
     """`prefix` and 16 of A-Z2-7."""
     return prefix + b32encode(random_bytes(10)).decode()
+
+
+def mint_temporary_key_id(account_id: AccountId, random_bytes: RandomBytes) -> str:
+    """`ASIA` and 16 of A-Z2-7: the account's number in 5 bytes, and 5 random ones."""
+    return TEMPORARY_PREFIX + b32encode(int(account_id).to_bytes(5, "big") + random_bytes(5)).decode()
+
+
+def account_of_temporary_key(access_key_id: str) -> AccountId | None:
+    """The account that such an id names, or None where it is none."""
+    try:
+        number = int.from_bytes(b32decode(access_key_id.removeprefix(TEMPORARY_PREFIX))[:5], "big")
+    except EncodingError:
+        return None
+    return AccountId(f"{number:012d}") if number < 10**12 else None
 
 
 def mint_secret(random_bytes: RandomBytes) -> str:

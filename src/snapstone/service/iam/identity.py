@@ -112,7 +112,7 @@ def _temporary(engine: IdentityEngine, access_key_id: str, session_token: str | 
         return None
     return Credentials(
         access_key_id,
-        secret_of(key, access_key_id),
+        secret_of(key, session_token),
         AccountId(session.account_id),
         principal,
         active=True,

@@ -1,6 +1,6 @@
 """Session tokens: all that a temporary key is, sealed for this server alone, so that no process has to store it.
 
-A token is bound to its access key id, and the key's secret follows from that id and the server's secret.
+A token is bound to its access key id, and the key's secret follows from the token and the server's secret.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def open_session(key: bytes, access_key_id: str, token: str) -> Session | None:
     return Session(**fields | {"tags": tuple((name, value) for name, value in fields["tags"])})
 
 
-def secret_of(key: bytes, access_key_id: str) -> str:
-    """The secret of a temporary key: 40 characters."""
-    return b64encode(hmac.digest(key, f"secret of {access_key_id}".encode(), "sha256")[:30]).decode()
+def secret_of(key: bytes, token: str) -> str:
+    """The secret of the temporary key that this token belongs to: 40 characters."""
+    return b64encode(hmac.digest(key, f"secret of {token}".encode(), "sha256")[:30]).decode()
 
 
 def _token_key(key: bytes) -> bytes:

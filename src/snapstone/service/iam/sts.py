@@ -1,6 +1,7 @@
 """STS: who calls, and temporary keys, for roles and for users themselves.
 
 Whether a caller may assume a role is asked of its policies and of the role's trust policy before `assume_role` runs.
+Other than at AWS, root may: it is what an installation begins with.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from snapstone.core.identity_errors import (
     PackedPolicyTooLargeError,
     SessionRefusedError,
 )
+from snapstone.core.ids import AccountId
 from snapstone.core.policy.principal import PrincipalKind
 from snapstone.service.engine import Caller
-from snapstone.service.iam.arns import TEMPORARY_PREFIX, mint_id, session_arn
+from snapstone.service.iam.arns import TEMPORARY_PREFIX, account_of_temporary_key, mint_temporary_key_id, session_arn
 from snapstone.service.iam.identity import role_of_arn, session_key
 from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import Tag, check_length, check_range, read_tags
@@ -57,13 +59,17 @@ def get_caller_identity(engine: IdentityEngine, caller: Caller) -> dict[str, obj
 
 
 def get_access_key_info(engine: IdentityEngine, caller: Caller, *, access_key_id: str) -> dict[str, object]:
-    """Which account a long-term key belongs to; a temporary one is known by its token alone."""
+    """Which account a key belongs to; a temporary one says it itself, also when its time is over."""
     if not _ACCESS_KEY_ID.fullmatch(access_key_id):
         raise IdentityValidationError("1 validation error detected: Value at 'accessKeyId' is no access key id")
-    key = engine.catalog.sealed_access_key(access_key_id)
-    if key is None:
+    if access_key_id.startswith(TEMPORARY_PREFIX):
+        account_id = account_of_temporary_key(access_key_id)
+    else:
+        key = engine.catalog.sealed_access_key(access_key_id)
+        account_id = None if key is None else key.account_id
+    if account_id is None:
         raise IdentityValidationError(f"The access key ID {access_key_id} is not known here.")
-    return {"Account": key.account_id}
+    return {"Account": account_id}
 
 
 def assume_role(
@@ -85,7 +91,7 @@ def assume_role(
             r"Member must satisfy regular expression pattern: [\w+=,.@-]{2,64}"
         )
     role = role_of_arn(engine, role_arn)
-    if role is None or caller.principal.kind is PrincipalKind.ROOT:
+    if role is None:
         raise AccessDeniedError(caller.principal.arn, "sts:AssumeRole", role_arn, explicit=False)
     seconds = DEFAULT_ROLE_SECONDS if duration_seconds is None else duration_seconds
     _check_role_seconds(caller, role, seconds)
@@ -167,14 +173,14 @@ def _session_policy_arns(
 
 def _credentials(engine: IdentityEngine, session: Session) -> dict[str, object]:
     key = session_key(engine)
-    access_key_id = mint_id(TEMPORARY_PREFIX, engine.random_bytes)
+    access_key_id = mint_temporary_key_id(AccountId(session.account_id), engine.random_bytes)
     try:
         token = seal_session(key, access_key_id, session, engine.random_bytes(NONCE_SIZE))
     except SessionTooLargeError as error:
         raise PackedPolicyTooLargeError(error.percent) from None
     return {
         "AccessKeyId": access_key_id,
-        "SecretAccessKey": secret_of(key, access_key_id),
+        "SecretAccessKey": secret_of(key, token),
         "SessionToken": token,
         "Expiration": session.expires_at_ms,
     }

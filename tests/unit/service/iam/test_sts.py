@@ -175,11 +175,6 @@ def test_a_role_that_does_not_exist_is_refused_like_one_that_is_not_the_callers(
         assumed(anna, RoleArn=arn)
 
 
-def test_root_assumes_no_role(root: Calls, anna: Calls) -> None:
-    with pytest.raises(AccessDeniedError):
-        assumed(root)
-
-
 def test_a_session_can_be_narrowed(anna: Calls, root: Calls) -> None:
     managed = root("CreatePolicy", PolicyName="some", PolicyDocument=ANYTHING)["Policy"]["Arn"]
     answer = assumed(anna, Policy=ANYTHING, PolicyArns=[{"arn": managed}])
@@ -230,5 +225,8 @@ def test_the_trust_of_a_role_is_found_by_its_whole_arn(root: Calls, installation
 def test_the_account_of_a_key_is_told(root: Calls) -> None:
     key = root("CreateAccessKey")["AccessKey"]
     assert root("GetAccessKeyInfo", AccessKeyId=key["AccessKeyId"]) == {"Account": ACCOUNT}
-    with pytest.raises(IdentityValidationError):
-        root("GetAccessKeyInfo", AccessKeyId="AKIA" + "A" * 16)
+    session = root.signed_by(key)("GetSessionToken")["Credentials"]
+    assert root("GetAccessKeyInfo", AccessKeyId=session["AccessKeyId"]) == {"Account": ACCOUNT}
+    for unknown in ("AKIA" + "A" * 16, "ASIA" + "7" * 16, "ASIA" + "1" * 16):
+        with pytest.raises(IdentityValidationError):
+            root("GetAccessKeyInfo", AccessKeyId=unknown)
