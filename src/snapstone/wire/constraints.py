@@ -41,6 +41,8 @@ def _check_structure(members: Iterable[Member], values: Mapping[str, object], pr
 def _check_value(shape: Shape, value: object, path: str, found: list[str]) -> None:
     if isinstance(value, str):
         _check_text(shape, value, path, found)
+    elif isinstance(value, bytes):
+        _check_bytes(shape, value, path, found)
     elif isinstance(value, list):
         _check_list(shape, value, path, found)
     elif isinstance(value, dict):
@@ -61,6 +63,15 @@ def _check_text(shape: Shape, value: str, path: str, found: list[str]) -> None:
         found.append(_violation(value, path, f"Member must satisfy regular expression pattern: {shape.pattern_text}"))
     if shape.enum and value not in shape.enum:
         found.append(_violation(value, path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"))
+
+
+def _check_bytes(shape: Shape, value: bytes, path: str, found: list[str]) -> None:
+    """The size alone: what the bytes are may be a secret, and is not repeated."""
+    shown = f"{len(value)} bytes"
+    if shape.minimum is not None and len(value) < shape.minimum:
+        found.append(_violation(shown, path, f"Member must have length greater than or equal to {shape.minimum}"))
+    if shape.maximum is not None and len(value) > shape.maximum:
+        found.append(_violation(shown, path, f"Member must have length less than or equal to {shape.maximum}"))
 
 
 def _check_list(shape: Shape, items: list[object], path: str, found: list[str]) -> None:

@@ -1,20 +1,23 @@
-"""The two AWS services that are served, each from signed request to answer: read, authenticate, check, call, answer."""
+"""The AWS services that are served, each from signed request to answer: read, authenticate, check, call, answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from snapstone.service.authorization import authorize_call
 from snapstone.service.engine import Caller, Engine
-from snapstone.wire import ec2_query, ec2_xml, rest_json
+from snapstone.wire import json_rpc, query, rest_json, xml_answers
 from snapstone.wire.authentication import Authentication
+from snapstone.wire.call import Call, Guard
 from snapstone.wire.claims import Claim
+from snapstone.wire.codes import json_fault, query_fault
 from snapstone.wire.constraints import check_members, echo
 from snapstone.wire.departures import with_departures
 from snapstone.wire.faults import ebs_fault, ec2_fault
 from snapstone.wire.http import Request, Response
-from snapstone.wire.models import Member, Operation, load_operations
+from snapstone.wire.models import Operation, load_operations
 from snapstone.wire.payload import hashes_of_body, hashes_of_unread_block
 from snapstone.wire.refusals import UnknownActionError
 from snapstone.wire.routes import Routes
@@ -22,8 +25,10 @@ from snapstone.wire.routes import Routes
 OperationFunction = Callable[..., Mapping[str, object] | None]
 """`function(engine, caller, **members)`: the members that were sent, in snake_case; returns the output's members."""
 
+Functions = Mapping[str, OperationFunction]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class SignedRequest:
     """A request with its target taken apart and its signature read, not yet believed."""
 
@@ -33,6 +38,8 @@ class SignedRequest:
     claim: Claim
     log: dict[str, object]
     """Filled on the way, whatever the end."""
+    call: Call | None = None
+    """Set as soon as the signature holds and the members are read."""
 
 
 class Endpoint(Protocol):
@@ -45,36 +52,65 @@ class Endpoint(Protocol):
         """The fault of an error in this service's protocol, and its code."""
 
 
-class EbsEndpoint:
-    """The EBS direct APIs, rest-json."""
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every endpoint does with a request, whatever its protocol."""
 
-    def __init__(
-        self, engine: Engine, authentication: Authentication, functions: Mapping[str, OperationFunction]
-    ) -> None:
-        operations = with_departures(load_operations("ebs", functions))
-        self._engine = engine
-        self._authentication = authentication
+    engine: Engine
+    authentication: Authentication
+    guards: Sequence[Guard]
+
+    def caller(self, signed: SignedRequest, body: bytes) -> Caller:
+        """Who signed a request whose body is read."""
+        hashes = hashes_of_body(signed.claim, signed.request.headers, signed.query, body)
+        return self.authentication.caller(signed.request, signed.path, signed.claim, hashes)
+
+    def perform(
+        self,
+        signed: SignedRequest,
+        caller: Caller,
+        operation: Operation,
+        members: Mapping[str, object],
+        function: OperationFunction,
+    ) -> Mapping[str, object]:
+        """Call an operation's function, where guards and policies let it be."""
+        _log_snapshot(signed.log, members)
+        signed.call = call = Call(operation.service, operation.name, caller, members, signed.request, signed.log)
+        for guard in self.guards:
+            guard(call)
+        authorize_call(self.engine, caller, operation.service, operation.name, members)
+        keywords = {member.keyword: members[member.name] for member in operation.inputs if member.name in members}
+        output = function(self.engine, caller, **keywords) or {}
+        _log_snapshot(signed.log, output)
+        return output
+
+
+class RestJsonEndpoint:
+    """The EBS direct APIs and the recycle bin: rest-json."""
+
+    def __init__(self, desk: Desk, service: str, functions: Functions) -> None:
+        operations = load_operations(service, functions)
+        self._desk = desk
         self._functions = functions
-        self._routes = Routes(operations.values())
+        self._routes = Routes((with_departures(operations) if service == "ebs" else operations).values())
 
     def serve(self, signed: SignedRequest) -> Response:
         request, claim = signed.request, signed.claim
         route = self._routes.find(request.method, signed.path)
         operation = route.operation
         signed.log["operation"] = operation.name
-        self._authentication.check_scope(claim)
+        self._desk.authentication.check_scope(claim)
         if operation.streams_input:
             body = b""
             hashes = hashes_of_unread_block(claim, request.headers, signed.query)
+            caller = self._desk.authentication.caller(request, signed.path, claim, hashes)
         else:
             body = _whole_body(request, rest_json.JSON_BODY_LIMIT)
-            hashes = hashes_of_body(claim, request.headers, signed.query, body)
-        caller = self._authentication.caller(request, signed.path, claim, hashes)
+            caller = self._desk.caller(signed, body)
         members = rest_json.read_members(route, signed.query, request.headers, body, request.body)
         _log_snapshot(signed.log, members)
         check_members(operation.inputs, members)
-        output = _call(self._functions[operation.name], self._engine, caller, operation.inputs, members)
-        _log_snapshot(signed.log, output)
+        output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
         return rest_json.answer(operation, output, request.request_id)
 
     def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
@@ -83,51 +119,91 @@ class EbsEndpoint:
 
 
 class Ec2Endpoint:
-    """The part of EC2 that snapshot users need, EC2's query protocol."""
+    """The part of EC2 that snapshot users need: EC2's own query protocol."""
 
-    def __init__(
-        self, engine: Engine, authentication: Authentication, functions: Mapping[str, OperationFunction]
-    ) -> None:
-        self._engine = engine
-        self._authentication = authentication
+    def __init__(self, desk: Desk, functions: Functions) -> None:
+        self._desk = desk
         self._functions = functions
-        self._operations: dict[str, Operation] = load_operations("ec2", functions)
+        self._operations = load_operations("ec2", functions)
 
     def serve(self, signed: SignedRequest) -> Response:
-        request, claim = signed.request, signed.claim
-        self._authentication.check_scope(claim)
-        body = _whole_body(request, ec2_query.FORM_LIMIT)
-        hashes = hashes_of_body(claim, request.headers, signed.query, body)
-        caller = self._authentication.caller(request, signed.path, claim, hashes)
-        fields = ec2_query.read_fields(signed.query, body)
-        action = ec2_query.read_action(fields)
-        operation = self._operations.get(action)
-        if operation is None:
-            raise UnknownActionError(echo(action))
-        signed.log["operation"] = operation.name
-        members = ec2_query.read_members(operation.inputs, fields)
-        _log_snapshot(signed.log, members)
-        output = _call(self._functions[operation.name], self._engine, caller, operation.inputs, members)
-        return ec2_xml.answer(operation, output, request.request_id)
+        caller, fields, operation = _read_query(self._desk, signed, "ec2", self._operations)
+        members = query.read_members(operation.inputs, fields)
+        output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
+        return xml_answers.answer(operation, output, signed.request.request_id)
 
     def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
         fault = ec2_fault(error)
-        return ec2_xml.answer_fault(fault, request_id), fault.code
+        return xml_answers.answer_fault(fault, request_id), fault.code
+
+
+class QueryEndpoint:
+    """STS or IAM: the query protocol."""
+
+    def __init__(self, desk: Desk, service: str, functions: Functions) -> None:
+        self._desk = desk
+        self._service = service
+        self._functions = functions
+        self._operations = load_operations(service, functions)
+        self._namespace = next((operation.namespace for operation in self._operations.values()), "")
+
+    def serve(self, signed: SignedRequest) -> Response:
+        caller, fields, operation = _read_query(self._desk, signed, self._service, self._operations)
+        members = query.read_members(operation.inputs, fields, may_lack=True)
+        check_members(operation.inputs, members)
+        output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
+        return xml_answers.answer_wrapped(operation, output, signed.request.request_id)
+
+    def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
+        fault = query_fault(error)
+        return xml_answers.answer_query_fault(fault, self._namespace, request_id), fault.code
+
+
+class JsonEndpoint:
+    """KMS: JSON 1.1."""
+
+    def __init__(self, desk: Desk, service: str, functions: Functions) -> None:
+        self._desk = desk
+        self._functions = functions
+        self._operations = load_operations(service, functions)
+
+    def serve(self, signed: SignedRequest) -> Response:
+        self._desk.authentication.check_scope(signed.claim)
+        body = _whole_body(signed.request, json_rpc.BODY_LIMIT)
+        caller = self._desk.caller(signed, body)
+        operation = _offered(self._operations, json_rpc.read_target(signed.request.headers), signed.log)
+        members = json_rpc.read_members(operation, body)
+        check_members(operation.inputs, members)
+        output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
+        return json_rpc.answer(operation, output, signed.request.request_id)
+
+    def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
+        fault = json_fault(error)
+        return json_rpc.answer_fault(fault, request_id), fault.code
+
+
+def _read_query(
+    desk: Desk, signed: SignedRequest, service: str, operations: Mapping[str, Operation]
+) -> tuple[Caller, query.Field, Operation]:
+    """Who calls, the form's fields, and the operation that they name."""
+    desk.authentication.check_scope(signed.claim)
+    body = _whole_body(signed.request, query.FORM_LIMIT)
+    caller = desk.caller(signed, body)
+    fields = query.read_fields(signed.query, body)
+    return caller, fields, _offered(operations, query.read_action(fields, service), signed.log)
+
+
+def _offered(operations: Mapping[str, Operation], name: str, log: dict[str, object]) -> Operation:
+    """The operation of that name. Raises UnknownActionError."""
+    log["operation"] = echo(name)
+    operation = operations.get(name)
+    if operation is None:
+        raise UnknownActionError(echo(name))
+    return operation
 
 
 def _whole_body(request: Request, limit: int) -> bytes:
     return b"" if request.body.declared_size == 0 else request.body.read_all(limit)
-
-
-def _call(
-    function: OperationFunction,
-    engine: Engine,
-    caller: Caller,
-    inputs: tuple[Member, ...],
-    members: Mapping[str, object],
-) -> Mapping[str, object]:
-    keywords = {member.keyword: members[member.name] for member in inputs if member.name in members}
-    return function(engine, caller, **keywords) or {}
 
 
 def _log_snapshot(log: dict[str, object], members: Mapping[str, object]) -> None:

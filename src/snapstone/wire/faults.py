@@ -1,4 +1,7 @@
-"""The one table from errors to AWS faults: for each error its code, reason and words, for EBS and for EC2."""
+"""The table from errors to AWS faults: for each error its words, and its code and reason for EBS, rbin, and EC2.
+
+What STS, IAM and KMS call them is in `codes`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from snapstone.core import errors, identity_errors, key_errors, protection_errors
+from snapstone.core import absent_errors, errors, identity_errors, key_errors, protection_errors
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.key_errors import KeyHiddenError
@@ -91,8 +94,8 @@ class EbsFault:
 
 
 @dataclass(frozen=True, slots=True)
-class Ec2Fault:
-    """A fault as EC2 puts it."""
+class CodedFault:
+    """A fault of one of the protocols that know a code and a message: EC2's, that of STS and IAM, that of KMS."""
 
     code: str
     status: int
@@ -148,10 +151,15 @@ def ebs_fault(error: Exception) -> EbsFault:
     return EbsFault(code, EBS_STATUS[code], MODELLED, reason or None, echo(message, MESSAGE_LIMIT - 3))
 
 
-def ec2_fault(error: Exception) -> Ec2Fault:
+def ec2_fault(error: Exception) -> CodedFault:
     """The EC2 fault of an error that is one of REFUSALS."""
     row = _ROWS[type(error)]
-    return Ec2Fault(row.ec2, EC2_STATUS.get(row.ec2, 400), row.ec2_text(error))
+    return CodedFault(row.ec2, EC2_STATUS.get(row.ec2, 400), row.ec2_text(error))
+
+
+def text_of(error: Exception) -> str:
+    """The words of an error that is one of REFUSALS."""
+    return _ROWS[type(error)].text(error)
 
 
 def _short(value: str) -> str:
@@ -304,7 +312,7 @@ _row(refusals.UnknownOperationError, "UnknownOperationException", "InvalidAction
 _row(refusals.UnknownActionError, "UnknownOperationException", "InvalidAction",
      lambda e: f"The action {e.action} is not valid for this web service.")
 _row(refusals.UnknownVersionError, "UnknownOperationException", "NoSuchVersion",
-     lambda e: f"The requested version ({e.version}) of service AmazonEC2 does not exist")
+     lambda e: f"The requested version ({e.version}) of service {e.service} does not exist")
 _row(refusals.MissingActionError, "UnknownOperationException", "MissingAction",
      "The request must contain the parameter Action")
 _row(refusals.SerializationError, "SerializationException", "InvalidParameterValue")
@@ -327,6 +335,10 @@ _row(TagLimitError, "ValidationException/INVALID_TAG", "TagLimitExceeded",
      lambda e: f"A resource can have at most {e.limit} tags.")
 _row(UnknownResourceError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidID",
      lambda e: f"The ID '{_short(e.resource_id)}' is not valid")
+_row(absent_errors.InstanceNotFoundError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidInstanceID.NotFound",
+     lambda e: f"The instance ID '{_short(e.instance_id)}' does not exist")
+_row(absent_errors.VolumeNotFoundError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidVolume.NotFound",
+     lambda e: f"The volume '{_short(e.volume_id)}' does not exist.")
 
 # -- identities --
 _row(identity_errors.NoSuchEntityError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 
 from snapstone.service.engine import Engine
 from snapstone.wire.authentication import Authentication
+from snapstone.wire.call import Guard, Witness
 from snapstone.wire.canonical import split_target
 from snapstone.wire.claims import read_claim
 from snapstone.wire.constraints import echo
-from snapstone.wire.endpoints import EbsEndpoint, Ec2Endpoint, Endpoint, OperationFunction, SignedRequest
+from snapstone.wire.endpoints import (
+    Desk,
+    Ec2Endpoint,
+    Endpoint,
+    Functions,
+    JsonEndpoint,
+    QueryEndpoint,
+    RestJsonEndpoint,
+    SignedRequest,
+)
 from snapstone.wire.faults import REFUSALS
 from snapstone.wire.health import HEALTH_PATH, READY_PATH, health, ready
 from snapstone.wire.http import Request, Response
+from snapstone.wire.refusals import UnknownActionError, UnknownOperationError
+from snapstone.wire.s3 import S3Endpoint
 from snapstone.wire.unsupported import refuse_service
+
+log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -22,12 +37,25 @@ class Gateway:
     Errors with a row in `faults` become answers. ClientGoneError and whatever nobody foresaw are left to the listener.
     """
 
-    def __init__(self, engine: Engine, operations: Mapping[str, Mapping[str, OperationFunction]]) -> None:
-        authentication = Authentication(engine)
+    def __init__(
+        self,
+        engine: Engine,
+        operations: Mapping[str, Functions],
+        guards: Sequence[Guard] = (),
+        witnesses: Sequence[Witness] = (),
+    ) -> None:
+        desk = Desk(engine, Authentication(engine), guards)
         self._engine = engine
-        self._ebs = EbsEndpoint(engine, authentication, operations["ebs"])
-        self._ec2 = Ec2Endpoint(engine, authentication, operations["ec2"])
-        self._endpoints: dict[str, Endpoint] = {"ebs": self._ebs, "ec2": self._ec2}
+        self._witnesses = witnesses
+        self._ebs = RestJsonEndpoint(desk, "ebs", operations["ebs"])
+        self._ec2 = Ec2Endpoint(desk, operations["ec2"])
+        self._endpoints: dict[str, Endpoint] = {"ebs": self._ebs, "ec2": self._ec2, "s3": S3Endpoint(desk)}
+        for service in operations.keys() & {"rbin"}:
+            self._endpoints[service] = RestJsonEndpoint(desk, service, operations[service])
+        for service in operations.keys() & {"sts", "iam"}:
+            self._endpoints[service] = QueryEndpoint(desk, service, operations[service])
+        for service in operations.keys() & {"kms"}:
+            self._endpoints[service] = JsonEndpoint(desk, service, operations[service])
 
     def __call__(self, request: Request) -> Response:
         path, query = split_target(request.target)
@@ -35,19 +63,30 @@ class Gateway:
             return health(request.request_id)
         if request.method == "GET" and path == READY_PATH:
             return ready(self._engine, request.request_id)
+        return self._answer(request, path, query)
+
+    def _answer(self, request: Request, path: str, query: str) -> Response:
         endpoint = self._likely_endpoint(path)
-        log: dict[str, object] = {}
+        fields: dict[str, object] = {}
+        signed: SignedRequest | None = None
         try:
             claim = read_claim(request.headers, query)
-            log.update(region=echo(claim.region), access_key_id=echo(claim.access_key_id))
+            fields.update(service=echo(claim.service), region=echo(claim.region))
+            fields["access_key_id"] = echo(claim.access_key_id)
             signed_for = self._endpoints.get(claim.service)
             if signed_for is None:
                 return refuse_service(claim.service, request)
             endpoint = signed_for
-            response = endpoint.serve(SignedRequest(request, path, query, claim, log))
+            signed = SignedRequest(request, path, query, claim, fields)
+            response, code = endpoint.serve(signed), None
         except REFUSALS as error:
-            response, log["error"] = endpoint.refuse(error, request.request_id)
-        response.log.update(log)
+            response, code = endpoint.refuse(error, request.request_id)
+            fields["error"] = code
+            if isinstance(error, (UnknownActionError, UnknownOperationError)):
+                log.info("operation not offered", extra={"fields": dict(fields)})
+        response.log.update(fields)
+        for witness in self._witnesses:
+            witness(request, None if signed is None else signed.call, response, code)
         return response
 
     def _likely_endpoint(self, path: str) -> Endpoint:

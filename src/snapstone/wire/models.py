@@ -17,7 +17,14 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 from botocore.model import Shape as BotocoreShape
 
-API_VERSIONS: Final = {"ebs": "2019-11-02", "ec2": "2016-11-15"}
+API_VERSIONS: Final = {
+    "ebs": "2019-11-02",
+    "ec2": "2016-11-15",
+    "kms": "2014-11-01",
+    "sts": "2011-06-15",
+    "iam": "2010-05-08",
+    "rbin": "2021-06-15",
+}
 """The version of each service that Snapstone speaks."""
 
 
@@ -30,6 +37,7 @@ class ShapeType(StrEnum):
     BOOLEAN = "boolean"
     TIMESTAMP = "timestamp"
     BLOB = "blob"
+    MAP = "map"
     LIST = "list"
     STRUCTURE = "structure"
 
@@ -58,8 +66,10 @@ class Shape:
     members: tuple[Member, ...] = ()
     """Of a structure, in the model's order."""
     item: Shape | None = None
-    """Of a list."""
+    """Of a list, or the values of a map, whose keys are texts."""
     item_wire_name: str = "item"
+    item_query_name: str | None = None
+    """What stands between a list's name and the number of an item in the query protocol; nothing in EC2's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class Member:
     wire_name: str
     """Header or query name, element name, or JSON key, by location and protocol."""
     query_name: str
-    """In an EC2 query: queryName, else the location name with its first letter in upper case, else the name."""
+    """In a form: the location name, else the name; for EC2 queryName first, and the first letter in upper case."""
     required: bool
     shape: Shape
 
@@ -97,6 +107,10 @@ class Operation:
     has_output: bool
     streams_input: bool
     """The body is one blob that is handed on unread, and that the signature need not cover."""
+    namespace: str = ""
+    """Of XML answers."""
+    result_wrapper: str | None = None
+    """The element around the members of an answer in the query protocol."""
 
 
 def load_operations(service: str, names: Iterable[str]) -> dict[str, Operation]:
@@ -111,8 +125,9 @@ def load_operations(service: str, names: Iterable[str]) -> dict[str, Operation]:
 
 
 def _compile_operation(service: str, model: OperationModel) -> Operation:
-    inputs = _compile_members(model.input_shape) if model.input_shape else ()
-    outputs = _compile_members(model.output_shape) if model.output_shape else ()
+    output_shape = model.output_shape
+    inputs = _compile_members(model.input_shape, service) if model.input_shape else ()
+    outputs = _compile_members(output_shape, service) if output_shape else ()
     if service == "ebs":
         outputs = tuple(sorted(outputs, key=lambda member: member.name))
     return Operation(
@@ -123,36 +138,47 @@ def _compile_operation(service: str, model: OperationModel) -> Operation:
         status=model.http.get("responseCode", 200),
         inputs=inputs,
         outputs=outputs,
-        has_output=model.output_shape is not None,
+        has_output=output_shape is not None,
         streams_input=model.auth_type == "v4-unsigned-body" and model.get_streaming_input() is not None,
+        namespace=_namespace(model),
+        result_wrapper=None if output_shape is None else output_shape.serialization.get("resultWrapper"),
     )
 
 
-def _compile_members(shape: BotocoreShape) -> tuple[Member, ...]:
+def _namespace(model: OperationModel) -> str:
+    if model.service_model.metadata["protocol"] == "ec2":
+        return f"http://ec2.amazonaws.com/doc/{model.service_model.api_version}/"
+    return str(model.service_model.metadata.get("xmlNamespace", ""))
+
+
+def _compile_members(shape: BotocoreShape, service: str) -> tuple[Member, ...]:
     payload = shape.serialization.get("payload")
     required = shape.metadata.get("required", [])
     return tuple(
-        _compile_member(name, member, is_payload=name == payload, is_required=name in required)
+        _compile_member(name, member, service, is_payload=name == payload, is_required=name in required)
         for name, member in shape.members.items()
     )
 
 
-def _compile_member(name: str, shape: BotocoreShape, is_payload: bool, is_required: bool) -> Member:
+def _compile_member(name: str, shape: BotocoreShape, service: str, is_payload: bool, is_required: bool) -> Member:
     serialization = shape.serialization
     location_name = serialization.get("name")
+    query_name = location_name or name
+    if service == "ec2":
+        query_name = serialization.get("queryName") or _capitalised(query_name)
     return Member(
         name=name,
         keyword=xform_name(name),
         field=name[0].lower() + name[1:],
         location=Location.PAYLOAD if is_payload else Location(serialization.get("location", Location.BODY)),
         wire_name=location_name or name,
-        query_name=serialization.get("queryName") or _capitalised(location_name or name),
+        query_name=query_name,
         required=is_required,
-        shape=_compile_shape(shape),
+        shape=_compile_shape(shape, service),
     )
 
 
-def _compile_shape(shape: BotocoreShape) -> Shape:
+def _compile_shape(shape: BotocoreShape, service: str) -> Shape:
     """Shapes of offered operations are not recursive; a type that is not in ShapeType is a ValueError here."""
     shape_type = ShapeType(shape.type_name)
     pattern_text = shape.metadata.get("pattern")
@@ -163,10 +189,21 @@ def _compile_shape(shape: BotocoreShape) -> Shape:
         pattern_text=pattern_text,
         pattern=compile_pattern(pattern_text) if pattern_text else None,
         enum=tuple(shape.metadata.get("enum", ())),
-        members=_compile_members(shape) if shape_type is ShapeType.STRUCTURE else (),
-        item=_compile_shape(shape.member) if shape_type is ShapeType.LIST else None,
-        item_wire_name=shape.member.serialization.get("name", "item") if shape_type is ShapeType.LIST else "item",
+        members=_compile_members(shape, service) if shape_type is ShapeType.STRUCTURE else (),
+        item=_compile_item(shape, service),
+        item_wire_name=_item_name(shape, "item" if service == "ec2" else "member"),
+        item_query_name=None if service == "ec2" else _item_name(shape, "member"),
     )
+
+
+def _compile_item(shape: BotocoreShape, service: str) -> Shape | None:
+    if shape.type_name == "list":
+        return _compile_shape(shape.member, service)
+    return _compile_shape(shape.value, service) if shape.type_name == "map" else None
+
+
+def _item_name(shape: BotocoreShape, usual: str) -> str:
+    return str(shape.member.serialization.get("name", usual)) if shape.type_name == "list" else usual
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:

@@ -84,6 +84,7 @@ class UnknownActionError(WireError):
 class UnknownVersionError(WireError):
     """A query-protocol request for another API version."""
 
+    service: str
     version: str
 
 

@@ -6,8 +6,8 @@ import json
 from typing import Final
 
 from snapstone.wire.constraints import echo
-from snapstone.wire.ec2_xml import xml_text
 from snapstone.wire.http import Request, Response
+from snapstone.wire.xml_answers import xml_text
 
 NOT_IMPLEMENTED: Final = 501
 _CODE = "NotImplemented"
@@ -18,7 +18,7 @@ def refuse_service(service: str, request: Request) -> Response:
     """501, naming the environment variable that sends the service's requests elsewhere."""
     variable = "AWS_ENDPOINT_URL_" + echo(service).upper().replace("-", "_")
     message = (
-        f"Snapstone serves ebs and ec2, not '{echo(service)}'. "
+        f"Snapstone serves ebs, ec2, kms, sts, iam and rbin, not '{echo(service)}'. "
         f"Set {variable} to the endpoint that should answer these requests."
     )
     request_id = request.request_id

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.unit.wire.boto import GatewayClient
-from tests.unit.wire.requests import ENDPOINT, KEY, SESSION_KEY, request
+from tests.unit.wire.requests import ENDPOINT, KEY, request
 from tests.unit.wire.test_gateway import SNAPSHOT, ZERO_CHECKSUM, Operations, gateway
 from tests.unit.wire.test_rest_json import Buffer
 
@@ -62,7 +62,7 @@ def test_start_snapshot(ebs: GatewayClient, operations: Operations) -> None:
 
 
 @pytest.mark.parametrize("body", [BLOCK, io.BytesIO(BLOCK)])
-@pytest.mark.parametrize("key", [KEY, SESSION_KEY])
+@pytest.mark.parametrize("key", [KEY])
 def test_put_snapshot_block(operations: Operations, body: Any, key: Any) -> None:
     operations.output = {"Checksum": ZERO_CHECKSUM, "ChecksumAlgorithm": "SHA256"}
     client = GatewayClient(gateway(operations), "ebs", key).client
@@ -187,7 +187,7 @@ def test_an_ec2_action_that_is_not_offered(ec2: GatewayClient) -> None:
     assert caught.value.response["Error"]["Code"] == "InvalidAction"
 
 
-@pytest.mark.parametrize("key", [KEY, SESSION_KEY])
+@pytest.mark.parametrize("key", [KEY])
 def test_presigned_urls_of_boto3(operations: Operations, key: Any) -> None:
     operations.output = {}
     app = gateway(operations)

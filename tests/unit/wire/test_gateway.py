@@ -125,6 +125,7 @@ class TestCalls:
             ("DeleteSnapshot", {"snapshot_id": "snap-1", "dry_run": False})
         ]
         assert response.log == {
+            "service": "ec2",
             "operation": "DeleteSnapshot",
             "region": REGION,
             "access_key_id": KEY.access_key_id,
@@ -254,6 +255,7 @@ class TestRefusals:
             "Reason": "SNAPSHOT_NOT_FOUND",
         }
         assert response.log == {
+            "service": "ebs",
             "operation": "ListSnapshotBlocks",
             "region": REGION,
             "access_key_id": KEY.access_key_id,

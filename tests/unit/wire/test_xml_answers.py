@@ -11,10 +11,10 @@ from botocore.model import ServiceModel
 from botocore.parsers import EC2QueryParser
 from tests.unit.wire.requests import REQUEST_ID
 
-from snapstone.wire.ec2_xml import answer, answer_fault, xml_text
-from snapstone.wire.faults import Ec2Fault
+from snapstone.wire.faults import CodedFault
 from snapstone.wire.http import Response
 from snapstone.wire.models import load_operations
+from snapstone.wire.xml_answers import answer, answer_fault, xml_text
 
 OPERATIONS = load_operations("ec2", ["DescribeSnapshots", "DeleteSnapshot", "DescribeRegions"])
 MODEL = ServiceModel(Loader().load_service_model("ec2", "service-2"))
@@ -88,7 +88,7 @@ def test_an_operation_without_output_returns_true(output: dict[str, object] | No
 
 
 def test_a_fault_byte_for_byte_and_through_botocore() -> None:
-    response = answer_fault(Ec2Fault("InvalidParameterValue", 400, "a <b>"), REQUEST_ID)
+    response = answer_fault(CodedFault("InvalidParameterValue", 400, "a <b>"), REQUEST_ID)
     assert b"".join(response.body).decode() == (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>InvalidParameterValue</Code>'
         f"<Message>a &lt;b&gt;</Message></Error></Errors><RequestID>{REQUEST_ID}</RequestID></Response>"

@@ -1,4 +1,4 @@
-"""The EC2 query protocol's answers: output members as XML by the model, and EC2's error document."""
+"""Answers of the query protocols, EC2's and that of STS and IAM: output members as XML by the model; error documents."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.sax.saxutils import escape
 
-from snapstone.wire.faults import Ec2Fault
+from snapstone.wire.faults import CodedFault
 from snapstone.wire.http import Response
-from snapstone.wire.models import API_VERSIONS, Member, Operation, Shape, ShapeType
+from snapstone.wire.models import Member, Operation, Shape, ShapeType
 
-NAMESPACE: Final = f"http://ec2.amazonaws.com/doc/{API_VERSIONS['ec2']}/"
 CONTENT_TYPE: Final = "text/xml;charset=UTF-8"
+QUERY_CONTENT_TYPE: Final = "text/xml"
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -26,10 +26,10 @@ def xml_text(text: str) -> str:
 
 
 def answer(operation: Operation, output: Mapping[str, object] | None, request_id: str) -> Response:
-    """A success; operations without an output shape say `<return>true</return>`."""
+    """A success of EC2; operations without an output shape say `<return>true</return>`."""
     pieces = [
         _DECLARATION,
-        f'<{operation.name}Response xmlns="{NAMESPACE}"><requestId>{xml_text(request_id)}</requestId>',
+        f'<{operation.name}Response xmlns="{operation.namespace}"><requestId>{xml_text(request_id)}</requestId>',
     ]
     if operation.has_output:
         _structure(operation.outputs, output or {}, pieces)
@@ -39,7 +39,30 @@ def answer(operation: Operation, output: Mapping[str, object] | None, request_id
     return Response(operation.status, _headers(request_id), ["".join(pieces).encode()])
 
 
-def answer_fault(fault: Ec2Fault, request_id: str) -> Response:
+def answer_wrapped(operation: Operation, output: Mapping[str, object] | None, request_id: str) -> Response:
+    """A success of STS or IAM: the members in an element of their own, where there are any, then the request's id."""
+    pieces = [_DECLARATION, f'<{operation.name}Response xmlns="{operation.namespace}">']
+    if operation.result_wrapper is not None:
+        pieces.append(f"<{operation.result_wrapper}>")
+        _structure(operation.outputs, output or {}, pieces)
+        pieces.append(f"</{operation.result_wrapper}>")
+    pieces.append(f"<ResponseMetadata><RequestId>{xml_text(request_id)}</RequestId></ResponseMetadata>")
+    pieces.append(f"</{operation.name}Response>")
+    return Response(operation.status, _headers(request_id, QUERY_CONTENT_TYPE), ["".join(pieces).encode()])
+
+
+def answer_query_fault(fault: CodedFault, namespace: str, request_id: str) -> Response:
+    """The error document of STS and IAM."""
+    blamed = "Receiver" if fault.status >= 500 else "Sender"
+    text = (
+        f'{_DECLARATION}<ErrorResponse xmlns="{namespace}"><Error><Type>{blamed}</Type><Code>{fault.code}</Code>'
+        f"<Message>{xml_text(fault.message)}</Message></Error>"
+        f"<RequestId>{xml_text(request_id)}</RequestId></ErrorResponse>"
+    )
+    return Response(fault.status, _headers(request_id, QUERY_CONTENT_TYPE), [text.encode()])
+
+
+def answer_fault(fault: CodedFault, request_id: str) -> Response:
     """An error document, the same for every EC2 operation."""
     text = (
         f"{_DECLARATION}<Response><Errors><Error><Code>{fault.code}</Code><Message>{xml_text(fault.message)}</Message>"
@@ -48,8 +71,8 @@ def answer_fault(fault: Ec2Fault, request_id: str) -> Response:
     return Response(fault.status, _headers(request_id), [text.encode()])
 
 
-def _headers(request_id: str) -> list[tuple[str, str]]:
-    return [("x-amzn-RequestId", request_id), ("Content-Type", CONTENT_TYPE)]
+def _headers(request_id: str, content_type: str = CONTENT_TYPE) -> list[tuple[str, str]]:
+    return [("x-amzn-RequestId", request_id), ("Content-Type", content_type)]
 
 
 def _structure(members: Iterable[Member], values: Mapping[str, object], pieces: list[str]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.wire.ec2_query import NAME_PARTS_LIMIT, read_action, read_fields, read_members
 from snapstone.wire.models import load_operations
+from snapstone.wire.query import NAME_PARTS_LIMIT, read_action, read_fields, read_members
 from snapstone.wire.refusals import (
     InvalidParameterTypeError,
     MissingActionError,
@@ -97,17 +97,17 @@ def test_a_name_may_have_as_many_parts_as_the_limit_says() -> None:
 
 
 def test_the_action_is_read() -> None:
-    assert read_action(read_fields("", b"Action=DeleteSnapshot&Version=2016-11-15")) == "DeleteSnapshot"
-    assert read_action(read_fields("Action=DeleteSnapshot", b"")) == "DeleteSnapshot"
+    assert read_action(read_fields("", b"Action=DeleteSnapshot&Version=2016-11-15"), "ec2") == "DeleteSnapshot"
+    assert read_action(read_fields("Action=DeleteSnapshot", b""), "ec2") == "DeleteSnapshot"
 
 
 @pytest.mark.parametrize("form", [b"", b"Action=", b"Action.1=x", b"Version=2016-11-15"])
 def test_no_action_is_refused(form: bytes) -> None:
     with pytest.raises(MissingActionError):
-        read_action(read_fields("", form))
+        read_action(read_fields("", form), "ec2")
 
 
 @pytest.mark.parametrize("version", [b"2011-06-15", b""])
 def test_another_version_is_refused(version: bytes) -> None:
     with pytest.raises(UnknownVersionError):
-        read_action(read_fields("", b"Action=GetCallerIdentity&Version=" + version))
+        read_action(read_fields("", b"Action=GetCallerIdentity&Version=" + version), "ec2")

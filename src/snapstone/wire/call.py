@@ -1,0 +1,30 @@
+"""One call of an operation, between its request and its answer, and who may have a say in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from snapstone.service.engine import Caller
+from snapstone.wire.http import Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request whose signature holds and whose members are of their types."""
+
+    service: str
+    operation: str
+    caller: Caller
+    members: Mapping[str, object]
+    """By model name."""
+    request: Request
+    log: dict[str, object]
+    """Filled on the way, whatever the end."""
+
+
+Guard = Callable[[Call], None]
+"""Asked before a call's permissions and its operation; may wait, or raise an error that has a row in `faults`."""
+
+Witness = Callable[[Request, Call | None, Response, str | None], None]
+"""Told of each answer once it is made: the request, its call where it came to one, and the error's code or None."""
