@@ -1,0 +1,51 @@
+"""Snapshots as policies see them: their ARNs, and the condition keys of those that the caller may know of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from snapstone.catalog.rows import Snapshot
+from snapstone.service.ec2.snapshots import DIRECT_VOLUME_ID
+from snapstone.service.engine import Caller
+from snapstone.service.permissions.need import Keys
+from snapstone.service.permissions.tag_keys import resource_keys
+
+
+def snapshot_arn(region: str, snapshot_id: str) -> str:
+    """The account field is empty, whoever's the snapshot is (api-ebs.md, section 11)."""
+    return f"arn:aws:ec2:{region}::snapshot/{snapshot_id}"
+
+
+def new_snapshot_arn(caller: Caller) -> str:
+    """Of a snapshot that has no id yet."""
+    return snapshot_arn(caller.region, "*")
+
+
+def owner_keys(caller: Caller, snapshot: Snapshot | None, *services: str) -> Keys:
+    """aws:ResourceAccount and, of the caller's own snapshot, its tags: those of a shared one are its owner's affair.
+
+    None for what does not exist for the caller: then the keys are those of any other id.
+    """
+    if snapshot is None:
+        return {}
+    keys: Keys = {"aws:resourceaccount": snapshot.account_id}
+    return keys | resource_keys(snapshot.tags, *services) if snapshot.account_id == caller.account_id else keys
+
+
+def ec2_keys(caller: Caller, snapshot: Snapshot | None) -> Keys:
+    """What EC2's actions on a snapshot know of it (api-control-plane.md, section 5.4)."""
+    if snapshot is None:
+        return {}
+    keys: Keys = {
+        "ec2:owner": snapshot.account_id,
+        "ec2:parentvolume": f"arn:aws:ec2:{snapshot.region}:{snapshot.account_id}:volume/{DIRECT_VOLUME_ID}",
+        "ec2:snapshotid": snapshot.snapshot_id,
+        "ec2:snapshottime": iso_time(snapshot.started_at_ms),
+        "ec2:volumesize": str(snapshot.volume_size_gib),
+    }
+    return owner_keys(caller, snapshot, "ec2") | keys
+
+
+def iso_time(time_ms: int) -> str:
+    """A time as date conditions take it, to the second."""
+    return datetime.fromtimestamp(time_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
