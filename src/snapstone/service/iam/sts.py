@@ -83,6 +83,12 @@ def assume_role(
     policy_arns: Sequence[Mapping[str, str]] | None = None,
     tags: Sequence[Tag] | None = None,
     external_id: str | None = None,
+    serial_number: str | None = None,
+    token_code: str | None = None,
+    transitive_tag_keys: Sequence[str] | None = None,
+    source_identity: str | None = None,
+    provided_contexts: Sequence[Mapping[str, str]] | None = None,
+    minimum_session_token_size: int | None = None,
 ) -> dict[str, object]:
     """A temporary key of a role. `external_id` has been held against the role's trust policy."""
     if not _SESSION_NAME.fullmatch(role_session_name):
@@ -90,6 +96,13 @@ def assume_role(
             "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: "
             r"Member must satisfy regular expression pattern: [\w+=,.@-]{2,64}"
         )
+    _refuse_second_factor(serial_number, token_code)
+    _refuse_given(
+        TransitiveTagKeys=transitive_tag_keys,
+        SourceIdentity=source_identity,
+        ProvidedContexts=provided_contexts,
+        MinimumSessionTokenSize=minimum_session_token_size,
+    )
     role = role_of_arn(engine, role_arn)
     if role is None:
         raise AccessDeniedError(caller.principal.arn, "sts:AssumeRole", role_arn, explicit=False)
@@ -119,9 +132,17 @@ def assume_role(
 
 
 def get_session_token(
-    engine: IdentityEngine, caller: Caller, *, duration_seconds: int | None = None
+    engine: IdentityEngine,
+    caller: Caller,
+    *,
+    duration_seconds: int | None = None,
+    serial_number: str | None = None,
+    token_code: str | None = None,
+    minimum_session_token_size: int | None = None,
 ) -> dict[str, object]:
     """A temporary key that may do what the caller's long-term key may, and ends with it."""
+    _refuse_second_factor(serial_number, token_code)
+    _refuse_given(MinimumSessionTokenSize=minimum_session_token_size)
     if caller.access_key_id.startswith(TEMPORARY_PREFIX):
         raise SessionRefusedError("Cannot call GetSessionToken with session credentials")
     is_root = caller.principal.kind is PrincipalKind.ROOT
@@ -137,6 +158,19 @@ def get_session_token(
         parent_key_id=caller.access_key_id,
     )
     return {"Credentials": _credentials(engine, session)}
+
+
+def _refuse_second_factor(serial_number: str | None, token_code: str | None) -> None:
+    """There are no devices here that could have made a code."""
+    if serial_number is not None or token_code is not None:
+        raise SessionRefusedError("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+
+
+def _refuse_given(**members: object) -> None:
+    """Members that would be disregarded: better refused, where what they ask for is protection."""
+    for name, value in members.items():
+        if value:
+            raise IdentityValidationError(f"{name} is not supported by this server.")
 
 
 def _check_role_seconds(caller: Caller, role: Identity, seconds: int) -> None:

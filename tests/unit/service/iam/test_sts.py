@@ -175,6 +175,21 @@ def test_a_role_that_does_not_exist_is_refused_like_one_that_is_not_the_callers(
         assumed(anna, RoleArn=arn)
 
 
+@pytest.mark.parametrize("operation", ["AssumeRole", "GetSessionToken"])
+@pytest.mark.parametrize("members", [{"SerialNumber": "arn:mfa"}, {"TokenCode": "123456"}])
+def test_a_code_of_a_device_that_nobody_has_is_wrong(anna: Calls, operation: str, members: dict[str, str]) -> None:
+    needed = {"RoleArn": ROLE, "RoleSessionName": "nightly"} if operation == "AssumeRole" else {}
+    with pytest.raises(SessionRefusedError):
+        anna(operation, **needed, **members)
+
+
+@pytest.mark.parametrize("members", [{"SourceIdentity": "anna"}, {"TransitiveTagKeys": ["team"]}])
+def test_what_would_be_disregarded_is_refused(anna: Calls, members: dict[str, Any]) -> None:
+    with pytest.raises(IdentityValidationError) as caught:
+        assumed(anna, **members)
+    assert next(iter(members)) in caught.value.message
+
+
 def test_a_session_can_be_narrowed(anna: Calls, root: Calls) -> None:
     managed = root("CreatePolicy", PolicyName="some", PolicyDocument=ANYTHING)["Policy"]["Arn"]
     answer = assumed(anna, Policy=ANYTHING, PolicyArns=[{"arn": managed}])
