@@ -54,6 +54,11 @@ class MalformedPolicyDocumentError(SnapstoneError):
 
 
 @dataclass(eq=False)
+class MalformedPolicyError(MalformedPolicyDocumentError):
+    """A text that is no policy in the policy language; the message names the place and the value."""
+
+
+@dataclass(eq=False)
 class InvalidIdentityInputError(SnapstoneError):
     """Parameters of an IAM call that are well formed and cannot be followed."""
 

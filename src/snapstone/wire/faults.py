@@ -352,4 +352,7 @@ _row(identity_errors.IdentityValidationError, "ValidationException/INVALID_PARAM
 _row(identity_errors.PackedPolicyTooLargeError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue",
      lambda e: f"Packed size of session tags and policies consumes {e.percent}% of allotted space.")
 _row(identity_errors.SessionRefusedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation")
+
+# -- the policy language --
+_row(identity_errors.MalformedPolicyError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
 # fmt: on

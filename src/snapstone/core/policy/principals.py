@@ -1,0 +1,81 @@
+"""The Principal element of trust and resource policies: whom a statement names, and how closely."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from snapstone.core.policy.principal import Principal, PrincipalKind
+
+_ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
+_NAME: Final = r"[\w+=,.@-]+"
+_ARN: Final = re.compile(
+    rf"arn:aws:(?:iam::\d{{12}}:(?:root|(?:user|role)/(?:[!-)+->@-~]*/)?{_NAME})"
+    rf"|sts::\d{{12}}:(?:assumed-role/{_NAME}/{_NAME}|federated-user/{_NAME}))",
+    re.ASCII,
+)
+_SERVICE: Final = re.compile(r"[a-z0-9.-]+\.amazonaws\.com", re.ASCII)
+
+
+class Reach(IntEnum):
+    """How closely a resource's policy names a principal, from not at all upwards."""
+
+    NONE = 0
+    ACCOUNT = 1
+    """It names the principal's account, which leaves the choice to the account's own policies."""
+    ROLE = 2
+    """It names everyone, or the role of a session: sessions and boundaries still narrow that."""
+    ITSELF = 3
+    """It names the root, the user or the session itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principals:
+    """Those whom a Principal or NotPrincipal element lists."""
+
+    names: frozenset[str]
+    """ARNs; an account stands as its root's."""
+    everyone: bool = False
+    excluded: bool = False
+    """Whether it is a NotPrincipal element."""
+
+    def reach(self, principal: Principal) -> Reach:
+        """How closely a Principal element names a principal."""
+        if principal.arn in self.names:
+            return Reach.ITSELF
+        if self.everyone or principal.role_arn in self.names:
+            return Reach.ROLE
+        return Reach.ACCOUNT if _root_arn(principal) in self.names else Reach.NONE
+
+    def concerns(self, principal: Principal) -> bool:
+        """Whether a statement that denies is about a principal.
+
+        NotPrincipal spares only whom it lists together with the account, and for a session with the role too, as
+        AWS's documents ask.
+        """
+        if not self.excluded:
+            return self.reach(principal) > Reach.NONE
+        return not (self.everyone or _identities(principal) <= self.names)
+
+
+def read_principal(kind: str, name: str) -> str | None:
+    """The ARN that an entry of `{"AWS": ...}` or `{"Service": ...}` names, or None. Raises ValueError for none."""
+    if kind == "Service" and _SERVICE.fullmatch(name):
+        return None
+    if kind == "AWS" and _ACCOUNT.fullmatch(name):
+        return f"arn:aws:iam::{name}:root"
+    if kind == "AWS" and _ARN.fullmatch(name):
+        return name
+    raise ValueError("is not an account, a root's, user's, role's or session's ARN without wildcards, or a service")
+
+
+def _root_arn(principal: Principal) -> str:
+    return f"arn:aws:iam::{principal.account_id}:root"
+
+
+def _identities(principal: Principal) -> set[str]:
+    """All that must be spared for a principal to be spared."""
+    own = {_root_arn(principal), principal.arn}
+    return own | {principal.role_arn} if principal.kind is PrincipalKind.ROLE and principal.role_arn else own
