@@ -22,7 +22,7 @@ UNPAGED_LIMIT: Final = 100_000
 """Snapshots in the answer to a call without MaxResults, which is to have all; past it there is a token."""
 
 ROWS_AT_ONCE: Final = 1_000
-"""Rows that one statement reads."""
+"""Rows that one statement reads at most."""
 
 Answer = dict[str, object]
 Test = Callable[[Snapshot], bool]
@@ -66,8 +66,7 @@ def describe_snapshots(
     start = None if next_token is None else _start(open_place(engine, call, next_token))
     size = UNPAGED_LIMIT if max_results is None else min(max_results, MAX_RESULTS)
     reaches = _reaches(caller, owners, readers)
-    rows_at_once = ROWS_AT_ONCE if tests else min(size + 1, ROWS_AT_ONCE)
-    candidates = _candidates(engine, caller, reaches, start, rows_at_once)
+    candidates = _candidates(engine, caller, reaches, start, min(size + 1, ROWS_AT_ONCE))
     page = list(islice((each for each in candidates if all(test(each) for test in tests)), size + 1))
     answer: Answer = {"Snapshots": _items(caller, page[:size])}
     if len(page) > size:
@@ -122,15 +121,15 @@ def _is_restorable(engine: Engine, caller: Caller, snapshot: Snapshot, reader: s
 
 
 def _candidates(
-    engine: Engine, caller: Caller, reaches: Sequence[Reach], start: Place | None, rows_at_once: int
+    engine: Engine, caller: Caller, reaches: Sequence[Reach], start: Place | None, count: int
 ) -> Iterator[Snapshot]:
-    """Every snapshot within reach from a place on, read as far as the iteration goes."""
+    """Every snapshot within reach from a place on, read as far as the iteration goes: `count` at first, then more."""
     while True:
-        rows = engine.catalog.visible_snapshots(caller.account_id, caller.region, reaches, start, rows_at_once + 1)
-        yield from rows[:rows_at_once]
-        if len(rows) <= rows_at_once:
+        rows = engine.catalog.visible_snapshots(caller.account_id, caller.region, reaches, start, count + 1)
+        yield from rows[:count]
+        if len(rows) <= count:
             return
-        start = _place(rows[rows_at_once])
+        start, count = _place(rows[count]), min(2 * count, ROWS_AT_ONCE)
 
 
 def _place(snapshot: Snapshot) -> Place:

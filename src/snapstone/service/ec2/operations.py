@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from snapstone.service.ec2.absent import describe_instances, describe_volumes
 from snapstone.service.ec2.describe_snapshots import describe_snapshots
 from snapstone.service.ec2.describe_tags import describe_tags
 from snapstone.service.ec2.encryption_settings import (
@@ -37,6 +38,8 @@ EC2_OPERATIONS: Final[Mapping[str, Callable[..., dict[str, object]]]] = {
     "DescribeTags": describe_tags,
     "DescribeRegions": describe_regions,
     "DescribeAvailabilityZones": describe_availability_zones,
+    "DescribeInstances": describe_instances,
+    "DescribeVolumes": describe_volumes,
     "GetEbsEncryptionByDefault": get_ebs_encryption_by_default,
     "EnableEbsEncryptionByDefault": enable_ebs_encryption_by_default,
     "DisableEbsEncryptionByDefault": disable_ebs_encryption_by_default,

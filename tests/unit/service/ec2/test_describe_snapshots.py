@@ -19,6 +19,7 @@ from snapstone.core.errors import (
     SnapshotNotFoundError,
 )
 from snapstone.service.ec2.describe_snapshots import describe_snapshots
+from snapstone.service.ec2.filters import Filter
 from snapstone.service.engine import Caller
 from tests.installation import START_MS, Installation, block
 from tests.unit.service.ec2.two_accounts import (
@@ -304,6 +305,17 @@ class TestPages:
         assert counting.rows <= 7
         describe_snapshots(engine, OWNER, max_results=5, next_token=str(answer["NextToken"]))
         assert counting.rows <= 14
+
+    def test_a_filter_that_most_pass_costs_a_few_rows_more(self, installation: Installation) -> None:
+        for number in range(100):
+            start(installation, OWNER, description="odd" if number == 3 else "even")
+        counting = CountingCatalog(installation.catalog)
+        filters: list[Filter] = [{"Name": "description", "Values": ["even"]}]
+        described_page = describe_snapshots(
+            _with_catalog(installation, counting), OWNER, max_results=5, owner_ids=["self"], filters=filters
+        )
+        assert "NextToken" in described_page
+        assert counting.rows <= 20
 
     def test_filtered_pages_are_full_too(self, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("snapstone.service.ec2.describe_snapshots.ROWS_AT_ONCE", 3)
