@@ -25,7 +25,7 @@ class CopyStatements(WriteStatements):
             ):
                 raise SourceGoneError
             [(under_way,)] = connection.execute(
-                "SELECT count(*) FROM snapshot WHERE account_id = ? AND region = ? AND copied_from IS NOT NULL"
+                "SELECT count(*) FROM snapshot WHERE +account_id = ? AND +region = ? AND copied_from IS NOT NULL"
                 " AND (state = 'pending' OR state = 'sealing')",
                 (snapshot.account_id, snapshot.region),
             ).fetchall()
@@ -68,7 +68,7 @@ class CopyStatements(WriteStatements):
     def copies_due(self, now_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
             rows = connection.execute(
-                "SELECT snapshot_id FROM snapshot JOIN snapshot_copy USING (snapshot_key) WHERE state = 'pending'"
+                "SELECT snapshot_id FROM snapshot CROSS JOIN snapshot_copy USING (snapshot_key) WHERE state = 'pending'"
                 " AND coalesce(lease_until_ms <= ?, TRUE) ORDER BY snapshot_key",
                 (now_ms,),
             ).fetchall()

@@ -23,10 +23,11 @@ _COLUMNS: Final = (
 _SELECT_LOCK: Final = f"SELECT {_COLUMNS} FROM snapshot_lock JOIN snapshot USING (snapshot_key) WHERE snapshot_id = ?"
 
 _SELECT_LOCKED: Final = f"""
-    {SELECT_SNAPSHOT} JOIN snapshot_lock USING (snapshot_key)
-    WHERE account_id = ? AND region = ? AND state <> 'deleting' AND recycled_until_ms IS NULL
+    {SELECT_SNAPSHOT} WHERE snapshot_key IN (SELECT snapshot_key FROM snapshot_lock)
+    AND +account_id = ? AND +region = ? AND state <> 'deleting' AND recycled_until_ms IS NULL
     ORDER BY started_at_ms, snapshot_id
 """
+"""The plus signs keep SQLite from going through all that the account has, instead of through the locks."""
 
 
 class LockStatements(Statements):

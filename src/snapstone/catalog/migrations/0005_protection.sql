@@ -46,6 +46,9 @@ ALTER TABLE snapshot ADD COLUMN recycled_until_ms INTEGER;
 
 CREATE INDEX snapshot_recycled ON snapshot (recycled_until_ms) WHERE recycled_until_ms IS NOT NULL;
 
+CREATE INDEX snapshot_recycled_by_owner ON snapshot (account_id, region, recycled_at_ms, snapshot_id)
+    WHERE recycled_until_ms IS NOT NULL;
+
 ALTER TABLE snapshot ADD COLUMN storage_tier TEXT NOT NULL DEFAULT 'standard'
     CHECK (storage_tier IN ('standard', 'archive'));
 ALTER TABLE snapshot ADD COLUMN restore_expires_at_ms INTEGER;
