@@ -58,6 +58,13 @@ def expect_unknown(snapshot_id: str) -> Iterator[None]:
         yield
 
 
+def key_policy(*account_ids: str) -> str:
+    """A key's policy that lets these accounts do everything."""
+    principal = {"AWS": [f"arn:aws:iam::{each}:root" for each in account_ids]}
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "kms:*", "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
 def seen(ec2: Client, **members: object) -> set[str]:
     return {snapshot["SnapshotId"] for snapshot in ec2.describe_snapshots(**members)["Snapshots"]}
 
@@ -128,6 +135,21 @@ def test_under_a_customers_key_it_is_shared_and_shows_its_key(
     [shown] = other_ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
     assert (shown["Encrypted"], shown["KmsKeyId"]) == (True, key_arn)
     assert len(shown["DataEncryptionKeyId"]) == 36
+
+
+def test_what_is_encrypted_is_read_where_the_keys_policy_lets_the_reader_in(
+    ebs: Client, ec2: Client, server: ServerProcess, other_ebs: Client, other_id: str
+) -> None:
+    kms = server.client("kms")
+    own_id = kms.create_key()["KeyMetadata"]["AWSAccountId"]
+    key = kms.create_key(Policy=key_policy(own_id, other_id))["KeyMetadata"]
+    snapshot_id = completed(ebs, {0: A}, KmsKeyArn=key["Arn"])
+    ec2.modify_snapshot_attribute(SnapshotId=snapshot_id, CreateVolumePermission={"Add": [{"UserId": other_id}]})
+    assert content(other_ebs, snapshot_id) == {0: A}
+    kms.put_key_policy(KeyId=key["KeyId"], PolicyName="default", Policy=key_policy(own_id))
+    with expect_refusal("ResourceNotFoundException", 404, "DEPENDENCY_RESOURCE_NOT_FOUND"):
+        other_ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
+    assert content(ebs, snapshot_id) == {0: A}
 
 
 def test_adding_and_removing_at_once_is_refused(ebs: Client, ec2: Client, other_id: str) -> None:
