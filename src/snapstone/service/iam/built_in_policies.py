@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from base64 import b32encode
+from hashlib import sha256
 from typing import Final
 
 from snapstone.catalog.identity_rows import ManagedPolicy, PolicyVersion
 from snapstone.core.ids import AccountId
-from snapstone.service.iam.arns import BUILT_IN_ARN
-
-_READ_BLOCKS: Final = ("ebs:ListSnapshotBlocks", "ebs:ListChangedBlocks", "ebs:GetSnapshotBlock")
-_WRITE_BLOCKS: Final = ("ebs:StartSnapshot", "ebs:PutSnapshotBlock", "ebs:CompleteSnapshot")
-_LOOK: Final = ("ec2:Describe*", "ec2:Get*")
-
-
-def _allowing(*actions: str) -> str:
-    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-_DOCUMENTS: Final = {
-    "AdministratorAccess": _allowing("*"),
-    "SnapstoneBackupReader": _allowing(*_READ_BLOCKS, *_LOOK),
-    "SnapstoneBackupWriter": _allowing(*_WRITE_BLOCKS, *_LOOK, "ec2:CreateTags"),
-    "SnapstoneFullAccess": _allowing("ebs:*", "ec2:*", "kms:*", "rbin:*"),
-    "SnapstoneReadOnly": _allowing(
-        *_READ_BLOCKS, *_LOOK, "kms:Describe*", "kms:Get*", "kms:List*", "rbin:Get*", "rbin:List*"
-    ),
-}
+from snapstone.core.policy.managed import MANAGED_POLICIES
+from snapstone.service.iam.arns import BUILT_IN_ARN, POLICY_ID_PREFIX
 
 BUILT_IN: Final = tuple(
     ManagedPolicy(
-        f"{BUILT_IN_ARN}{name}",
-        "ANPA" + name.upper().ljust(16, "A")[:16],
+        arn,
+        POLICY_ID_PREFIX + b32encode(sha256(arn.encode()).digest()[:10]).decode(),
         AccountId("aws"),
-        name,
+        arn.removeprefix(BUILT_IN_ARN),
         "/",
         "",
         created_at_ms=0,
@@ -43,7 +25,7 @@ BUILT_IN: Final = tuple(
         next_version=2,
         versions=(PolicyVersion(1, document, 0),),
     )
-    for name, document in _DOCUMENTS.items()
+    for arn, document in MANAGED_POLICIES.items()
 )
 
 _BY_ARN: Final = {policy.arn: policy for policy in BUILT_IN}

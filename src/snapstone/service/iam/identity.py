@@ -10,12 +10,14 @@ from typing import Final, cast
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.identity_rows import Identity, IdentityKind, SealedAccessKey
 from snapstone.core.ids import AccountId
+from snapstone.core.policy.document import Document, PolicyKind
+from snapstone.core.policy.evaluation import Policies
 from snapstone.core.policy.principal import Principal, PrincipalKind, root_principal
 from snapstone.service.engine import RootKey
 from snapstone.service.iam.arns import TEMPORARY_PREFIX, RandomBytes, identity_arn, parse_role_arn, session_arn
 from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.session_tokens import Session, open_session, secret_of
-from snapstone.service.iam.stored_policies import policy_document
+from snapstone.service.iam.stored_policies import compiled, policy_document
 from snapstone.service.secrets import server_secret
 
 SECRET_CACHE_SIZE: Final = 4_096
@@ -25,6 +27,8 @@ SESSION_CACHE_SIZE: Final = 4_096
 """Session tokens that are kept opened in memory."""
 
 SESSION_SECRET_SIZE: Final = 32
+
+_NOTHING: Final = Document(PolicyKind.IDENTITY, (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,29 @@ def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: st
         return None
     secret = _unsealed(cast(Hashable, engine.root_key), key.access_key_id, key.sealed_secret)
     return Credentials(access_key_id, secret, key.account_id, principal, key.active, None, session_token is None)
+
+
+def policies_of(engine: IdentityEngine, principal: Principal) -> Policies:
+    """All policies of a principal as they stand now; none where the user or role is gone meanwhile."""
+    if principal.kind is PrincipalKind.ROOT:
+        return Policies()
+    identity = engine.catalog.remembered_identity(principal.user_id.partition(":")[0])
+    if identity is None:
+        return Policies()
+    documents = [document for _, document in identity.inline_policies]
+    documents += filter(None, (policy_document(engine, arn) for arn in identity.attached_arns))
+    session = principal.session_policies
+    return Policies(
+        identity=tuple(map(compiled, documents)),
+        boundary=None if identity.boundary_arn is None else _boundary(engine, identity.boundary_arn),
+        session=None if session is None else tuple(map(compiled, session)),
+    )
+
+
+def _boundary(engine: IdentityEngine, arn: str) -> Document:
+    """What bounds a user or role: a policy that does not exist (any more) lets nothing pass."""
+    document = policy_document(engine, arn)
+    return _NOTHING if document is None else compiled(document)
 
 
 def role_trust(engine: IdentityEngine, role_arn: str) -> str | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from functools import lru_cache
 from typing import Final
 
-from snapstone.core.identity_errors import IdentityLimitError, MalformedPolicyDocumentError
+from snapstone.core.identity_errors import IdentityLimitError
 from snapstone.core.ids import AccountId
+from snapstone.core.policy.document import Document, PolicyKind, read_policy
 from snapstone.service.iam.arns import BUILT_IN_ARN
 from snapstone.service.iam.built_in_policies import built_in
 from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.owners import no_policy
 
-DOCUMENT_LIMIT: Final = 131_072
-"""Characters of a document with its white space (the models' limit)."""
+COMPILED_LIMIT: Final = 4_096
+"""Documents that are kept compiled in memory."""
 
 TRUST_SIZE_LIMIT: Final = 2_048
 """Characters of a trust policy, without white space."""
@@ -33,13 +34,13 @@ def require_policy(engine: IdentityEngine, account_id: AccountId, arn: str) -> N
 
 
 def check_policy(document: str) -> None:
-    """Raises MalformedPolicyDocumentError for what is no policy of a user or role."""
-    _check(document)
+    """Raises MalformedPolicyError for what is no policy of a user or role."""
+    read_policy(document)
 
 
 def check_trust(document: str) -> None:
-    """Raises MalformedPolicyDocumentError and IdentityLimitError for what is no policy of who may assume a role."""
-    _check(document)
+    """Raises MalformedPolicyError and IdentityLimitError for what is no policy of who may assume a role."""
+    read_policy(document, PolicyKind.TRUST)
     if policy_size(document) > TRUST_SIZE_LIMIT:
         raise IdentityLimitError(f"Cannot exceed quota for ACLSizePerRole: {TRUST_SIZE_LIMIT}")
 
@@ -49,12 +50,7 @@ def policy_size(document: str) -> int:
     return len("".join(document.split()))
 
 
-def _check(document: str) -> None:
-    if len(document) > DOCUMENT_LIMIT:
-        raise MalformedPolicyDocumentError(f"A policy has at most {DOCUMENT_LIMIT} characters.")
-    try:
-        parsed = json.loads(document)
-    except ValueError as error:
-        raise MalformedPolicyDocumentError(f"Syntax errors in policy: {error}") from None
-    if not isinstance(parsed, dict):
-        raise MalformedPolicyDocumentError("Syntax errors in policy: a policy is a JSON object.")
+@lru_cache(maxsize=COMPILED_LIMIT)
+def compiled(document: str) -> Document:
+    """A stored policy of a user or role, ready to be asked. The text is the key: a changed policy is another one."""
+    return read_policy(document, stored=True)
