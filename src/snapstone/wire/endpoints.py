@@ -78,8 +78,8 @@ class Desk:
         signed.call = call = Call(operation.service, operation.name, caller, members, signed.request, signed.log)
         for guard in self.guards:
             guard(call)
-        authorize_call(self.engine, caller, operation.service, operation.name, members)
         keywords = {member.keyword: members[member.name] for member in operation.inputs if member.name in members}
+        authorize_call(self.engine, caller, operation.service, operation.name, keywords)
         output = function(self.engine, caller, **keywords) or {}
         _log_snapshot(signed.log, output)
         return output

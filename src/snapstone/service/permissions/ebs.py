@@ -7,7 +7,7 @@ from typing import Final
 
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.permissions.need import Keys, Members, Need, Needs, region_keys, text_of
-from snapstone.service.permissions.snapshots import new_snapshot_arn, owner_keys, snapshot_arn
+from snapstone.service.permissions.snapshots import new_snapshot_arn, owner_keys, policy_account, snapshot_arn
 from snapstone.service.permissions.tag_keys import request_keys, resource_keys, sent_tags
 from snapstone.service.visibility import owned, visible
 
@@ -19,8 +19,9 @@ def _on_snapshots(action: str, *names: str) -> Needs:
         for name in names:
             snapshot_id = text_of(members, name)
             if snapshot_id:
-                keys = owner_keys(caller, visible(engine, caller, snapshot_id))
-                yield Need(action, snapshot_arn(caller.region, snapshot_id), keys)
+                snapshot = visible(engine, caller, snapshot_id)
+                arn = snapshot_arn(caller.region, snapshot_id)
+                yield Need(action, arn, owner_keys(caller, snapshot), policy_account(caller, snapshot))
 
     return needs
 
@@ -30,14 +31,14 @@ def _start(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
     tags = sent_tags(members)
     parent_id = text_of(members, "parent_snapshot_id")
     asked = _asked(caller, members, parent_id) | request_keys(tags)
-    yield Need("ebs:StartSnapshot", new_snapshot_arn(caller), asked | resource_keys(tags))
+    yield Need("ebs:StartSnapshot", new_snapshot_arn(caller), asked | resource_keys(tags), caller.account_id)
     if parent_id:
         parent = owner_keys(caller, owned(engine, caller, parent_id))
-        yield Need("ebs:StartSnapshot", snapshot_arn(caller.region, parent_id), asked | parent)
+        yield Need("ebs:StartSnapshot", snapshot_arn(caller.region, parent_id), asked | parent, caller.account_id)
     if tags:
         # ec2:CreateAction has no value here: AWS's does not match StartSnapshot
         keys = region_keys(caller) | request_keys(tags) | resource_keys(tags, "ec2")
-        yield Need("ec2:CreateTags", new_snapshot_arn(caller), keys)
+        yield Need("ec2:CreateTags", new_snapshot_arn(caller), keys, caller.account_id)
 
 
 def _asked(caller: Caller, members: Members, parent_id: str) -> Keys:

@@ -30,7 +30,7 @@ def _on_snapshot(
     def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
         snapshot_id = text_of(members, "snapshot_id")
         keys = region_keys(caller) | ec2_keys(caller, find(engine, caller, snapshot_id)) | keys_of(members)
-        yield Need(action, snapshot_arn(caller.region, snapshot_id), keys)
+        yield Need(action, snapshot_arn(caller.region, snapshot_id), keys, caller.account_id)
 
     return needs
 
@@ -84,10 +84,11 @@ def _copy(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
         "ec2:encrypted": "true" if members.get("encrypted") else "false",
         "ec2:parentsnapshot": snapshot_arn(text_of(members, "source_region"), text_of(members, "source_snapshot_id")),
     }
-    yield Need("ec2:CopySnapshot", new_snapshot_arn(caller), asked | copy)
+    yield Need("ec2:CopySnapshot", new_snapshot_arn(caller), asked | copy, caller.account_id)
     if tags:
         created: Keys = {"ec2:createaction": "CopySnapshot"}
-        yield Need("ec2:CreateTags", new_snapshot_arn(caller), asked | created | resource_keys(tags, "ec2"))
+        keys = asked | created | resource_keys(tags, "ec2")
+        yield Need("ec2:CreateTags", new_snapshot_arn(caller), keys, caller.account_id)
 
 
 def _specified_tags(members: Members) -> list[tuple[str, str]]:
@@ -104,13 +105,14 @@ def _on_resources(action: str) -> Needs:
         asked = region_keys(caller) | request_keys(sent_tags(members))
         for resource in dict.fromkeys(texts_of(members, "resources")):
             keys = ec2_keys(caller, owned(engine, caller, resource))
-            yield Need(action, snapshot_arn(caller.region, resource), asked | keys)
+            yield Need(action, snapshot_arn(caller.region, resource), asked | keys, caller.account_id)
 
     return needs
 
 
 _WITHOUT_RESOURCE: Final = (
-    "DescribeSnapshots", "DescribeVolumes", "DescribeInstances", "DescribeTags", "DescribeRegions", "DescribeAvailabilityZones",
+    "DescribeSnapshots", "DescribeVolumes", "DescribeInstances", "DescribeTags", "DescribeRegions",
+    "DescribeAvailabilityZones",
     "GetEbsEncryptionByDefault", "EnableEbsEncryptionByDefault", "DisableEbsEncryptionByDefault",
     "GetEbsDefaultKmsKeyId", "ModifyEbsDefaultKmsKeyId", "ResetEbsDefaultKmsKeyId",
     "DescribeLockedSnapshots", "ListSnapshotsInRecycleBin", "DescribeSnapshotTierStatus",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from snapstone.catalog.key_rows import KmsKey, key_arn
@@ -15,9 +16,7 @@ from snapstone.service.permissions.need import Keys, Members, Need, Needs, on_ev
 from snapstone.service.permissions.tag_keys import removed_keys, request_keys, resource_keys, sent_tags
 
 
-def key_need(
-    engine: Engine, caller: Caller, key: KmsKey, action: str, asked: Mapping[str, str | tuple[str, ...]]
-) -> Need:
+def key_need(engine: Engine, caller: Caller, key: KmsKey, action: str, asked: Keys) -> Need:
     """The permission for an action on a key."""
     aliases = tuple(
         alias.name for alias in engine.catalog.kms_aliases(key.account_id, key.region) if alias.key_id == key.key_id
@@ -30,7 +29,7 @@ def key_need(
     }
     if aliases:
         keys["kms:resourcealiases"] = aliases
-    return Need(action, key.arn, keys | resource_keys(key.tags) | dict(asked), key.account_id, key.policy)
+    return Need(action, key.arn, keys | resource_keys(key.tags) | asked, key.account_id, key.policy)
 
 
 def _named(engine: Engine, caller: Caller, text: str, action: str, asked: Keys) -> Need:
@@ -43,7 +42,7 @@ def _named(engine: Engine, caller: Caller, text: str, action: str, asked: Keys) 
     if key is None:
         return Need(action, shown, {"kms:calleraccount": caller.account_id} | asked, _account_in(shown))
     need = key_need(engine, caller, key, action, asked)
-    return Need(action, need.resource, need.keys, need.resource_account, need.resource_policy, shown)
+    return replace(need, denied_as=shown)
 
 
 def _arn_as_sent(caller: Caller, text: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from snapstone.catalog.rows import Snapshot
+from snapstone.core.ids import AccountId
 from snapstone.service.ec2.snapshots import DIRECT_VOLUME_ID
 from snapstone.service.engine import Caller
-from snapstone.service.permissions.need import Keys
+from snapstone.service.permissions.need import Keys, iso_time
 from snapstone.service.permissions.tag_keys import resource_keys
 
 
@@ -22,14 +21,20 @@ def new_snapshot_arn(caller: Caller) -> str:
 
 
 def owner_keys(caller: Caller, snapshot: Snapshot | None, *services: str) -> Keys:
-    """aws:ResourceAccount and, of the caller's own snapshot, its tags: those of a shared one are its owner's affair.
+    """The tags of the caller's own snapshot, and of a shared one its owner: tags are the owner's affair.
 
     None for what does not exist for the caller: then the keys are those of any other id.
     """
     if snapshot is None:
         return {}
-    keys: Keys = {"aws:resourceaccount": snapshot.account_id}
-    return keys | resource_keys(snapshot.tags, *services) if snapshot.account_id == caller.account_id else keys
+    if snapshot.account_id != caller.account_id:
+        return {"aws:resourceaccount": snapshot.account_id}
+    return resource_keys(snapshot.tags, *services)
+
+
+def policy_account(caller: Caller, snapshot: Snapshot | None) -> AccountId | None:
+    """The account that statements may name in a snapshot's ARN: the caller's, unless the snapshot is another's."""
+    return caller.account_id if snapshot is None or snapshot.account_id == caller.account_id else None
 
 
 def ec2_keys(caller: Caller, snapshot: Snapshot | None) -> Keys:
@@ -44,8 +49,3 @@ def ec2_keys(caller: Caller, snapshot: Snapshot | None) -> Keys:
         "ec2:volumesize": str(snapshot.volume_size_gib),
     }
     return owner_keys(caller, snapshot, "ec2") | keys
-
-
-def iso_time(time_ms: int) -> str:
-    """A time as date conditions take it, to the second."""
-    return datetime.fromtimestamp(time_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from snapstone.core.policy.document import PolicyKind
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.iam.arns import parse_role_arn
 from snapstone.service.iam.identity import role_of_arn
@@ -28,9 +29,9 @@ def _assume_role(engine: Engine, caller: Caller, members: Members) -> Iterable[N
     parsed = parse_role_arn(arn)
     owner = caller.account_id if parsed is None else parsed[0]
     trust = None if role is None else role.trust_policy
-    yield Need("sts:AssumeRole", arn, asked, owner, trust)
+    yield Need("sts:AssumeRole", arn, asked, owner, trust, PolicyKind.TRUST)
     if tags:
-        yield Need("sts:TagSession", arn, asked, owner, trust)
+        yield Need("sts:TagSession", arn, asked, owner, trust, PolicyKind.TRUST)
 
 
 def _asked(members: Members) -> Keys:
