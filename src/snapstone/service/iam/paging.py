@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as EncodingError
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
@@ -40,6 +40,6 @@ def page_of(
 
 def _read_marker(marker: str) -> str:
     try:
-        return urlsafe_b64decode(marker.encode("ascii")).decode()
-    except (EncodingError, UnicodeError):
+        return b64decode(marker, altchars=b"-_", validate=True).decode()
+    except (EncodingError, ValueError):  # the latter for letters beyond ASCII
         raise IdentityValidationError("Invalid Marker.") from None

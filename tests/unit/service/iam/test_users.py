@@ -78,7 +78,10 @@ def test_a_page_goes_on_behind_a_user_who_was_deleted_meanwhile(root: Calls) -> 
     assert [user["UserName"] for user in root("ListUsers", Marker=first["Marker"])["Users"]] == ["carl"]
 
 
-@pytest.mark.parametrize("members", [{"MaxItems": 0}, {"MaxItems": 1001}, {"Marker": "ä"}, {"Marker": "x"}])
+@pytest.mark.parametrize(
+    "members",
+    [{"MaxItems": 0}, {"MaxItems": 1001}, {"Marker": "ä"}, {"Marker": "x"}, {"Marker": "?"}, {"Marker": "_w=="}],
+)
 def test_bad_paging_is_refused(root: Calls, members: dict[str, Any]) -> None:
     with pytest.raises(IdentityValidationError):
         root("ListUsers", **members)
