@@ -29,7 +29,7 @@ def snapstone(*arguments: str, **environ: str) -> subprocess.CompletedProcess[st
 
 
 def test_help_lists_commands_and_exit_codes() -> None:
-    for arguments in (["--help"], ["serve", "--help"], ["env", "--help"]):
+    for arguments in (["--help"], ["serve", "--help"], ["env", "--help"], ["key", "rotate", "--help"]):
         done = snapstone(*arguments)
         assert done.returncode == 0
         assert "exit codes:" in done.stdout
@@ -41,7 +41,10 @@ def test_version_is_the_packages() -> None:
     assert snapstone("--version").stdout == f"snapstone {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["env", "--data", "/nowhere"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["serve", "--help"], ["env", "--data", "/nowhere"], ["user", "rm", "--help"]],
+)
 def test_nothing_heavy_is_imported_to_say_little(arguments: list[str]) -> None:
     program = (
         "import contextlib, json, sys\n"

@@ -10,8 +10,6 @@ from snapstone.catalog.identity_contract import NameTakenError, PolicyGoneError
 from snapstone.catalog.identity_rows import Identity, IdentityKind
 from snapstone.core.identity_errors import EntityAlreadyExistsError, NoSuchEntityError
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.principal import PrincipalKind
-from snapstone.service.engine import Caller
 from snapstone.service.iam.arns import identity_arn
 from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.members import check_name, tag_members
@@ -64,11 +62,6 @@ def already_exists(kind: IdentityKind, name: str) -> EntityAlreadyExistsError:
 
 def no_policy(arn: str) -> NoSuchEntityError:
     return NoSuchEntityError(f"Policy {arn} does not exist or is not attachable.")
-
-
-def calling_user(caller: Caller) -> str | None:
-    """The name of the user who calls; None for a role's session and for root."""
-    return caller.principal.name if caller.principal.kind is PrincipalKind.USER else None
 
 
 def identity_members(identity: Identity, with_details: bool) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode, urlsafe_b64encode
-from binascii import Error as EncodingError
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
@@ -41,5 +40,5 @@ def page_of(
 def _read_marker(marker: str) -> str:
     try:
         return b64decode(marker, altchars=b"-_", validate=True).decode()
-    except (EncodingError, ValueError):  # the latter for letters beyond ASCII
+    except ValueError:
         raise IdentityValidationError("Invalid Marker.") from None
