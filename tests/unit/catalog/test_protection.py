@@ -117,6 +117,28 @@ class TestDeletion:
         assert catalog.snapshot(name(1)) == before
 
 
+class TestTiers:
+    def test_a_restore_for_a_time_ends_at_that_time(self, catalog: SqliteCatalog) -> None:
+        for number in (1, 2):
+            completed(catalog, number)
+        until = Tiering(StorageTier.STANDARD, 500, 100, 200, "temporary-restore-completed")
+        catalog.change_tiering(name(1), lambda snapshot: until)
+        assert catalog.end_temporary_restores(499) == 0
+        assert catalog.end_temporary_restores(500) == 1
+        assert catalog.end_temporary_restores(10**15) == 0
+        one, two = catalog.snapshot(name(1)), catalog.snapshot(name(2))
+        assert one is not None
+        assert two is not None
+        assert one.tiering == replace(until, tier=StorageTier.ARCHIVE, restore_expires_at_ms=None)
+        assert two.tiering == Tiering()
+
+    def test_what_is_gone_has_no_tier(self, catalog: SqliteCatalog) -> None:
+        put_in_state(catalog, 1, SnapshotState.DELETING)
+        assert catalog.change_tiering(name(1), lambda snapshot: ARCHIVED) is None
+        assert catalog.change_tiering(name(9), lambda snapshot: ARCHIVED) is None
+        assert catalog.change_lock(name(1), lambda snapshot, before: None) is None
+
+
 class TestParents:
     def child(self) -> Snapshot:
         return pending(2, parent_id=name(1), lineage_id=name(1), root=OTHER_ROOT, block_count=1)

@@ -28,6 +28,7 @@ from snapstone.core.sharing_errors import InvalidTagKeyError
 from snapstone.service import copying
 from snapstone.service.ec2 import copies
 from snapstone.service.ec2.copies import copy_snapshot
+from snapstone.service.ec2.locks import lock_snapshot
 from snapstone.service.ec2.tiers import modify_snapshot_tier
 from snapstone.service.engine import Caller
 from snapstone.service.operations import OPERATIONS
@@ -103,6 +104,25 @@ class TestUnencrypted:
         assert row.lineage_id == source_row.lineage_id
         assert row.parent_id is None
         assert row.copied_from == source
+
+    def test_a_copy_of_a_child_has_no_parent_and_is_no_less(self, installation: Installation) -> None:
+        parent = installation.sealed({0: A, 1: A})
+        source = installation.sealed({1: B}, parent_snapshot_id=parent)
+        snapshot_id = copy(installation, source)
+        assert installation.row(snapshot_id).parent_id is None
+        assert installation.content(snapshot_id) == {0: A, 1: B}
+
+    def test_a_copy_is_not_shared_with_whom_its_source_is(self, installation: Installation) -> None:
+        source = installation.sealed({0: A})
+        share(installation, source, user_ids=[BOB_ID])
+        assert installation.row(copy(installation, source)).shared_with == frozenset()
+
+    def test_a_copy_of_a_locked_snapshot_is_not_locked(self, installation: Installation) -> None:
+        source = installation.sealed({0: A})
+        lock_snapshot(installation.engine, CALLER, snapshot_id=source, lock_mode="compliance", lock_duration=1)
+        snapshot_id = copy(installation, source)
+        installation.delete(snapshot_id)
+        assert installation.catalog.snapshot(snapshot_id) is None
 
     def test_a_copy_outlives_its_source(self, installation: Installation) -> None:
         source = installation.sealed({0: A})

@@ -20,7 +20,7 @@ from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.manifest import manifest_address
 from snapstone.core.protection_errors import SnapshotLockedError
 from snapstone.core.snapshot_lock import DAY_MS
-from snapstone.service.ec2.locks import lock_snapshot
+from snapstone.service.ec2.locks import describe_locked_snapshots, lock_snapshot
 from snapstone.service.ec2.recycle_bin import list_snapshots_in_recycle_bin, restore_snapshot_from_recycle_bin
 from snapstone.service.recycle_bin.rules import create_rule, delete_rule
 from tests.installation import CALLER, START_MS, Installation, block
@@ -188,6 +188,16 @@ def test_a_lock_comes_before_the_bin(installation: Installation) -> None:
     with pytest.raises(SnapshotLockedError):
         installation.delete(snapshot_id)
     assert recycled(installation) == []
+
+
+def test_an_expired_lock_is_forgotten_in_the_bin(installation: Installation) -> None:
+    keep(installation)
+    snapshot_id = installation.sealed({})
+    lock_snapshot(installation.engine, CALLER, snapshot_id=snapshot_id, lock_mode="compliance", lock_duration=1)
+    installation.clock.now_ms += DAY_MS
+    installation.delete(snapshot_id)
+    restore(installation, snapshot_id)
+    assert describe_locked_snapshots(installation.engine, CALLER)["Snapshots"] == []
 
 
 def test_rules_of_another_region_keep_nothing_here(installation: Installation) -> None:
