@@ -55,10 +55,12 @@ TagSpecifications = Sequence[Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How the copy is encrypted: under no key, the source's, another one, or a key that refuses (`key` is None)."""
+    """How the copy is encrypted: not at all, or under a key that may be used, or by one that refuses."""
 
-    key_arn: str | None
-    key: KmsKey | None
+    key: KmsKey | None = None
+    refused: bool = False
+    refused_arn: str | None = None
+    """The ARN of the key that refuses, or whose source's key does; None where there is no such key."""
 
 
 def copy_snapshot(
@@ -162,19 +164,19 @@ def _plan(
     """The key of the copy, by the table of api-control-plane.md, section 3.3."""
     by_default = is_encrypted_by_default(engine, caller.account_id, caller.region)
     if not encrypted and not by_default and source.kms_key_arn is None:
-        return _Plan(None, None)
+        return _Plan()
     if kms_key_id is None:
         key_arn = default_key_arn(engine, caller.account_id, caller.region)
     else:
         named = key_named(engine, caller, kms_key_id)
         if named is None:
-            return _Plan(kms_key_id, None)
+            return _Plan(refused=True)
         key_arn = named.arn
     try:
         keys_for_reading(engine, source_caller, source)
-        return _Plan(key_arn, key_for_new(engine, caller, None, True, key_arn))
+        return _Plan(key_for_new(engine, caller, None, True, key_arn))
     except (KeyServiceError, KeyHiddenError, UnknownKeyError):
-        return _Plan(key_arn, None)
+        return _Plan(refused=True, refused_arn=key_arn)
 
 
 def _row(engine: Engine, caller: Caller, source: Snapshot, plan: _Plan) -> tuple[Snapshot, CopyWork | None]:
@@ -199,7 +201,7 @@ def _row(engine: Engine, caller: Caller, source: Snapshot, plan: _Plan) -> tuple
         shared_with=frozenset(),
         copied_from=source.snapshot_id,
     )
-    if plan.key_arn == source.kms_key_arn and (plan.key_arn is None or plan.key is not None):
+    if not plan.refused and source.kms_key_arn == (None if plan.key is None else plan.key.arn):
         return shared, None
     anew = replace(
         shared,
@@ -208,7 +210,7 @@ def _row(engine: Engine, caller: Caller, source: Snapshot, plan: _Plan) -> tuple
         block_count=0,
         expected_count=None,
         seal_begun_at_ms=None,
-        kms_key_arn=plan.key_arn,
+        kms_key_arn=plan.refused_arn if plan.key is None else plan.key.arn,
         data_key_id=None,
     )
     if plan.key is None:

@@ -300,6 +300,7 @@ class TestEncryption:
         source = installation.sealed({0: A})
         snapshot_id = copy(installation, source, encrypted=True, kms_key_id="alias/nobodys")
         row = installation.row(snapshot_id)
+        assert row.kms_key_arn is None
         assert (row.state, row.state_message) == (SnapshotState.ERROR, "Given key ID is not accessible")
 
     def test_a_disabled_key_is_told_by_the_copy(self, installation: Installation) -> None:
@@ -307,6 +308,7 @@ class TestEncryption:
         key_arn = new_key(installation)
         called(installation, "kms", "DisableKey", key_id=key_arn)
         row = installation.row(copy(installation, source, encrypted=True, kms_key_id=key_arn))
+        assert row.kms_key_arn == key_arn
         assert (row.state, row.state_message) == (SnapshotState.ERROR, "Given key ID is not accessible")
 
     def test_a_key_that_is_disabled_before_the_work_ends_it(self, installation: Installation) -> None:
