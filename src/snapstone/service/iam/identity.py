@@ -16,15 +16,15 @@ from snapstone.core.policy.principal import Principal, PrincipalKind, root_princ
 from snapstone.service.engine import RootKey
 from snapstone.service.iam.arns import TEMPORARY_PREFIX, RandomBytes, identity_arn, parse_role_arn, session_arn
 from snapstone.service.iam.identity_engine import IdentityEngine
-from snapstone.service.iam.session_tokens import Session, open_session, secret_of
+from snapstone.service.iam.session_tokens import TOKEN_LIMIT, Session, open_session, secret_of
 from snapstone.service.iam.stored_policies import compiled, policy_document
 from snapstone.service.secrets import server_secret
 
 SECRET_CACHE_SIZE: Final = 4_096
 """Secrets of long-term keys that are kept unsealed in memory."""
 
-SESSION_CACHE_SIZE: Final = 4_096
-"""Session tokens that are kept opened in memory."""
+SESSION_CACHE_SIZE: Final = 1_024
+"""Session tokens that are kept opened in memory: 5 MiB of what anybody may send, at most."""
 
 SESSION_SECRET_SIZE: Final = 32
 
@@ -130,7 +130,7 @@ def user_principal(user: Identity) -> Principal:
 
 
 def _temporary(engine: IdentityEngine, access_key_id: str, session_token: str | None) -> Credentials | None:
-    if session_token is None:
+    if session_token is None or len(session_token) > TOKEN_LIMIT:
         return None
     key = session_key(engine)
     session = _opened(key, access_key_id, session_token)

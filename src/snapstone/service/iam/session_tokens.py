@@ -9,14 +9,16 @@ import hmac
 import json
 import zlib
 from base64 import b32decode, b32encode, b64encode
-from binascii import Error as EncodingError
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from snapstone.core.envelope import EnvelopeError, seal, unseal
+from snapstone.core.envelope import OVERHEAD, EnvelopeError, seal, unseal
 
 PACKED_LIMIT: Final = 3_072
 """Bytes of a compressed session: in base 32 and with its overhead, a header of less than 5 KiB."""
+
+TOKEN_LIMIT: Final = (PACKED_LIMIT + OVERHEAD) * 8 // 5 + 1
+"""Characters of a token."""
 
 _FORMAT: Final = 1
 
@@ -63,7 +65,7 @@ def seal_session(key: bytes, access_key_id: str, session: Session, nonce: bytes)
     packed = _pack(session)
     if len(packed) > PACKED_LIMIT:
         raise SessionTooLargeError(packed_percent(session))
-    return b32encode(seal(_token_key(key), packed, _purpose(access_key_id), nonce)).decode().rstrip("=")
+    return _text(seal(_token_key(key), packed, _purpose(access_key_id), nonce))
 
 
 def open_session(key: bytes, access_key_id: str, token: str) -> Session | None:
@@ -71,9 +73,9 @@ def open_session(key: bytes, access_key_id: str, token: str) -> Session | None:
     try:
         sealed = b32decode(token + "=" * (-len(token) % 8))
         fields = json.loads(zlib.decompress(unseal(_token_key(key), sealed, _purpose(access_key_id))))
-    except (EncodingError, ValueError, EnvelopeError):
+    except (ValueError, EnvelopeError):
         return None
-    if fields.pop("format") != _FORMAT:
+    if fields.pop("format") != _FORMAT or _text(sealed) != token:
         return None
     fields["policy_arns"] = tuple(fields["policy_arns"])
     return Session(**fields | {"tags": tuple((name, value) for name, value in fields["tags"])})
@@ -82,6 +84,11 @@ def open_session(key: bytes, access_key_id: str, token: str) -> Session | None:
 def secret_of(key: bytes, token: str) -> str:
     """The secret of the temporary key that this token belongs to: 40 characters."""
     return b64encode(hmac.digest(key, f"secret of {token}".encode(), "sha256")[:30]).decode()
+
+
+def _text(sealed: bytes) -> str:
+    """A token's one spelling."""
+    return b32encode(sealed).decode().rstrip("=")
 
 
 def _token_key(key: bytes) -> bytes:

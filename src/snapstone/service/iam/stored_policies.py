@@ -13,7 +13,7 @@ from snapstone.service.iam.built_in_policies import built_in
 from snapstone.service.iam.identity_engine import IdentityEngine
 from snapstone.service.iam.owners import no_policy
 
-COMPILED_LIMIT: Final = 4_096
+COMPILED_LIMIT: Final = 1_024
 """Documents that are kept compiled in memory."""
 
 TRUST_SIZE_LIMIT: Final = 2_048

@@ -16,6 +16,7 @@ from snapstone.core.identity_errors import (
 )
 from snapstone.core.policy.principal import PrincipalKind
 from snapstone.service.iam.identity import credentials_of, role_trust
+from snapstone.service.iam.session_tokens import TOKEN_LIMIT
 from tests.installation import ACCOUNT, START_MS, Installation
 from tests.unit.service.iam.calls import ANYTHING, OTHER_ACCOUNT, TRUST, Answer, Calls
 
@@ -86,10 +87,32 @@ def test_what_is_no_token_opens_nothing(anna: Calls, installation: Installation,
     assert credentials_of(installation.engine, key["AccessKeyId"], token) is None
 
 
+def test_the_largest_session_has_a_token_within_the_limit(anna: Calls, installation: Installation) -> None:
+    texts = [installation.engine.random_bytes(57).hex() for _ in range(50)]
+    fitting = 0
+    for count in range(1, 50):
+        tags = [{"Key": text, "Value": text[::-1]} for text in texts[:count]]
+        try:
+            answer = assumed(anna, Tags=tags)
+        except PackedPolicyTooLargeError:
+            break
+        fitting = count
+        assert answer["PackedPolicySize"] <= 100
+        assert len(answer["Credentials"]["SessionToken"]) <= TOKEN_LIMIT
+        assert anna.credentials(answer["Credentials"]) is not None
+    assert 10 < fitting < 49
+
+
+def test_a_longer_token_is_not_even_opened(anna: Calls, installation: Installation) -> None:
+    key = assumed(anna)["Credentials"]
+    padded = key["SessionToken"] + "=" * TOKEN_LIMIT
+    assert credentials_of(installation.engine, key["AccessKeyId"], padded) is None
+
+
 def test_every_changed_letter_of_a_token_spoils_it(anna: Calls, installation: Installation) -> None:
     key = assumed(anna)["Credentials"]
     token = key["SessionToken"]
-    for index in range(0, len(token), 7):
+    for index in (*range(0, len(token), 7), len(token) - 1):
         changed = token[:index] + ("A" if token[index] != "A" else "B") + token[index + 1 :]
         assert credentials_of(installation.engine, key["AccessKeyId"], changed) is None
 
