@@ -10,6 +10,7 @@ then holds in a Deny and fails in an Allow, so that doubt never allows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -23,29 +24,32 @@ IF_EXISTS: Final = "IfExists"
 ALL_VALUES: Final = "ForAllValues"
 ANY_VALUE: Final = "ForAnyValue"
 
+_NAME: Final = re.compile(f"(?:({ALL_VALUES}|{ANY_VALUE}):)?([A-Za-z]+?)({IF_EXISTS})?")
+
 
 def compile_clause(name: str, key: str, values: Sequence[str], *, variables: bool, denies: bool) -> Clause:
-    """One operator over one key. Raises ValueError for a value that the operator cannot read."""
+    """One operator over one key; one that is not known is met in a Deny and never in an Allow.
+
+    Raises ValueError for a value that the operator cannot read.
+    """
     if name == "Null":
         return _null_clause(key.lower(), values)
-    prefix, base, if_exists = _parsed(name)
-    if base not in OPERATORS:
+    if not is_operator(name):
         return lambda keys: denies
+    prefix, base, suffix = _parts(name)
     tests = [_compiled(OPERATORS[base], value, variables) for value in values]
-    return _clause(OPERATORS[base].negated, tests, key.lower(), prefix, if_exists, denies)
+    return _clause(OPERATORS[base].negated, tests, key.lower(), prefix, bool(suffix), denies)
 
 
 def is_operator(name: str) -> bool:
     """Whether there is such an operator: `StringLike`, `ForAnyValue:StringLikeIfExists`, `Null`."""
-    prefix, base, _ = _parsed(name)
-    return name == "Null" or (base in OPERATORS and prefix in ("", ALL_VALUES, ANY_VALUE))
+    return name == "Null" or _parts(name)[1] in OPERATORS
 
 
-def _parsed(name: str) -> tuple[str, str, bool]:
-    prefix, colon, rest = name.partition(":")
-    if not colon:
-        prefix, rest = "", name
-    return prefix, rest.removesuffix(IF_EXISTS), rest.endswith(IF_EXISTS)
+def _parts(name: str) -> tuple[str, str, str]:
+    """Prefix, operator and suffix, empty where there is none."""
+    match = _NAME.fullmatch(name)
+    return ("", "", "") if match is None else (match[1] or "", match[2], match[3] or "")
 
 
 def _compiled(operator: Operator, value: str, variables: bool) -> Test:

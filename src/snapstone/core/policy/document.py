@@ -172,8 +172,10 @@ class _Reader:
         resources = as_texts(self.members[name], place)
         tests = []
         for resource in resources:
+            if resource == "*":
+                continue
             try:
-                tests.append(compile_arn(resource if resource != "*" else "arn:*", variables=self.variables))
+                tests.append(compile_arn(resource, variables=self.variables, may_be_cut=True))
             except ValueError as error:
                 refuse(place, resource, str(error))
         return Resources("*" in resources, tuple(tests), excluded, doubtful=effect is Effect.DENY)

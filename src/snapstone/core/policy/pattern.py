@@ -64,13 +64,13 @@ def compile_text(text: str, *, variables: bool, wildcards: bool = False, fold: b
     return _fixed_test([piece for piece in pieces if not isinstance(piece, Variable)], fold)
 
 
-def compile_arn(text: str, *, variables: bool) -> ArnTest:
+def compile_arn(text: str, *, variables: bool, may_be_cut: bool = False) -> ArnTest:
     """A test for ARNs like this one: no wildcard reaches over a colon, except in the last part.
 
-    An ARN cut short after a `*` covers all that follows. Raises ValueError for what is no ARN.
+    With `may_be_cut` an ARN cut short after a `*` covers all that follows. Raises ValueError for what is no ARN.
     """
     parts = _split(text, variables)
-    if parts[0] != "arn" or (len(parts) < ARN_PARTS and not parts[-1].endswith("*")):
+    if parts[0] != "arn" or (len(parts) < ARN_PARTS and not (may_be_cut and parts[-1].endswith("*"))):
         raise ValueError("is not an ARN of six parts, as arn:aws:ec2:REGION::snapshot/ID")
     last = len(parts) - 1
     tests = [compile_text(part, variables=variables, wildcards=True) for part in parts]
@@ -129,11 +129,11 @@ def wildcard_pattern(pieces: Iterable[str | Wildcard]) -> re.Pattern[str]:
 
 def _pieces(text: str, variables: bool, wildcards: bool) -> list[Piece]:
     tokens = _TOKENS if variables else _PLAIN_TOKENS
-    return [_piece(token, wildcards) for token in tokens.findall(text)]
+    return [_piece(token, variables, wildcards) for token in tokens.findall(text)]
 
 
-def _piece(token: str, wildcards: bool) -> Piece:
-    if token.startswith("${"):
+def _piece(token: str, variables: bool, wildcards: bool) -> Piece:
+    if variables and token.startswith("${"):
         return _variable(token)
     return Wildcard(token) if wildcards and token in ("*", "?") else token
 
