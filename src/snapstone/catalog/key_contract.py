@@ -1,4 +1,4 @@
-"""The part of the catalog's contract about KMS keys, their materials, aliases, tags and grants."""
+"""The part of the catalog's contract about KMS keys, their materials, aliases and tags."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class KeyCatalog(Protocol):
         """Enabled keys whose rotation is due."""
 
     def destroy_kms_key(self, key_id: str, now_ms: int) -> bool:
-        """Remove a key whose deletion is due with all that it sealed: data keys, the domain key, aliases, grants.
+        """Remove a key whose deletion is due with all that it sealed: data keys, the domain key, aliases.
 
         Nothing of the sealed material stays in the catalog's files. False where its deletion is not due.
         """

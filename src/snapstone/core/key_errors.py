@@ -92,13 +92,6 @@ class UnsupportedKeyError(SnapstoneError):
 
 
 @dataclass(eq=False)
-class InvalidGrantError(SnapstoneError):
-    """No such grant."""
-
-    message: str
-
-
-@dataclass(eq=False)
 class KeyLimitError(SnapstoneError):
     """A stated limit of KMS is reached."""
 

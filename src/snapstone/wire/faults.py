@@ -261,7 +261,6 @@ _row(key_errors.InvalidMarkerError, "ValidationException/INVALID_PARAMETER_VALUE
      "The marker is not from an answer to this request")
 _row(key_errors.KeyTagError, "ValidationException/INVALID_TAG", "InvalidParameterValue")
 _row(key_errors.UnsupportedKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
-_row(key_errors.InvalidGrantError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
 _row(key_errors.KeyLimitError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
 
 # -- protection: locks, public access, the recycle bin, the archive tier, copies --

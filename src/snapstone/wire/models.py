@@ -207,8 +207,22 @@ def _item_name(shape: BotocoreShape, usual: str) -> str:
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
-    """A model's pattern, with `\\S` and the like meaning what they mean to AWS's Java: ASCII. Use `fullmatch`."""
-    return re.compile(text, re.ASCII)
+    """A model's pattern, with `\\S` and the like meaning what they mean to AWS's Java: ASCII. Use `fullmatch`.
+
+    Java's classes of letters, numbers and separators (`\\p{L}`, in the patterns of tags) are Unicode's there and here.
+    """
+    text = _REPEATED_REPEAT.sub(r"(?:\1)\2", text)
+    if r"\p{" not in text:
+        return re.compile(text, re.ASCII)
+    for java, ours in _JAVA_CLASSES.items():
+        text = text.replace(java, ours)
+    return re.compile(text)
+
+
+_REPEATED_REPEAT: Final = re.compile(r"(\[[^\]]*\]\{\d+\})(\{\d+,\d+\})")
+"""`[a]{11}{0,9}` is two repetitions for Java and an error for Python."""
+
+_JAVA_CLASSES: Final = {r"\p{L}": r"\w", r"\p{N}": r"\w", r"\p{Z}": r"\s"}
 
 
 def _capitalised(name: str) -> str:

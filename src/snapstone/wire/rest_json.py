@@ -43,6 +43,8 @@ def read_members(
         elif member.location is Location.PAYLOAD:
             _check_content_encoding(headers)
             value = stream
+        elif member.shape.type is ShapeType.LIST:
+            value = _query_list(query, member.wire_name)
         else:
             name = member.wire_name.lower() if member.location is Location.HEADER else member.wire_name
             value = _from_text(member, texts[member.location].get(name))
@@ -91,6 +93,12 @@ def _query_texts(query: str) -> dict[str, str]:
     for name, value in query_pairs(query):
         texts.setdefault(name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
     return texts
+
+
+def _query_list(query: str, wire_name: str) -> list[str] | None:
+    """Every text of a list that travels in the query, or None where it is not there."""
+    name = wire_name.encode()
+    return [value.decode("utf-8", "replace") for each, value in query_pairs(query) if each == name] or None
 
 
 def _check_content_encoding(headers: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Answers of the query protocols, EC2's and that of STS and IAM: output members as XML by the model; error documents."""
+"""Answers of the query protocols, EC2's and that of STS and IAM: members as XML by the model, and error documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encrypted snapshots end to end below the wire: which key, who may use it, what lies on disk, and what lost keys do."""
+"""Encrypted snapshots below the wire: which key, who may use it, what lies on disk, and what lost keys do."""
 
 from __future__ import annotations
 

@@ -15,9 +15,7 @@ from snapstone.core.errors import (
     InvalidParameterError,
     InvalidTagError,
     InvalidVolumeSizeError,
-    KeyServiceError,
     SnapshotNotFoundError,
-    UnknownKeyError,
 )
 from snapstone.core.ids import AccountId, Region
 from snapstone.service.start_snapshot import start_snapshot
@@ -93,14 +91,6 @@ def test_a_key_and_no_encryption_contradict_each_other(installation: Installatio
     with pytest.raises(InvalidParameterError) as raised:
         answer(installation, encrypted=False, kms_key_arn=KEY_ARN)
     assert raised.value.message == "Encrypt cannot be false when KmsKeyArn is specified"
-
-
-def test_what_needs_a_key_is_refused(installation: Installation) -> None:
-    with pytest.raises(KeyServiceError):
-        answer(installation, encrypted=True)
-    with pytest.raises(UnknownKeyError):
-        answer(installation, kms_key_arn=KEY_ARN)
-    answer(installation, encrypted=False)
 
 
 def test_a_volume_has_at_most_65536_gib(installation: Installation) -> None:

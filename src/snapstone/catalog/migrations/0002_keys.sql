@@ -45,19 +45,6 @@ CREATE TABLE kms_key_tag (
     PRIMARY KEY (key_id, tag_key)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE kms_grant (
-    grant_id TEXT NOT NULL PRIMARY KEY,
-    key_id TEXT NOT NULL REFERENCES kms_key (key_id) ON DELETE CASCADE,
-    grantee TEXT NOT NULL,
-    retiring TEXT,
-    operations TEXT NOT NULL,
-    constraints TEXT NOT NULL,
-    name TEXT,
-    created_at_ms INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX kms_grant_by_key ON kms_grant (key_id);
-
 -- Encrypts blocks and pages. `wrapped` is sealed by a version of the KMS key's material.
 CREATE TABLE data_key (
     data_key_id BLOB NOT NULL PRIMARY KEY CHECK (length(data_key_id) = 16),

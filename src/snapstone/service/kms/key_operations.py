@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -16,6 +15,7 @@ from snapstone.core.key_errors import (
     UnsupportedKeyError,
 )
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.kms.key_policy import checked_policy, default_policy
 from snapstone.service.kms.keys import find_key, find_key_itself, require_not_pending
 from snapstone.service.kms.managed import new_key_id
 from snapstone.service.kms.material import new_material
@@ -62,7 +62,7 @@ def create_key(
         manager=KeyManager.CUSTOMER,
         state=KeyState.ENABLED,
         description=description,
-        policy=policy or default_policy(caller),
+        policy=checked_policy(policy) if policy else default_policy(caller),
         created_at_ms=engine.now_ms(),
         tags=merged_tags((), tags),
     )
@@ -172,18 +172,6 @@ def metadata(key: KmsKey) -> Answer:
         "EncryptionAlgorithms": [SYMMETRIC],
         "MultiRegion": False,
     }
-
-
-def default_policy(caller: Caller) -> str:
-    """What a key has whose maker names no policy: its account decides by its own policies who may do what."""
-    statement = {
-        "Sid": "Enable IAM User Permissions",
-        "Effect": "Allow",
-        "Principal": {"AWS": f"arn:aws:iam::{caller.account_id}:root"},
-        "Action": "kms:*",
-        "Resource": "*",
-    }
-    return json.dumps({"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]})
 
 
 def merged_tags(tags: Sequence[tuple[str, str]], new: Sequence[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -35,7 +35,7 @@ def find_key(engine: Engine, account_id: AccountId, region: Region, text: str) -
         raise InvalidKeyArnError(f"Invalid arn {parsed['region']}")
     owner = AccountId(parsed["account"])
     if parsed["what"] == "alias/":
-        return _of_alias(engine, owner, region, f"alias/{parsed['name']}")
+        return _of_alias(engine, owner, region, f"alias/{parsed['name']}", may_make=owner == account_id)
     return _of_id(engine, owner, region, parsed["name"])
 
 
@@ -88,8 +88,9 @@ def _of_id(engine: Engine, account_id: AccountId, region: Region, key_id: str) -
     return key
 
 
-def _of_alias(engine: Engine, account_id: AccountId, region: Region, name: str) -> KmsKey:
-    if name == EBS_ALIAS:
+def _of_alias(engine: Engine, account_id: AccountId, region: Region, name: str, *, may_make: bool = True) -> KmsKey:
+    """The key behind an alias; the managed one is made for its own account alone, never because others name it."""
+    if name == EBS_ALIAS and may_make:
         return managed_ebs_key(engine, account_id, region)
     alias = engine.catalog.kms_alias(account_id, region, name)
     key = None if alias is None else engine.catalog.kms_key(alias.key_id)

@@ -9,6 +9,7 @@ from typing import Final
 from snapstone.core.key_errors import KmsKeyNotFoundError
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.kms.key_operations import change_key
+from snapstone.service.kms.key_policy import checked_policy
 from snapstone.service.kms.keys import find_key_itself
 from snapstone.service.kms.paging import one_page
 
@@ -35,7 +36,8 @@ def put_key_policy(
 ) -> Answer:
     """Another policy, from the next request on."""
     _check_name(policy_name)
-    change_key(engine, caller, key_id, lambda key: replace(key, policy=policy))
+    checked = checked_policy(policy)
+    change_key(engine, caller, key_id, lambda key: replace(key, policy=checked))
     return {}
 
 
