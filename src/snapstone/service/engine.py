@@ -34,7 +34,7 @@ class Caller:
     region: Region
     access_key_id: str
     principal: Principal
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Condition keys that the request itself answers, in lower case: `aws:sourceip`, `aws:securetransport`,
     `aws:useragent`."""
 

@@ -29,4 +29,9 @@ class Authentication:
             return credentials_of(engine, access_key_id, claim.session_token)
 
         key = verify(request.method, path, request.headers, claim, payload_hashes, find_key, engine.now_ms())
-        return Caller(key.account_id, Region(claim.region), key.access_key_id, key.principal)
+        facts = {
+            "aws:sourceip": request.peer,
+            "aws:securetransport": "false",
+            "aws:useragent": request.headers.get("user-agent", ""),
+        }
+        return Caller(key.account_id, Region(claim.region), key.access_key_id, key.principal, facts)

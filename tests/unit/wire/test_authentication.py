@@ -21,6 +21,8 @@ def test_a_caller_is_the_keys_account_in_the_scopes_region() -> None:
     authentication.check_scope(claim)
     caller = authentication.caller(made, "/", claim, (EMPTY_HASH,))
     assert caller == Caller(ACCOUNT, Region("us-east-1"), KEY.access_key_id, root_principal(ACCOUNT))
+    assert caller.facts["aws:sourceip"] == "peer"
+    assert caller.facts["aws:securetransport"] == "false"
 
 
 def test_the_engines_clock_and_regions_count() -> None:
