@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
+from typing import Final
 
 _RECORD = """
 CREATE TABLE IF NOT EXISTS schema_migration (
@@ -13,6 +16,10 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     name TEXT NOT NULL
 ) STRICT
 """
+
+
+LAST_PLAIN_VERSION: Final = 1
+"""Catalogs up to this version hold no keys that a root key has sealed."""
 
 
 @dataclass(eq=False)
@@ -47,6 +54,15 @@ def known_migrations() -> list[Migration]:
             migrations.append(Migration(int(number), name, entry.read_text(encoding="utf-8")))
     assert [migration.number for migration in migrations] == list(range(1, len(migrations) + 1))
     return migrations
+
+
+def version_of(path: Path) -> int:
+    """The number of the last migration that a catalog's file has; 0 for an empty file."""
+    with closing(sqlite3.connect(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migration'").fetchall():
+            return 0
+        [(number,)] = connection.execute("SELECT coalesce(max(number), 0) FROM schema_migration").fetchall()
+    return int(number)
 
 
 def migrate(connection: sqlite3.Connection, migrations: list[Migration]) -> None:

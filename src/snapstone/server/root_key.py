@@ -38,18 +38,26 @@ def read_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str, 
 
 
 def ensure_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str, str] = os.environ) -> None:
-    """Make the file of a fresh installation; one that has a catalog and lost its root key is not given another.
+    """Make the file of an installation whose catalog holds nothing sealed yet: a fresh one, or an earlier version's.
+
+    One that has lost its root key is not given another.
 
     For one process at a time. Raises DataFolderError.
     """
     if settings.root_key_command or VARIABLE in environ or settings.root_key_file or folder.root_key.exists():
         return
-    if folder.catalog.exists():
+    if folder.catalog.exists() and _may_hold_sealed(folder):
         raise DataFolderError(
             f"{folder.root_key} is missing, and the keys in the catalog cannot be opened without it: put it back from "
             "its backup, or name where it is with --root-key-file or --root-key-command"
         )
     write_whole(folder.root_key, os.urandom(KEY_SIZE).hex() + "\n")
+
+
+def _may_hold_sealed(folder: DataFolder) -> bool:
+    from snapstone.catalog.schema import LAST_PLAIN_VERSION, version_of
+
+    return version_of(folder.catalog) > LAST_PLAIN_VERSION
 
 
 def _output_of(command: str) -> str:

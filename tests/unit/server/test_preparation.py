@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from snapstone.catalog.schema import known_migrations, migrate
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolderError, use_data_folder
@@ -61,6 +62,30 @@ def test_nothing_is_left_in_plain_text(settings: Settings) -> None:
     assert b"AKIAOLD" in stored
     assert SECRET.encode() not in stored
     assert TOKEN_KEY not in stored
+
+
+def test_a_catalog_of_the_first_version_gets_a_root_key(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "data")
+    with use_data_folder(settings.data) as folder:
+        with sqlite3.connect(folder.catalog) as connection:
+            migrate(connection, known_migrations()[:1])
+            connection.execute("INSERT INTO account (account_id) VALUES ('111122223333')")
+            connection.execute("INSERT INTO access_key VALUES ('AKIAOLD', ?, '111122223333', 1, NULL, NULL)", (SECRET,))
+        connection.close()
+        ensure_root_key(settings, folder)
+    prepare(settings)
+    with open_identities(settings) as engine:
+        old = credentials_of(engine, "AKIAOLD", None)
+    assert old is not None
+    assert old.secret == SECRET
+
+
+def test_a_root_key_that_was_lost_is_not_made_anew(settings: Settings) -> None:
+    (settings.data / "root.key").unlink()
+    with use_data_folder(settings.data) as folder, pytest.raises(DataFolderError) as caught:
+        ensure_root_key(settings, folder)
+    assert "root.key is missing" in caught.value.message
+    assert not (settings.data / "root.key").exists()
 
 
 def test_another_root_key_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
