@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -11,9 +12,10 @@ from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.ids import Region
 from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
 from snapstone.server.clock import now_ms
-from snapstone.server.config import Settings
+from snapstone.server.config import Settings, read_quotas
 from snapstone.server.data_folder import DataFolder
 from snapstone.server.root_key import read_root_key
+from snapstone.server.throttling import SharedBuckets, Throttle
 from snapstone.service.data_keys import data_key_of
 from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
 from snapstone.service.operations import OPERATIONS
@@ -23,6 +25,7 @@ from snapstone.service.secrets import server_secret
 from snapstone.service.upkeep import Upkeep
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
+from snapstone.wire.call import Guard
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Application
 
@@ -75,7 +78,15 @@ def assemble(settings: Settings, endpoint: str) -> Service:
             objects.close()
             catalog.close()
 
-    return Service(Gateway(engine, OPERATIONS), upkeep.tick, close)
+    return Service(Gateway(engine, OPERATIONS, guards_of(settings, folder)), upkeep.tick, close)
+
+
+def guards_of(settings: Settings, folder: DataFolder) -> tuple[Guard, ...]:
+    """What is asked before an operation runs: nothing, unless quotas are on."""
+    quotas = read_quotas(settings.quotas)
+    if quotas is None:
+        return ()
+    return (Throttle(quotas, SharedBuckets(folder.path / "quota-buckets", time.monotonic_ns)),)
 
 
 def policy_of(settings: Settings, endpoint: str) -> Policy:

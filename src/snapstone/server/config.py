@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from snapstone.service.quotas import AWS_QUOTAS, Quotas, parse_quotas
+
 DEFAULT_PORT: Final = 9800
 """Listened on where nobody asked for a port; where it is taken, a free one is."""
 
@@ -84,6 +86,22 @@ def _file(text: str) -> str:
     return str(Path(text).expanduser().absolute())
 
 
+def read_quotas(text: str) -> Quotas | None:
+    """What the option `quotas` asks for; None where it is `off`. Raises ValueError."""
+    if text in ("off", "aws"):
+        return AWS_QUOTAS if text == "aws" else None
+    try:
+        return parse_quotas(Path(text).read_text())
+    except OSError as error:
+        raise ValueError(f"off, aws, or a file of quotas that can be read: {error.strerror}") from None
+
+
+def _quotas(text: str) -> str:
+    name = text if text in ("off", "aws") else _file(text)
+    read_quotas(name)
+    return name
+
+
 def _yes(text: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError("1 or 0")
@@ -137,6 +155,7 @@ class Settings:
     stop_grace_seconds: float = _option(30.0, _seconds(3600), "how long requests may take to finish at a stop")
     root_key_file: str | None = _option(None, _file, "file of the root key (default: root.key in the data folder)")
     root_key_command: str | None = _option(None, str, "command that prints the root key")
+    quotas: str = _option("off", _quotas, "calls a second: off, aws, or a JSON file with overrides")
     plaintext_beyond_loopback: bool = _option(False, _yes, "listen beyond this machine although there is no TLS yet")
 
     def as_environment(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from snapstone.core import errors, identity_errors, key_errors
+from snapstone.core import errors, identity_errors, key_errors, limit_errors
 from snapstone.wire import refusals
 from snapstone.wire.faults import CodedFault, text_of
 from snapstone.wire.http import BodyTooLargeError
@@ -35,6 +35,7 @@ QUERY_CODES: Final[Mapping[type[Exception], str]] = {
     identity_errors.InvalidIdentityInputError: "InvalidInput",
     identity_errors.PackedPolicyTooLargeError: "PackedPolicyTooLarge",
     errors.OverloadedError: "Throttling",
+    limit_errors.AccountThrottledError: "Throttling",
     errors.DamageError: "InternalFailure",
     errors.StoreFullError: "InternalFailure",
 }
@@ -86,6 +87,7 @@ JSON_CODES: Final[Mapping[type[Exception], str]] = {
     key_errors.UnsupportedKeyError: "UnsupportedOperationException",
     key_errors.KeyLimitError: "LimitExceededException",
     errors.OverloadedError: "ThrottlingException",
+    limit_errors.AccountThrottledError: "ThrottlingException",
     errors.DamageError: "KMSInternalException",
     errors.StoreFullError: "KMSInternalException",
 }

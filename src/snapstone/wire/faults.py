@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from snapstone.core import absent_errors, errors, identity_errors, key_errors, protection_errors
+from snapstone.core import absent_errors, errors, identity_errors, key_errors, limit_errors, protection_errors
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.key_errors import KeyHiddenError
@@ -354,4 +354,10 @@ _row(identity_errors.SessionRefusedError, "AccessDeniedException/UNAUTHORIZED", 
 
 # -- the policy language --
 _row(identity_errors.MalformedPolicyError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+
+# -- limits --
+_row(limit_errors.AccountThrottledError, "RequestThrottledException/ACCOUNT_THROTTLED", "RequestLimitExceeded",
+     "Rate exceeded", "Request limit exceeded.")
+_row(limit_errors.SnapshotThrottledError, "RequestThrottledException/RESOURCE_LEVEL_THROTTLE", "RequestLimitExceeded",
+     "Rate exceeded for this snapshot")
 # fmt: on
