@@ -94,10 +94,7 @@ def print_key(options: argparse.Namespace, account_id: str, profile: str, access
     if options.json:
         print_json({"AccountId": account_id, "AccessKeyId": access_key_id, "SecretAccessKey": secret})
         return
-    print(f"# account {account_id}")
-    print(f"[{profile}]")
-    print(f"aws_access_key_id = {access_key_id}")
-    print(f"aws_secret_access_key = {secret}")
+    print(f"# account {account_id}\n[{profile}]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secret}")
 
 
 def print_rows(options: argparse.Namespace, rows: Sequence[Row]) -> None:
