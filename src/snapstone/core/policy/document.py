@@ -32,7 +32,7 @@ _VERSIONS: Final = (_CURRENT, "2008-10-17")
 _ELEMENTS: Final = frozenset(
     ("Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal", "Condition")
 )
-_ACTION: Final = re.compile(r"\*|(?:[A-Za-z0-9-]+|\*):[A-Za-z0-9*?]+", re.ASCII)
+_ACTION: Final = re.compile(r"\*|(?:[A-Za-z0-9-]{1,64}|\*):[A-Za-z0-9*?]{1,128}", re.ASCII)
 _KEY: Final = re.compile(r"[A-Za-z0-9-]+:[^\x00-\x1f]{1,300}", re.ASCII)
 _IDENTITY_SID: Final = re.compile(r"[A-Za-z0-9]*", re.ASCII)
 

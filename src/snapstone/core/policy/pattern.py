@@ -23,6 +23,9 @@ ARN_PARTS: Final = 6
 VARIABLE_LIMIT: Final = 512
 """Characters of one variable, braces and default included."""
 
+VARIABLE_COUNT_LIMIT: Final = 64
+"""Variables in one text."""
+
 
 class Wildcard(Enum):
     """What is not taken literally."""
@@ -59,7 +62,10 @@ def compile_text(text: str, *, variables: bool, wildcards: bool = False, fold: b
     Raises ValueError for a variable that is none.
     """
     pieces = _pieces(text, variables, wildcards)
-    if any(isinstance(piece, Variable) for piece in pieces):
+    variable_count = sum(isinstance(piece, Variable) for piece in pieces)
+    if variable_count > VARIABLE_COUNT_LIMIT:
+        raise ValueError(f"has more than {VARIABLE_COUNT_LIMIT} variables")
+    if variable_count:
         return _variable_test(pieces, fold)
     return _fixed_test([piece for piece in pieces if not isinstance(piece, Variable)], fold)
 
@@ -164,7 +170,11 @@ def _variable_test(pieces: Sequence[Piece], fold: bool) -> Test:
     def test(text: str, keys: Keys) -> bool | None:
         valued = [piece.value(keys) if isinstance(piece, Variable) else piece for piece in pieces]
         known = [piece for piece in valued if piece is not None]
-        return None if len(known) < len(valued) else _fixed_test(known, fold)(text, keys)
+        if len(known) < len(valued):
+            return None
+        if not fold and len(_joined(known)) > len(text):
+            return False
+        return _fixed_test(known, fold)(text, keys)
 
     return test
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
@@ -18,7 +19,9 @@ DEPTH_LIMIT: Final = 16
 ECHO_LIMIT: Final = 200
 """Characters of a value that a message repeats."""
 
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""One that does not end goes on to the document's end, so that none of it is looked at twice."""
+
 _BRACKETS: Final = re.compile(r"[\[\]{}]")
 
 
@@ -83,8 +86,7 @@ def _check_depth(text: str) -> None:
 def _object(members: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(members)
     if len(found) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in members).most_common(1)[0][0]
         raise MalformedPolicyError(f"Syntax errors in policy: {json.dumps(twice)[:ECHO_LIMIT]} stands twice.")
     return found
 
