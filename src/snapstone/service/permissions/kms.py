@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -12,8 +13,11 @@ from snapstone.core.key_errors import InvalidCiphertextError
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.kms.ciphertext import parse_ciphertext
 from snapstone.service.kms.keys import alias_arn, key_named
+from snapstone.service.kms.managed import EBS_ALIAS
 from snapstone.service.permissions.need import Keys, Members, Need, Needs, on_everything, text_of
 from snapstone.service.permissions.tag_keys import removed_keys, request_keys, resource_keys, sent_tags
+
+_ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
 
 
 def key_need(engine: Engine, caller: Caller, key: KmsKey, action: str, asked: Keys) -> Need:
@@ -38,9 +42,12 @@ def _named(engine: Engine, caller: Caller, text: str, action: str, asked: Keys) 
     A key that is not there and one whose policy keeps the caller out are denied in the same words.
     """
     shown = _arn_as_sent(caller, text)
-    key = key_named(engine, caller, text)
+    owner = _account_in(shown)
+    # another account's managed key is its own affair: looking for it would make it
+    foreign_managed = owner != caller.account_id and shown.endswith(f":{EBS_ALIAS}")
+    key = None if foreign_managed else key_named(engine, caller, text)
     if key is None:
-        return Need(action, shown, {"kms:calleraccount": caller.account_id} | asked, _account_in(shown))
+        return Need(action, shown, {"kms:calleraccount": caller.account_id} | asked, owner)
     need = key_need(engine, caller, key, action, asked)
     return replace(need, denied_as=shown)
 
@@ -55,7 +62,7 @@ def _arn_as_sent(caller: Caller, text: str) -> str:
 
 def _account_in(arn: str) -> AccountId | None:
     fields = arn.split(":")
-    return AccountId(fields[4]) if len(fields) > 5 and fields[4] else None
+    return AccountId(fields[4]) if len(fields) > 5 and _ACCOUNT.fullmatch(fields[4]) else None
 
 
 def _on_key(action: str, member: str = "key_id", context: str | None = None) -> Needs:

@@ -129,6 +129,12 @@ class TestKms:
         assert need.keys["kms:encryptioncontext:for"] == "me"
         assert need.keys["kms:encryptioncontextkeys"] == ("For",)
 
+    def test_asking_for_another_accounts_managed_key_does_not_make_it(self, installation: Installation) -> None:
+        foreign = "arn:aws:kms:eu-central-1:444455556666:alias/aws/ebs"
+        (need,) = needs(installation, "kms", "DescribeKey", key_id=foreign)
+        assert (need.resource, need.resource_account, need.resource_policy) == (foreign, "444455556666", None)
+        assert installation.catalog.kms_keys(OTHER.account_id, OTHER.region) == []
+
     def test_an_alias_needs_itself_and_its_keys(self, installation: Installation) -> None:
         before, after = self.new_key(installation), self.new_key(installation)
         alias = "arn:aws:kms:eu-central-1:111122223333:alias/mine"
