@@ -38,6 +38,7 @@ QUERY_CODES: Final[Mapping[type[Exception], str]] = {
     limit_errors.AccountThrottledError: "Throttling",
     errors.DamageError: "InternalFailure",
     errors.StoreFullError: "InternalFailure",
+    limit_errors.InjectedFailureError: "InternalFailure",
 }
 """Every other error is a ValidationError."""
 
@@ -86,14 +87,20 @@ JSON_CODES: Final[Mapping[type[Exception], str]] = {
     key_errors.KeyTagError: "TagException",
     key_errors.UnsupportedKeyError: "UnsupportedOperationException",
     key_errors.KeyLimitError: "LimitExceededException",
+    errors.DryRunPassedError: "DryRunOperationException",
     errors.OverloadedError: "ThrottlingException",
     limit_errors.AccountThrottledError: "ThrottlingException",
     errors.DamageError: "KMSInternalException",
     errors.StoreFullError: "KMSInternalException",
+    limit_errors.InjectedFailureError: "KMSInternalException",
 }
 """Every other error is a ValidationException."""
 
-JSON_STATUS: Final = {"KMSInternalException": 500, "RequestEntityTooLargeException": 413}
+JSON_STATUS: Final = {
+    "DryRunOperationException": 412,
+    "KMSInternalException": 500,
+    "RequestEntityTooLargeException": 413,
+}
 """Where it is not 400."""
 
 

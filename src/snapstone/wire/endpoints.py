@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
+from snapstone.core.errors import InvalidParameterError
 from snapstone.service.authorization import authorize_call
 from snapstone.service.engine import Caller, Engine
 from snapstone.wire import json_rpc, query, rest_json, xml_answers
@@ -79,6 +82,7 @@ class Desk:
         for guard in self.guards:
             guard(call)
         keywords = {member.keyword: members[member.name] for member in operation.inputs if member.name in members}
+        _check_taken(function, keywords)
         authorize_call(self.engine, caller, operation.service, operation.name, keywords)
         output = function(self.engine, caller, **keywords) or {}
         _log_snapshot(signed.log, output)
@@ -200,6 +204,23 @@ def _offered(operations: Mapping[str, Operation], name: str, log: dict[str, obje
     if operation is None:
         raise UnknownActionError(echo(name))
     return operation
+
+
+def _check_taken(function: OperationFunction, keywords: Mapping[str, object]) -> None:
+    """Refuse a member that the models have and the operation does not: ignoring it could be wrong."""
+    taken = keywords_taken(function)
+    if taken is None or keywords.keys() <= taken:
+        return
+    raise InvalidParameterError(f"Not supported for this operation: {', '.join(sorted(keywords.keys() - taken))}")
+
+
+@cache
+def keywords_taken(function: OperationFunction) -> frozenset[str] | None:
+    """The names of a function's parameters; None where it takes every one."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return frozenset(parameter.name for parameter in parameters)
 
 
 def _whole_body(request: Request, limit: int) -> bytes:

@@ -90,7 +90,9 @@ class EngineParts:
     def engine(self) -> Engine:
         parts = SimpleNamespace(
             catalog=SimpleNamespace(
-                sealed_access_key=self._sealed_access_key, check=lambda: _raise(self.catalog_error)
+                sealed_access_key=self._sealed_access_key,
+                check=lambda: _raise(self.catalog_error),
+                kms_key=lambda _key_id: None,
             ),
             objects=SimpleNamespace(has=lambda _address: _raise(self.objects_error)),
             root_key=_NoRootKey(),

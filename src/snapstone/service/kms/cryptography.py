@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from snapstone.catalog.key_rows import KmsKey
-from snapstone.core.errors import InvalidParameterError
+from snapstone.core.errors import DryRunPassedError, InvalidParameterError
 from snapstone.core.key_errors import (
     IncorrectKeyError,
     InvalidCiphertextError,
@@ -32,10 +32,12 @@ def encrypt(
     encryption_context: EncryptionContext | None = None,
     encryption_algorithm: str = SYMMETRIC,
     grant_tokens: Sequence[str] | None = None,
+    dry_run: bool = False,
 ) -> Answer:
     """Encrypt a short text."""
     _check_algorithm(encryption_algorithm)
     key = _usable(engine, caller, key_id)
+    _check_dry_run(dry_run)
     blob = encrypt_text(engine, key, plaintext, encryption_context or {})
     return {"CiphertextBlob": blob, "KeyId": key.arn, "EncryptionAlgorithm": SYMMETRIC}
 
@@ -49,10 +51,12 @@ def decrypt(
     key_id: str | None = None,
     encryption_algorithm: str = SYMMETRIC,
     grant_tokens: Sequence[str] | None = None,
+    dry_run: bool = False,
 ) -> Answer:
     """Decrypt a text; a key that is named has to be the one it was made under."""
     _check_algorithm(encryption_algorithm)
     key, plaintext = _opened(engine, caller, ciphertext_blob, encryption_context, key_id)
+    _check_dry_run(dry_run)
     return {"KeyId": key.arn, "Plaintext": plaintext, "EncryptionAlgorithm": SYMMETRIC}
 
 
@@ -68,12 +72,14 @@ def re_encrypt(
     source_encryption_algorithm: str = SYMMETRIC,
     destination_encryption_algorithm: str = SYMMETRIC,
     grant_tokens: Sequence[str] | None = None,
+    dry_run: bool = False,
 ) -> Answer:
     """Decrypt a text and encrypt it under another key or context, without showing it."""
     _check_algorithm(source_encryption_algorithm)
     _check_algorithm(destination_encryption_algorithm)
     source, plaintext = _opened(engine, caller, ciphertext_blob, source_encryption_context, source_key_id)
     target = _usable(engine, caller, destination_key_id)
+    _check_dry_run(dry_run)
     return {
         "CiphertextBlob": encrypt_text(engine, target, plaintext, destination_encryption_context or {}),
         "SourceKeyId": source.arn,
@@ -92,10 +98,12 @@ def generate_data_key(
     number_of_bytes: int | None = None,
     key_spec: str | None = None,
     grant_tokens: Sequence[str] | None = None,
+    dry_run: bool = False,
 ) -> Answer:
     """A fresh key, in the clear and encrypted."""
     size = _size_of(number_of_bytes, key_spec)
     key = _usable(engine, caller, key_id)
+    _check_dry_run(dry_run)
     plaintext = engine.random_bytes(size)
     blob = encrypt_text(engine, key, plaintext, encryption_context or {})
     return {"CiphertextBlob": blob, "Plaintext": plaintext, "KeyId": key.arn}
@@ -110,6 +118,7 @@ def generate_data_key_without_plaintext(
     number_of_bytes: int | None = None,
     key_spec: str | None = None,
     grant_tokens: Sequence[str] | None = None,
+    dry_run: bool = False,
 ) -> Answer:
     """A fresh key, encrypted only."""
     answer = generate_data_key(
@@ -119,6 +128,7 @@ def generate_data_key_without_plaintext(
         encryption_context=encryption_context,
         number_of_bytes=number_of_bytes,
         key_spec=key_spec,
+        dry_run=dry_run,
     )
     del answer["Plaintext"]
     return answer
@@ -151,6 +161,11 @@ def _opened(
         raise IncorrectKeyError
     require_enabled(key)
     return key, decrypt_text(engine, key, ciphertext, context or {})
+
+
+def _check_dry_run(dry_run: bool) -> None:
+    if dry_run:
+        raise DryRunPassedError
 
 
 def _check_algorithm(algorithm: str) -> None:
