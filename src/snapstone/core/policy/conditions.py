@@ -63,7 +63,7 @@ def _null_clause(key: str, values: Sequence[str]) -> Clause:
     wanted = {value.lower() for value in values}
     if not wanted <= {"true", "false"}:
         raise ValueError("Null takes true or false")
-    return lambda keys: ("false" if keys.get(key) else "true") in wanted
+    return lambda keys: ("true" if keys.get(key, ()) == () else "false") in wanted
 
 
 def _clause(negated: bool, tests: Sequence[Test], key: str, prefix: str, if_exists: bool, denies: bool) -> Clause:

@@ -279,6 +279,7 @@ CONDITION_CASES: Final[tuple[Case, ...]] = tuple(
             condition("Null true: the key is there", {"Null": {TEAM: "true"}}, {TEAM: "db"}, False),
             condition("Null false: the key is there", {"Null": {TEAM: "false"}}, {TEAM: "db"}, True),
             condition("Null false: the key is not there", {"Null": {TEAM: "false"}}, {}, False),
+            condition("Null true: an empty text is there", {"Null": {TEAM: "true"}}, {TEAM: ""}, False),
             condition("Null without quotes", {"Null": {TEAM: True}}, {}, True),
             condition("Null true: several values, none", {"Null": {TAGS: "true"}}, {TAGS: ()}, True),
             # -- IfExists --
