@@ -13,6 +13,7 @@ from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.service import authorization
 from snapstone.service.authorization import authorize_call, authorize_key
 from snapstone.service.engine import Caller
+from snapstone.service.iam.identity import credentials_of
 from snapstone.service.kms.keys import key_by_arn
 from tests.installation import START_MS, Installation
 from tests.unit.service.callers import (
@@ -352,4 +353,75 @@ class TestAssumeRole:
         perform(installation, OWNER, "iam", "DeleteAccessKey", user_name="ann", access_key_id=ann.access_key_id)
         perform(installation, OWNER, "iam", "DeleteUserPolicy", user_name="ann", policy_name="policy-0")
         perform(installation, OWNER, "iam", "DeleteUser", user_name="ann")
+        assert not may_put(installation, ann, snapshot_id)
+
+
+class TestSessionsAndBoundaries:
+    def session(self, installation: Installation, **members: Any) -> Caller:
+        trust = policy({"Effect": "Allow", "Action": "sts:*", "Principal": {"AWS": "111122223333"}})
+        perform(installation, OWNER, "iam", "CreateRole", role_name="backup", assume_role_policy_document=trust)
+        perform(
+            installation, OWNER, "iam", "PutRolePolicy",
+            role_name="backup", policy_name="all", policy_document=EVERYTHING,
+        )  # fmt: skip
+        role = "arn:aws:iam::111122223333:role/backup"
+        ann = user(installation, OWNER, "ann", EVERYTHING)
+        key = perform(installation, ann, "sts", "AssumeRole", role_arn=role, role_session_name="night", **members)
+        key = key["Credentials"]
+        credentials = credentials_of(installation.engine, key["AccessKeyId"], key["SessionToken"])
+        assert credentials is not None
+        return replace(OWNER, access_key_id=key["AccessKeyId"], principal=credentials.principal)
+
+    def test_a_roles_session_may_do_what_its_role_may(self, installation: Installation) -> None:
+        snapshot_id = installation.start()
+        night = self.session(installation)
+        assert may_put(installation, night, snapshot_id)
+        perform(installation, OWNER, "iam", "DeleteRolePolicy", role_name="backup", policy_name="all")
+        assert not may_put(installation, night, snapshot_id)
+
+    def test_a_session_is_kept_to_its_policy(self, installation: Installation) -> None:
+        night = self.session(installation, policy=policy(statement("Allow", "ebs:ListSnapshotBlocks")))
+        snapshot_id = installation.start()
+        assert may(installation, night, "ebs", "ListSnapshotBlocks", snapshot_id=snapshot_id)
+        assert not may_put(installation, night, snapshot_id)
+
+    def test_a_sessions_tags_and_role_are_conditions(self, installation: Installation) -> None:
+        night = self.session(installation, tags=[{"Key": "Shift", "Value": "night"}])
+        condition = {
+            "StringEquals": {"aws:PrincipalTag/shift": "night", "aws:PrincipalType": "AssumedRole"},
+            "ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/backup"},
+            "DateEquals": {"aws:TokenIssueTime": "2026-09-25T11:57:20Z"},
+        }
+        document = policy(statement("Allow", "ebs:*", Condition=condition))
+        perform(
+            installation, OWNER, "iam", "PutRolePolicy",
+            role_name="backup", policy_name="all", policy_document=document,
+        )  # fmt: skip
+        assert may_put(installation, night, installation.start())
+
+    def test_a_boundary_bounds(self, installation: Installation) -> None:
+        document = policy(statement("Allow", "ebs:ListSnapshotBlocks"))
+        answer = perform(installation, OWNER, "iam", "CreatePolicy", policy_name="bound", policy_document=document)
+        snapshot_id = installation.start()
+        ann = user(installation, OWNER, "ann", EVERYTHING)
+        assert may_put(installation, ann, snapshot_id)
+        perform(
+            installation, OWNER, "iam", "PutUserPermissionsBoundary",
+            user_name="ann", permissions_boundary=answer["Policy"]["Arn"],
+        )  # fmt: skip
+        assert not may_put(installation, ann, snapshot_id)
+        assert may(installation, ann, "ebs", "ListSnapshotBlocks", snapshot_id=snapshot_id)
+
+    def test_a_managed_policy_that_is_changed_counts_at_once(self, installation: Installation) -> None:
+        answer = perform(installation, OWNER, "iam", "CreatePolicy", policy_name="all", policy_document=EVERYTHING)
+        ann = user(installation, OWNER, "ann")
+        arn = answer["Policy"]["Arn"]
+        perform(installation, OWNER, "iam", "AttachUserPolicy", user_name="ann", policy_arn=arn)
+        snapshot_id = installation.start()
+        assert may_put(installation, ann, snapshot_id)
+        document = policy(statement("Allow", "ec2:*"))
+        perform(
+            installation, OWNER, "iam", "CreatePolicyVersion",
+            policy_arn=arn, policy_document=document, set_as_default=True,
+        )  # fmt: skip
         assert not may_put(installation, ann, snapshot_id)
