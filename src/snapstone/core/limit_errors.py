@@ -1,4 +1,4 @@
-"""Errors about calling too often."""
+"""Errors about calling too often, and failures made on purpose."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ class AccountThrottledError(SnapstoneError):
 @dataclass(eq=False)
 class SnapshotThrottledError(SnapstoneError):
     """Blocks of one snapshot are read or written more often than the quota of a snapshot allows."""
+
+
+@dataclass(eq=False)
+class InjectedFailureError(SnapstoneError):
+    """The server was told to fail here, so that a client can show what it does then."""

@@ -39,6 +39,15 @@ def answer_pieces(response: Response, method: str, connection: str | None) -> li
     return [head, *response.body] if has_body and method != "HEAD" else [head]
 
 
+def cut_pieces(pieces: list[bytes | memoryview], size: int) -> list[bytes | memoryview]:
+    """The head, and no more than `size` bytes of the body that it announces."""
+    kept = pieces[:1]
+    for piece in pieces[1:]:
+        kept.append(piece[:size])
+        size -= len(kept[-1])
+    return kept
+
+
 def refusal(status: int, message: str, request_id: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
     """An answer of the listener itself: to what is not HTTP, or to a connection too many."""
     return _json_response(status, {"message": message}, request_id, headers, {"error": message})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from snapstone.catalog.sqlite import SqliteCatalog
@@ -14,6 +16,7 @@ from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
 from snapstone.server.clock import now_ms
 from snapstone.server.config import Settings, read_quotas
 from snapstone.server.data_folder import DataFolder
+from snapstone.server.fault_injection import FaultInjection
 from snapstone.server.root_key import read_root_key
 from snapstone.server.throttling import SharedBuckets, Throttle
 from snapstone.service.data_keys import data_key_of
@@ -25,9 +28,11 @@ from snapstone.service.secrets import server_secret
 from snapstone.service.upkeep import Upkeep
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
-from snapstone.wire.call import Guard
+from snapstone.wire.call import Guard, Witness
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Application
+
+log = logging.getLogger(__name__)
 
 COPY_STOP_SECONDS: Final = 10.0
 """How long a stopping process waits for its copies to stop; they are resumed at the next start."""
@@ -78,15 +83,22 @@ def assemble(settings: Settings, endpoint: str) -> Service:
             objects.close()
             catalog.close()
 
-    return Service(Gateway(engine, OPERATIONS, guards_of(settings, folder)), upkeep.tick, close)
+    return Service(Gateway(engine, OPERATIONS, *watchers_of(settings, folder)), upkeep.tick, close)
 
 
-def guards_of(settings: Settings, folder: DataFolder) -> tuple[Guard, ...]:
-    """What is asked before an operation runs: nothing, unless quotas are on."""
+def watchers_of(settings: Settings, folder: DataFolder) -> tuple[list[Guard], list[Witness]]:
+    """What is asked before an operation runs, and told of its answer: nothing, unless quotas or faults are on."""
+    guards: list[Guard] = []
+    witnesses: list[Witness] = []
     quotas = read_quotas(settings.quotas)
-    if quotas is None:
-        return ()
-    return (Throttle(quotas, SharedBuckets(folder.path / "quota-buckets", time.monotonic_ns)),)
+    if quotas is not None:
+        guards.append(Throttle(quotas, SharedBuckets(folder.path / "quota-buckets", time.monotonic_ns)))
+    if settings.faults is not None and settings.allow_fault_injection:
+        log.warning("fault injection is on: calls fail on purpose", extra={"fields": {"faults": settings.faults}})
+        injection = FaultInjection(Path(settings.faults))
+        guards.append(injection.guard)
+        witnesses.append(injection.witness)
+    return guards, witnesses
 
 
 def policy_of(settings: Settings, endpoint: str) -> Policy:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from snapstone.server.fault_rules import parse_rules
 from snapstone.service.quotas import AWS_QUOTAS, Quotas, parse_quotas
 
 DEFAULT_PORT: Final = 9800
@@ -156,6 +157,8 @@ class Settings:
     root_key_file: str | None = _option(None, _file, "file of the root key (default: root.key in the data folder)")
     root_key_command: str | None = _option(None, str, "command that prints the root key")
     quotas: str = _option("off", _quotas, "calls a second: off, aws, or a JSON file with overrides")
+    faults: str | None = _option(None, _file, "JSON file of faults to inject; needs --allow-fault-injection")
+    allow_fault_injection: bool = _option(False, _yes, "fail on purpose, as --faults says: for tests of clients only")
     plaintext_beyond_loopback: bool = _option(False, _yes, "listen beyond this machine although there is no TLS yet")
 
     def as_environment(self) -> dict[str, str]:
@@ -191,6 +194,7 @@ def read_settings(flags: Mapping[str, str | None], environ: Mapping[str, str] = 
         values["data"] = default_data_folder(environ)
     settings = Settings(**values)
     _check_exposure(settings)
+    _check_faults(settings)
     return settings
 
 
@@ -227,6 +231,18 @@ def _check_exposure(settings: Settings) -> None:
         "could read every block. Listen on 127.0.0.1 with a TLS proxy in front, or, on a network that you trust, "
         "add --plaintext-beyond-loopback"
     )
+
+
+def _check_faults(settings: Settings) -> None:
+    """Refuse to fail on purpose by accident."""
+    if settings.faults is not None and not settings.allow_fault_injection:
+        raise SettingsError(f"--faults is {settings.faults!r}, which needs --allow-fault-injection beside it")
+    if settings.faults is None:
+        return
+    try:
+        parse_rules(Path(settings.faults).read_text())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--faults is {settings.faults!r}, which is no file of faults: {error}") from None
 
 
 def _is_loopback(host: str) -> bool:

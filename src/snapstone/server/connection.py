@@ -9,7 +9,7 @@ from contextlib import suppress
 from threading import Lock
 from time import monotonic, perf_counter
 
-from snapstone.server.answer import answer_pieces, internal_error, new_request_id, refusal
+from snapstone.server.answer import answer_pieces, cut_pieces, internal_error, new_request_id, refusal
 from snapstone.server.body import PIECE_SIZE, StreamBody, body_of
 from snapstone.server.head import Head, RefusedRequestError, parse_head
 from snapstone.server.limits import Limits
@@ -106,7 +106,10 @@ class Connection:
         try:
             stays = head.keep_alive and body.can_be_drained and not (self._takes_one or self._is_stopping())
             connection = ("keep-alive" if head.http_1_0 else None) if stays else "close"
-            self._stream.send(self._pieces(response, request, connection))
+            pieces = self._pieces(response, request, connection)
+            if response.cut_after is not None:
+                pieces, stays = cut_pieces(pieces, response.cut_after), False
+            self._stream.send(pieces)
         finally:
             if response.release is not None:
                 response.release()

@@ -1,7 +1,7 @@
 """Token buckets that all server processes share, in one small mapped file, and the guard that takes from them.
 
-A bucket is a fingerprint of whose it is, and the time at which it will be full again. A full bucket is the same as none, so
-its place may be taken by another: that bounds the file. The file is a cache: losing it fills every bucket.
+A bucket is a fingerprint of whose it is, and the time at which it will be full again. A full one is the same as none,
+so its place may be taken by another: that bounds the file. The file is a cache: losing it fills every bucket.
 """
 
 from __future__ import annotations

@@ -360,4 +360,6 @@ _row(limit_errors.AccountThrottledError, "RequestThrottledException/ACCOUNT_THRO
      "Rate exceeded", "Request limit exceeded.")
 _row(limit_errors.SnapshotThrottledError, "RequestThrottledException/RESOURCE_LEVEL_THROTTLE", "RequestLimitExceeded",
      "Rate exceeded for this snapshot")
+_row(limit_errors.InjectedFailureError, "InternalServerException", "InternalError",
+     "This failure was asked for: fault injection is on.")
 # fmt: on

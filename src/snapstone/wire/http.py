@@ -62,6 +62,8 @@ class Response:
     """Called once the body has been sent or given up, to hand a borrowed buffer back."""
     log: dict[str, object] = field(default_factory=dict)
     """What the request log says besides method, status and time: operation, snapshot, error code. No secrets."""
+    cut_after: int | None = None
+    """Bytes of the body after which the connection is cut, where a fault is injected."""
 
 
 Application = Callable[[Request], Response]

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from snapstone.server.answer import answer_pieces, http_date, internal_error, new_request_id, refusal
+from snapstone.server.answer import answer_pieces, cut_pieces, http_date, internal_error, new_request_id, refusal
 from snapstone.wire.http import Response
 
 
@@ -55,3 +55,10 @@ def test_own_answers_are_json_with_the_request_id() -> None:
         assert ("x-amzn-RequestId", "id-1") in response.headers
         assert ("Content-Type", "application/json") in response.headers
     assert refusal(431, "too much", "id-1").body == [b'{"message": "too much"}']
+
+
+def test_a_cut_answer_has_its_head_and_so_many_bytes_of_its_body() -> None:
+    pieces: list[bytes | memoryview] = [b"head", b"abc", memoryview(b"defg")]
+    assert b"".join(cut_pieces(pieces, 5)) == b"headabcde"
+    assert b"".join(cut_pieces(pieces, 0)) == b"head"
+    assert b"".join(cut_pieces(pieces, 100)) == b"headabcdefg"
