@@ -13,6 +13,8 @@ from typing import Final
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.ids import Region
 from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
+from snapstone.server.answer import new_request_id
+from snapstone.server.audit_log import Audit, AuditFile
 from snapstone.server.clock import now_ms
 from snapstone.server.config import Settings, read_quotas
 from snapstone.server.data_folder import DataFolder
@@ -87,7 +89,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
 
 
 def watchers_of(settings: Settings, folder: DataFolder) -> tuple[list[Guard], list[Witness]]:
-    """What is asked before an operation runs, and told of its answer: nothing, unless quotas or faults are on."""
+    """What is asked before an operation runs, and told of its answer."""
     guards: list[Guard] = []
     witnesses: list[Witness] = []
     quotas = read_quotas(settings.quotas)
@@ -98,6 +100,9 @@ def watchers_of(settings: Settings, folder: DataFolder) -> tuple[list[Guard], li
         injection = FaultInjection(Path(settings.faults))
         guards.append(injection.guard)
         witnesses.append(injection.witness)
+    if settings.audit != "off":
+        file = AuditFile(folder.path / "audit", settings.audit_file_bytes, settings.audit_files)
+        witnesses.append(Audit(file, settings.audit == "all", now_ms, new_request_id))
     return guards, witnesses
 
 

@@ -159,6 +159,9 @@ class Settings:
     quotas: str = _option("off", _quotas, "calls a second: off, aws, or a JSON file with overrides")
     faults: str | None = _option(None, _file, "JSON file of faults to inject; needs --allow-fault-injection")
     allow_fault_injection: bool = _option(False, _yes, "fail on purpose, as --faults says: for tests of clients only")
+    audit: str = _option("management", _one_of("management", "all", "off"), "calls in the audit log; all: blocks too")
+    audit_file_bytes: int = _option(64 * 1024 * 1024, _integer(4096, 1 << 40), "size at which an audit file is full")
+    audit_files: int = _option(10, _integer(1, 1000), "full audit files that are kept")
     plaintext_beyond_loopback: bool = _option(False, _yes, "listen beyond this machine although there is no TLS yet")
 
     def as_environment(self) -> dict[str, str]:

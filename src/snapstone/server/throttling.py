@@ -36,7 +36,7 @@ class SharedBuckets:
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
         """`now_ns` is a clock that all processes read alike and that nobody sets back."""
         self._now_ns = now_ns
-        self._threads = Lock()  # Locks of the file hold between processes only.
+        self._threads = Lock()  # A lock of the file is one for all who share its descriptor.
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = BUCKET_COUNT * _BUCKET.size
         os.ftruncate(self._file, size)
@@ -47,11 +47,11 @@ class SharedBuckets:
         digest = blake2b(name.encode(), digest_size=8).digest()
         fingerprint = int.from_bytes(digest, "little") or 1
         with self._threads:
-            fcntl.lockf(self._file, fcntl.LOCK_EX)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
                 return self._take(fingerprint, rate)
             finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN)
+                fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -1,0 +1,136 @@
+"""What the audit log says of a call, in the shape of CloudTrail's records: ids and names, no secrets and no data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from snapstone.core.policy.principal import Principal, PrincipalKind
+from snapstone.wire.call import Call
+from snapstone.wire.http import Request
+
+EVENT_VERSION: Final = "1.11"
+MOST_TEXT: Final = 512
+"""Characters of one value."""
+MOST_ENTRIES: Final = 20
+"""Elements of a list, and members of a structure, that are kept."""
+MOST_DEPTH: Final = 4
+
+DATA_EVENTS: Final = frozenset({"GetSnapshotBlock", "PutSnapshotBlock", "ListSnapshotBlocks", "ListChangedBlocks"})
+"""Operations of EBS on blocks, which AWS classifies as data events."""
+
+_READING: Final = ("Describe", "Get", "List", "Lookup", "Simulate")
+
+_KEPT_PARTS: Final = (
+    "Id", "Ids", "Arn", "Name", "Names", "Index", "Size", "Count", "Region", "Zone", "State", "Type", "Description",
+    "MaxResults", "Attribute", "OperationType", "DryRun", "Encrypted", "DataLength", "Timeout", "Mode", "Duration",
+    "DurationSeconds", "Path", "KeyUsage", "KeySpec", "Status", "Enabled", "Days", "PolicyDocument",
+    "Policy",
+)  # fmt: skip
+"""Ends of the names of members whose values are recorded; the others are named, with their value hidden."""
+
+HIDDEN: Final = "HIDDEN_DUE_TO_SECURITY_REASONS"
+
+
+def is_data_event(service: str, operation: str) -> bool:
+    """Whether a call reads or writes blocks."""
+    return service == "ebs" and operation in DATA_EVENTS
+
+
+def record_of(
+    request: Request, call: Call | None, code: str | None, now_ms: int, event_id: str, claimed: Mapping[str, object]
+) -> dict[str, object]:
+    """One record; `claimed` is what a request that came to no call says of itself: service, region, access key."""
+    service = call.service if call else str(claimed.get("service", ""))
+    operation = call.operation if call else str(claimed.get("operation", ""))
+    is_data = is_data_event(service, operation)
+    record: dict[str, object] = {
+        "eventVersion": EVENT_VERSION,
+        "userIdentity": _identity(call, claimed),
+        "eventTime": _iso(now_ms),
+        "eventSource": f"{service}.amazonaws.com",
+        "eventName": operation,
+        "awsRegion": str(call.caller.region) if call else str(claimed.get("region", "")),
+        "sourceIPAddress": request.peer,
+        "userAgent": request.headers.get("user-agent", "")[:MOST_TEXT],
+        "requestParameters": _shown_members(call.members) if call else None,
+        "responseElements": None,
+        "requestID": request.request_id,
+        "eventID": event_id,
+        "readOnly": operation.startswith(_READING),
+        "eventType": "AwsApiCall",
+        "managementEvent": not is_data,
+        "eventCategory": "Data" if is_data else "Management",
+    }
+    if call is not None:
+        record["recipientAccountId"] = str(call.caller.account_id)
+        snapshot_id = call.members.get("SnapshotId")
+        if isinstance(snapshot_id, str):
+            arn = f"arn:aws:ec2:{call.caller.region}::snapshot/{snapshot_id[:MOST_TEXT]}"
+            record["resources"] = [{"type": "AWS::EC2::Snapshot", "ARN": arn}]
+    if code is not None:
+        record["errorCode"] = code
+    return record
+
+
+def _identity(call: Call | None, claimed: Mapping[str, object]) -> dict[str, object]:
+    if call is None:
+        return {"type": "Unknown", "accessKeyId": str(claimed.get("access_key_id", ""))[:128]}
+    principal = call.caller.principal
+    kinds = {PrincipalKind.ROOT: "Root", PrincipalKind.USER: "IAMUser", PrincipalKind.ROLE: "AssumedRole"}
+    identity: dict[str, object] = {
+        "type": kinds[principal.kind],
+        "principalId": principal.user_id,
+        "arn": principal.arn,
+        "accountId": str(principal.account_id),
+        "accessKeyId": call.caller.access_key_id,
+    }
+    if principal.kind is PrincipalKind.USER:
+        identity["userName"] = principal.name
+    if principal.kind is PrincipalKind.ROLE:
+        identity["sessionContext"] = _session(principal)
+    return identity
+
+
+def _session(principal: Principal) -> dict[str, object]:
+    issuer = {
+        "type": "Role",
+        "principalId": principal.user_id.partition(":")[0],
+        "arn": principal.role_arn,
+        "accountId": str(principal.account_id),
+        "userName": principal.name,
+    }
+    issued_at_ms = principal.session_issued_at_ms
+    attributes = {"mfaAuthenticated": "false"} | ({} if issued_at_ms is None else {"creationDate": _iso(issued_at_ms)})
+    return {"sessionIssuer": issuer, "attributes": attributes}
+
+
+def _shown_members(members: Mapping[str, object], depth: int = 0) -> dict[str, object]:
+    shown: dict[str, object] = {}
+    for name, value in list(members.items())[:MOST_ENTRIES]:
+        kept = name.endswith(_KEPT_PARTS)
+        shown[name[:1].lower() + name[1:]] = _shown(value, depth + 1) if kept or _is_structure(value) else HIDDEN
+    return shown
+
+
+def _is_structure(value: object) -> bool:
+    return isinstance(value, Mapping) or (
+        isinstance(value, list) and all(isinstance(element, Mapping) for element in value)
+    )
+
+
+def _shown(value: object, depth: int) -> object:
+    if depth > MOST_DEPTH:
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return _shown_members(value, depth)
+    if isinstance(value, list):
+        return [_shown(element, depth + 1) for element in value[:MOST_ENTRIES]]
+    if isinstance(value, str):
+        return value[:MOST_TEXT]
+    return value if isinstance(value, bool | int | float) else HIDDEN
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
