@@ -241,7 +241,7 @@ class TestTags:
 
 
 class TestEncryption:
-    """Combinations are judged as with AWS; what is left is expect_refusal, for there are no keys yet."""
+    """Combinations are judged as with AWS; the whole table is in tests/unit/service/test_encryption.py."""
 
     @pytest.mark.parametrize("encrypted", [True, False])
     def test_a_parent_and_encrypted_do_not_go_together(self, ebs: Client, encrypted: bool) -> None:
@@ -268,9 +268,14 @@ class TestEncryption:
         with expect_invalid("INVALID_CUSTOMER_KEY"):
             started(ebs, KmsKeyArn=KEY_ARN, **encrypted)
 
-    def test_encryption_with_the_default_key_is_refused(self, ebs: Client) -> None:
-        with expect_invalid("INVALID_DEPENDENCY_REQUEST"):
-            started(ebs, Encrypted=True)
+    def test_encryption_without_a_key_is_under_the_managed_key_of_the_region(
+        self, server: ServerProcess, ebs: Client, ec2: Client
+    ) -> None:
+        answer = ebs.start_snapshot(VolumeSize=1, Encrypted=True)
+        managed = server.client("kms").describe_key(KeyId="alias/aws/ebs")["KeyMetadata"]["Arn"]
+        assert answer["KmsKeyArn"] == managed
+        [shown] = ec2.describe_snapshots(SnapshotIds=[answer["SnapshotId"]])["Snapshots"]
+        assert (shown["Encrypted"], shown["KmsKeyId"]) == (True, managed)
 
 
 class TestClientToken:
