@@ -26,7 +26,7 @@ from tests.conformance.faults import (
 )
 from tests.conformance.given import A, B, complete, completed, content, deleted, failed, put, started
 from tests.conformance.raw_client import Answer, RawClient
-from tests.server_process import REGION, Client
+from tests.server_process import REGION, Client, ServerProcess
 
 KEY_ARN = f"arn:aws:kms:{REGION}:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 JSON = {"Content-Type": "application/json"}

@@ -1,7 +1,7 @@
 """The part of the catalog's contract about locks, public access, the recycle bin, the archive tier and copies.
 
-Where a call takes a function `change`, it runs inside the transaction, sees the row as it stands there, and returns what
-takes its place; an error raised in it changes nothing.
+Where a call takes a function `change`, it runs inside the transaction, sees the row as it stands there, and returns
+what takes its place; an error raised in it changes nothing.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Snapshot:
     """Set while it lies in the recycle bin: until then it can be restored, and nobody sees it otherwise."""
     copied_from: SnapshotId | None = None
     """The source, where CopySnapshot made it: nobody but the server writes to it."""
-    tiering: Tiering = Tiering()
+    tiering: Tiering = field(default_factory=Tiering)
 
 
 @dataclass(frozen=True, slots=True)

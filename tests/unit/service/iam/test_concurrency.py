@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from snapstone.core.identity_errors import (
@@ -47,13 +49,11 @@ def test_a_policy_that_is_being_deleted_is_attached_to_nobody(root: Calls) -> No
     root("CreatePolicy", PolicyName="some", PolicyDocument=ANYTHING)
 
     def race(number: int) -> None:
-        try:
+        with suppress(NoSuchEntityError, DeleteConflictError):
             if number < 6:
                 root("AttachUserPolicy", UserName=f"user{number}", PolicyArn=SOME)
             else:
                 root("DeletePolicy", PolicyArn=SOME)
-        except (NoSuchEntityError, DeleteConflictError):
-            pass
 
     racing(8, race)
     attached = sum(
@@ -71,13 +71,11 @@ def test_a_user_who_is_being_deleted_gets_no_key(root: Calls) -> None:
     keys = []
 
     def race(number: int) -> None:
-        try:
+        with suppress(NoSuchEntityError, DeleteConflictError, IdentityLimitError):
             if number % 2:
                 keys.append(root("CreateAccessKey", UserName="anna")["AccessKey"])
             else:
                 root("DeleteUser", UserName="anna")
-        except (NoSuchEntityError, DeleteConflictError, IdentityLimitError):
-            pass
 
     racing(6, race)
     known = [key for key in keys if root.credentials(key) is not None]
