@@ -82,3 +82,25 @@ def test_other_bytes_are_no_manifest(content: bytes) -> None:
 def test_a_manifest_is_found_by_its_snapshots_id_alone() -> None:
     expected = sha256(b"snapstone manifest\x00snap-0123456789abcdef0").digest()
     assert manifest_address(SnapshotId("snap-0123456789abcdef0")) == expected
+
+
+ENCRYPTED = replace(
+    MANIFEST,
+    kms_key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    data_key_id=bytes(range(16)),
+)
+
+
+def test_an_encrypted_snapshots_manifest_names_its_keys_and_is_of_version_2() -> None:
+    members = json.loads(ENCRYPTED.encode())
+    assert members["version"] == 2
+    assert members["kms_key_arn"] == "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    assert members["data_key_id"] == "000102030405060708090a0b0c0d0e0f"
+    assert decode_manifest(ENCRYPTED.encode()) == ENCRYPTED
+
+
+def test_a_version_2_manifest_without_its_keys_is_damage() -> None:
+    members = json.loads(ENCRYPTED.encode())
+    for missing in ("data_key_id", "version"):
+        with pytest.raises(DamageError):
+            decode_manifest(json.dumps({name: value for name, value in members.items() if name != missing}).encode())
