@@ -34,7 +34,8 @@ def record_of(server: ServerProcess, answer: Any) -> dict[str, Any]:
 
 
 def test_a_success_says_who_did_what(audited: ServerProcess) -> None:
-    record = record_of(audited, audited.client("ebs").start_snapshot(VolumeSize=3, Description="of mine"))
+    answer = audited.client("ebs").start_snapshot(VolumeSize=3, Description="of mine")
+    record = record_of(audited, answer)
     assert record["eventSource"] == "ebs.amazonaws.com"
     assert record["eventName"] == "StartSnapshot"
     assert record["awsRegion"] == REGION
@@ -45,7 +46,48 @@ def test_a_success_says_who_did_what(audited: ServerProcess) -> None:
     assert record["userIdentity"]["accessKeyId"] == audited.key.access_key_id
     assert record["userIdentity"]["accountId"] == record["recipientAccountId"]
     assert record["sourceIPAddress"] == "127.0.0.1"
+    assert record["responseElements"] == {"snapshotId": answer["SnapshotId"], "status": "pending"}
     assert "errorCode" not in record
+    assert "errorMessage" not in record
+
+
+def test_what_a_call_makes_is_named_without_its_secret(audited: ServerProcess) -> None:
+    iam, sts = audited.client("iam"), audited.client("sts")
+    iam.create_user(UserName="made")
+    key = iam.create_access_key(UserName="made")
+    assert record_of(audited, key)["responseElements"] == {
+        "accessKey": {"userName": "made", "accessKeyId": key["AccessKey"]["AccessKeyId"], "status": "Active"}
+    }
+    session = sts.get_session_token()
+    assert record_of(audited, session)["responseElements"] == {
+        "credentials": {"accessKeyId": session["Credentials"]["AccessKeyId"]}
+    }
+    assert record_of(audited, iam.list_users())["responseElements"] is None
+    text = (audited.data_folder / "audit/audit.jsonl").read_text()
+    assert key["AccessKey"]["SecretAccessKey"] not in text
+
+
+def test_an_errors_words_are_recorded_unless_they_repeat_a_token(audited: ServerProcess) -> None:
+    ebs = audited.client("ebs")
+    with pytest.raises(ClientError) as caught:
+        ebs.complete_snapshot(SnapshotId="snap-0123456789abcdef0", ChangedBlocksCount=0)
+    record = record_of(audited, caught.value.response)
+    assert record["errorMessage"] == "The snapshot 'snap-0123456789abcdef0' does not exist."
+    assert record["responseElements"] is None
+    snapshot_id = completed(ebs, {0: A})
+    with pytest.raises(ClientError) as caught:
+        ebs.get_snapshot_block(SnapshotId=snapshot_id, BlockIndex=0, BlockToken="bm9ib2R5cy10b2tlbg==")
+    assert caught.value.response["Error"]["Message"] == "The block token bm9ib2R5cy10b2tlbg== is invalid."
+    assert "bm9ib2R5" not in (audited.data_folder / "audit/audit.jsonl").read_text()
+
+
+def test_a_service_that_is_not_offered_is_recorded(audited: ServerProcess) -> None:
+    with pytest.raises(ClientError) as caught:
+        audited.client("dynamodb").list_tables()
+    (record,) = [record for record in records(audited) if record["eventSource"] == "dynamodb.amazonaws.com"]
+    assert record["errorCode"] == "NotImplemented"
+    assert record["errorMessage"] == caught.value.response["Error"]["Message"][:512]
+    assert record["userIdentity"]["accessKeyId"] == audited.key.access_key_id
 
 
 def test_calls_on_blocks_are_data_events_and_recorded_where_asked_for(audited: ServerProcess) -> None:

@@ -76,11 +76,11 @@ class Audit:
         self._file, self._data_events = file, data_events
         self._now_ms, self._new_id = now_ms, new_id
 
-    def __call__(self, request: Request, call: Call | None, response: Response, code: str | None) -> None:
+    def __call__(self, request: Request, call: Call | None, response: Response) -> None:
         """Record an answer. A record that cannot be written is logged: the call has been done."""
         if call is not None and not self._data_events and is_data_event(call.service, call.operation):
             return
-        record = record_of(request, call, code, self._now_ms(), self._new_id(), response.log)
+        record = record_of(request, call, response, self._now_ms(), self._new_id())
         try:
             self._file.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
         except OSError as error:

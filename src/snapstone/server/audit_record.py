@@ -8,7 +8,7 @@ from typing import Final
 
 from snapstone.core.policy.principal import Principal, PrincipalKind
 from snapstone.wire.call import Call
-from snapstone.wire.http import Request
+from snapstone.wire.http import Request, Response
 
 EVENT_VERSION: Final = "1.11"
 MOST_TEXT: Final = 512
@@ -30,6 +30,19 @@ _KEPT_PARTS: Final = (
 )  # fmt: skip
 """Ends of the names of members whose values are recorded; the others are named, with their value hidden."""
 
+RESPONSE_MEMBERS: Final = frozenset({
+    "SnapshotId", "KeyId", "KeyArn", "KmsKeyArn", "KmsKeyId", "AliasArn", "TargetKeyId", "UserName", "UserId",
+    "RoleName", "RoleId", "AssumedRoleId", "AccessKeyId", "PolicyName", "PolicyArn", "PolicyId", "Arn", "Identifier",
+    "RuleArn", "Status", "State", "KeyState", "LockState",
+})  # fmt: skip
+"""Members of an answer that are recorded; none of them is a secret."""
+
+_ISSUING: Final = ("GetSessionToken", "GetFederationToken")
+"""Operations that make credentials, whatever their names say."""
+
+LEAST_SECRET: Final = 8
+"""Characters of a hidden value that an error's words must not repeat; shorter ones are found in any sentence."""
+
 HIDDEN: Final = "HIDDEN_DUE_TO_SECURITY_REASONS"
 
 
@@ -38,10 +51,9 @@ def is_data_event(service: str, operation: str) -> bool:
     return service == "ebs" and operation in DATA_EVENTS
 
 
-def record_of(
-    request: Request, call: Call | None, code: str | None, now_ms: int, event_id: str, claimed: Mapping[str, object]
-) -> dict[str, object]:
-    """One record; `claimed` is what a request that came to no call says of itself: service, region, access key."""
+def record_of(request: Request, call: Call | None, response: Response, now_ms: int, event_id: str) -> dict[str, object]:
+    """One record. Of a request that came to no call it has what that says of itself: service, region, access key."""
+    claimed = response.log
     service = call.service if call else str(claimed.get("service", ""))
     operation = call.operation if call else str(claimed.get("operation", ""))
     is_data = is_data_event(service, operation)
@@ -55,7 +67,7 @@ def record_of(
         "sourceIPAddress": request.peer,
         "userAgent": request.headers.get("user-agent", "")[:MOST_TEXT],
         "requestParameters": _shown_members(call.members) if call else None,
-        "responseElements": None,
+        "responseElements": None if call is None else _response_elements(call),
         "requestID": request.request_id,
         "eventID": event_id,
         "readOnly": operation.startswith(_READING),
@@ -69,9 +81,41 @@ def record_of(
         if isinstance(snapshot_id, str):
             arn = f"arn:aws:ec2:{call.caller.region}::snapshot/{snapshot_id[:MOST_TEXT]}"
             record["resources"] = [{"type": "AWS::EC2::Snapshot", "ARN": arn}]
-    if code is not None:
-        record["errorCode"] = code
+    if response.fault is not None:
+        record["errorCode"] = response.fault.code
+        record["errorMessage"] = _error_message(response.fault.message, call.members if call else {})
     return record
+
+
+def _error_message(message: str, members: Mapping[str, object]) -> str:
+    """An error's words, unless they repeat a value that is not to be shown, such as a block's token."""
+    hidden = [value for name, value in members.items() if not name.endswith(_KEPT_PARTS) and isinstance(value, str)]
+    repeated = any(len(value) >= LEAST_SECRET and value[:LEAST_SECRET] in message for value in hidden)
+    return HIDDEN if repeated else message[:MOST_TEXT]
+
+
+def _response_elements(call: Call) -> dict[str, object] | None:
+    """What a call that changes something has made or changed; None for other calls, and where nothing names it."""
+    if call.output is None or (call.operation.startswith(_READING) and call.operation not in _ISSUING):
+        return None
+    return _named(call.output, 1) or None
+
+
+def _named(output: Mapping[str, object], depth: int) -> dict[str, object]:
+    """The members that are ids, ARNs and states; structures are gone through, and left out where nothing remains."""
+    found: dict[str, object] = {}
+    for name, value in output.items():
+        shown: object = None
+        if isinstance(value, Mapping) and depth < MOST_DEPTH:
+            shown = _named(value, depth + 1)
+        elif isinstance(value, list) and depth < MOST_DEPTH:
+            entries = [_named(entry, depth + 1) for entry in value[:MOST_ENTRIES] if isinstance(entry, Mapping)]
+            shown = [entry for entry in entries if entry]
+        elif isinstance(value, str) and name in RESPONSE_MEMBERS:
+            shown = value[:MOST_TEXT]
+        if shown:
+            found[name[:1].lower() + name[1:]] = shown
+    return found
 
 
 def _identity(call: Call | None, claimed: Mapping[str, object]) -> dict[str, object]:

@@ -75,7 +75,7 @@ class FaultInjection:
                 self._inject(call, counted.rule, delay)
                 return
 
-    def witness(self, request: Request, call: Call | None, response: Response, code: str | None) -> None:
+    def witness(self, request: Request, call: Call | None, response: Response) -> None:
         """Mark an answer that a fault was injected into."""
         if call is None or "injected_fault" not in call.log:
             return

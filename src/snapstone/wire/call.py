@@ -9,7 +9,7 @@ from snapstone.service.engine import Caller
 from snapstone.wire.http import Request, Response
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """A request whose signature holds and whose members are of their types."""
 
@@ -21,10 +21,12 @@ class Call:
     request: Request
     log: dict[str, object]
     """Filled on the way, whatever the end."""
+    output: Mapping[str, object] | None = None
+    """By model name; set once the operation is done. May hold secrets."""
 
 
 Guard = Callable[[Call], None]
 """Asked before a call's permissions and its operation; may wait, or raise an error that has a row in `faults`."""
 
-Witness = Callable[[Request, Call | None, Response, str | None], None]
-"""Told of each answer once it is made: the request, its call where it came to one, and the error's code or None."""
+Witness = Callable[[Request, Call | None, Response], None]
+"""Told of each answer once it is made: the request, and its call where it came to one."""

@@ -18,8 +18,8 @@ from snapstone.wire.claims import Claim
 from snapstone.wire.codes import json_fault, query_fault
 from snapstone.wire.constraints import check_members, echo
 from snapstone.wire.departures import with_departures
-from snapstone.wire.faults import ebs_fault, ec2_fault
-from snapstone.wire.http import Request, Response
+from snapstone.wire.faults import CodedFault, EbsFault, ebs_fault, ec2_fault
+from snapstone.wire.http import Fault, Request, Response
 from snapstone.wire.models import Operation, load_operations
 from snapstone.wire.payload import hashes_of_body, hashes_of_unread_block
 from snapstone.wire.refusals import UnknownActionError
@@ -51,8 +51,8 @@ class Endpoint(Protocol):
     def serve(self, signed: SignedRequest) -> Response:
         """Answer a request. Raises one of `faults.REFUSALS` for `refuse` to word."""
 
-    def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
-        """The fault of an error in this service's protocol, and its code."""
+    def refuse(self, error: Exception, request_id: str) -> Response:
+        """The fault of an error in this service's protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Desk:
         keywords = {member.keyword: members[member.name] for member in operation.inputs if member.name in members}
         _check_taken(function, keywords)
         authorize_call(self.engine, caller, operation.service, operation.name, keywords)
-        output = function(self.engine, caller, **keywords) or {}
+        call.output = output = function(self.engine, caller, **keywords) or {}
         _log_snapshot(signed.log, output)
         return output
 
@@ -117,9 +117,9 @@ class RestJsonEndpoint:
         output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
         return rest_json.answer(operation, output, request.request_id)
 
-    def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
+    def refuse(self, error: Exception, request_id: str) -> Response:
         fault = ebs_fault(error)
-        return rest_json.answer_fault(fault, request_id), fault.code
+        return _refused(rest_json.answer_fault(fault, request_id), fault)
 
 
 class Ec2Endpoint:
@@ -136,9 +136,9 @@ class Ec2Endpoint:
         output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
         return xml_answers.answer(operation, output, signed.request.request_id)
 
-    def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
+    def refuse(self, error: Exception, request_id: str) -> Response:
         fault = ec2_fault(error)
-        return xml_answers.answer_fault(fault, request_id), fault.code
+        return _refused(xml_answers.answer_fault(fault, request_id), fault)
 
 
 class QueryEndpoint:
@@ -158,9 +158,9 @@ class QueryEndpoint:
         output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
         return xml_answers.answer_wrapped(operation, output, signed.request.request_id)
 
-    def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
+    def refuse(self, error: Exception, request_id: str) -> Response:
         fault = query_fault(error)
-        return xml_answers.answer_query_fault(fault, self._namespace, request_id), fault.code
+        return _refused(xml_answers.answer_query_fault(fault, self._namespace, request_id), fault)
 
 
 class JsonEndpoint:
@@ -181,9 +181,15 @@ class JsonEndpoint:
         output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
         return json_rpc.answer(operation, output, signed.request.request_id)
 
-    def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
+    def refuse(self, error: Exception, request_id: str) -> Response:
         fault = json_fault(error)
-        return json_rpc.answer_fault(fault, request_id), fault.code
+        return _refused(json_rpc.answer_fault(fault, request_id), fault)
+
+
+def _refused(response: Response, fault: EbsFault | CodedFault) -> Response:
+    """A fault's answer, which says to witnesses what it is."""
+    response.fault = Fault(fault.code, fault.message)
+    return response
 
 
 def _read_query(

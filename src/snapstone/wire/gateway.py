@@ -75,20 +75,25 @@ class Gateway:
             fields["access_key_id"] = echo(claim.access_key_id)
             signed_for = self._endpoints.get(claim.service)
             if signed_for is None:
-                return refuse_service(claim.service, request)
-            endpoint = signed_for
-            signed = SignedRequest(request, path, query, claim, fields)
-            response, code = endpoint.serve(signed), None
+                response = refuse_service(claim.service, request)
+            else:
+                endpoint = signed_for
+                signed = SignedRequest(request, path, query, claim, fields)
+                response = endpoint.serve(signed)
         except REFUSALS as error:
-            response, code = endpoint.refuse(error, request.request_id)
-            fields["error"] = code
+            response = endpoint.refuse(error, request.request_id)
             if isinstance(error, (UnknownActionError, UnknownOperationError)):
-                log.info("operation not offered", extra={"fields": dict(fields)})
-        response.log.update(fields)
+                log.info("operation not offered", extra={"fields": fields | _error_of(response)})
+        response.log.update(fields | _error_of(response))
         for witness in self._witnesses:
-            witness(request, None if signed is None else signed.call, response, code)
+            witness(request, None if signed is None else signed.call, response)
         return response
 
     def _likely_endpoint(self, path: str) -> Endpoint:
         """Whose words to use before a signature says which service is meant."""
         return self._ec2 if path == "/" else self._ebs
+
+
+def _error_of(response: Response) -> dict[str, object]:
+    """What the request log says of a fault."""
+    return {} if response.fault is None else {"error": response.fault.code}

@@ -50,6 +50,14 @@ class Request:
     request_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a request was refused, as its answer says it."""
+
+    code: str
+    message: str
+
+
 @dataclass(slots=True)
 class Response:
     """One HTTP response. The listener adds Content-Length, Date and Connection."""
@@ -62,6 +70,8 @@ class Response:
     """Called once the body has been sent or given up, to hand a borrowed buffer back."""
     log: dict[str, object] = field(default_factory=dict)
     """What the request log says besides method, status and time: operation, snapshot, error code. No secrets."""
+    fault: Fault | None = None
+    """Why the request was refused, where it was."""
     cut_after: int | None = None
     """Bytes of the body after which the connection is cut, where a fault is injected."""
 

@@ -7,7 +7,7 @@ from typing import Final
 from snapstone.wire import xml_answers
 from snapstone.wire.endpoints import Desk, SignedRequest
 from snapstone.wire.faults import ec2_fault
-from snapstone.wire.http import Response
+from snapstone.wire.http import Fault, Response
 from snapstone.wire.unsupported import refuse_service
 
 NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -33,11 +33,11 @@ class S3Endpoint:
         headers = [("x-amzn-RequestId", request.request_id), ("Content-Type", "application/xml")]
         return Response(200, headers, [text.encode()])
 
-    def refuse(self, error: Exception, request_id: str) -> tuple[Response, str]:
+    def refuse(self, error: Exception, request_id: str) -> Response:
         fault = ec2_fault(error)
         text = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{fault.code}</Code>'
             f"<Message>{xml_answers.xml_text(fault.message)}</Message><RequestId>{request_id}</RequestId></Error>"
         )
         headers = [("x-amzn-RequestId", request_id), ("Content-Type", "application/xml")]
-        return Response(fault.status, headers, [text.encode()]), fault.code
+        return Response(fault.status, headers, [text.encode()], fault=Fault(fault.code, fault.message))

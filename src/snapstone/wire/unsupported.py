@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 from snapstone.wire.constraints import echo
-from snapstone.wire.http import Request, Response
+from snapstone.wire.http import Fault, Request, Response
 from snapstone.wire.xml_answers import xml_text
 
 NOT_IMPLEMENTED: Final = 501
@@ -27,18 +27,18 @@ def refuse_service(service: str, request: Request) -> Response:
             f"<Error><Code>{_CODE}</Code><Message>{xml_text(message)}</Message>"
             f"<RequestId>{request_id}</RequestId></Error>"
         )
-        return _xml(text, request_id)
+        return _xml(text, message, request_id)
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         text = (
             f"<ErrorResponse><Error><Type>Sender</Type><Code>{_CODE}</Code><Message>{xml_text(message)}</Message></Error>"
             f"<RequestId>{request_id}</RequestId></ErrorResponse>"
         )
-        return _xml(text, request_id)
+        return _xml(text, message, request_id)
     headers = [("x-amzn-RequestId", request_id), ("x-amzn-ErrorType", _CODE), ("Content-Type", "application/json")]
     document = {"__type": _CODE, "message": message}
-    return Response(NOT_IMPLEMENTED, headers, [json.dumps(document).encode()], log={"error": _CODE})
+    return Response(NOT_IMPLEMENTED, headers, [json.dumps(document).encode()], fault=Fault(_CODE, message))
 
 
-def _xml(text: str, request_id: str) -> Response:
+def _xml(text: str, message: str, request_id: str) -> Response:
     headers = [("x-amzn-RequestId", request_id), ("Content-Type", "application/xml")]
-    return Response(NOT_IMPLEMENTED, headers, [(_DECLARATION + text).encode()], log={"error": _CODE})
+    return Response(NOT_IMPLEMENTED, headers, [(_DECLARATION + text).encode()], fault=Fault(_CODE, message))

@@ -219,9 +219,23 @@ def test_guards_are_asked_and_witnesses_told() -> None:
         EngineParts().engine(),
         table,
         guards=[lambda call: seen.append((call.service, call.operation, dict(call.members)))],
-        witnesses=[lambda _request, call, response, code: told.append((call is not None, response.status, code))],
+        witnesses=[
+            lambda _request, call, response: told.append((call and call.output, response.status, code(response)))
+        ],
     )
     gateway(kms("ListKeys", {"Limit": 5}))
     gateway(kms("Fly", {}))
+    gateway(signed("POST", "/", service="sns"))
+    gateway(request("GET", "/snapshots"))
     assert seen == [("kms", "ListKeys", {"Limit": 5})]
-    assert told == [(True, 200, None), (False, 400, "UnknownOperationException")]
+    assert told == [
+        ({"Keys": [], "Truncated": False}, 200, None),
+        (None, 400, "UnknownOperationException"),
+        (None, 501, "NotImplemented"),
+        (None, 403, "MissingAuthenticationTokenException"),
+    ]
+
+
+def code(response: Response) -> str | None:
+    """The code of the fault that witnesses are told of."""
+    return None if response.fault is None else response.fault.code
