@@ -93,6 +93,14 @@ def test_a_snapshot_has_a_rate_of_its_own(limited: ServerProcess) -> None:
     put(ebs, second, 0, A)
 
 
+def test_pending_snapshots_are_limited_across_workers(tmp_path: Path) -> None:
+    (tmp_path / "quotas.json").write_text('{"pending_snapshots": 2}')
+    arguments = ["--workers", "2", "--quotas", str(tmp_path / "quotas.json")]
+    with ServerProcess(tmp_path / "data", arguments) as server:
+        outcomes = [start_outcome(server.client("ebs")) for _ in range(4)]
+    assert outcomes == ["started"] * 2 + ["ConcurrentLimitExceededException None 400"] * 2
+
+
 def test_the_sdk_tries_again_and_succeeds(limited: ServerProcess) -> None:
     ebs = patient_client(limited, "eu-west-1")
     snapshot_id = completed(ebs, {0: A})

@@ -24,6 +24,10 @@ class ParentGoneError(Exception):
     """The parent was deleted between its reading and the start of its child."""
 
 
+class PendingLimitError(Exception):
+    """The account has as many pending snapshots in the region as it may have."""
+
+
 @dataclass(eq=False)
 class NotWritableError(Exception):
     """A write came to a snapshot that takes none: `state` tells why, None where there is no such snapshot.
@@ -51,12 +55,16 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
 
     # -- snapshots --
 
-    def insert_snapshot(self, snapshot: Snapshot, answer: StoredAnswer | None) -> StoredAnswer | None:
+    def insert_snapshot(
+        self, snapshot: Snapshot, answer: StoredAnswer | None, pending_limit: int | None = None
+    ) -> StoredAnswer | None:
         """Insert a pending snapshot and the answer for its client token, both or neither.
 
         Returns None where it was inserted, or the answer already stored for the token (account, region, token),
         in which case nothing changed, whatever has become of the parent. Raises ParentGoneError where `parent_id` is
-        not a completed snapshot any more. An id that exists already raises the engine's own error.
+        not a completed snapshot any more. An id that exists already raises the engine's own error. With a limit it
+        raises PendingLimitError where the account has so many in the region that are shown as pending, apart from
+        copies and from those past their deadline when this one starts.
         """
 
     def stored_answer(self, account_id: AccountId, region: Region, client_token: str) -> StoredAnswer | None:

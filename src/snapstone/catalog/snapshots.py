@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from snapstone.catalog.changes import Memory
 from snapstone.catalog.connections import Connections, Statements
-from snapstone.catalog.contract import ParentGoneError
+from snapstone.catalog.contract import ParentGoneError, PendingLimitError
 from snapstone.catalog.mapping import (
     INSERT_SNAPSHOT,
     SELECT_ANSWER,
@@ -30,7 +30,9 @@ class SnapshotStatements(Statements):
         super().__init__(connections)
         self._remembered_snapshots: Memory[Snapshot] = Memory(connections.changes)
 
-    def insert_snapshot(self, snapshot: Snapshot, answer: StoredAnswer | None) -> StoredAnswer | None:
+    def insert_snapshot(
+        self, snapshot: Snapshot, answer: StoredAnswer | None, pending_limit: int | None = None
+    ) -> StoredAnswer | None:
         with self._connections.writing() as connection:
             # The answer first: a replay gets it even where the parent has been deleted since.
             if answer is not None:
@@ -40,6 +42,8 @@ class SnapshotStatements(Statements):
                     return answer_from(stored[0])
             if snapshot.parent_id is not None:
                 _require_completed(connection, snapshot.parent_id)
+            if pending_limit is not None and _pending_beside(connection, snapshot) >= pending_limit:
+                raise PendingLimitError
             insert_row(connection, snapshot)
             if answer is not None:
                 connection.execute(
@@ -92,6 +96,18 @@ def _require_completed(connection: sqlite3.Connection, parent_id: SnapshotId) ->
     ).fetchall()
     if not found:
         raise ParentGoneError
+
+
+def _pending_beside(connection: sqlite3.Connection, snapshot: Snapshot) -> int:
+    """How many snapshots of the same account and region are being written when this one starts."""
+    # The plus signs keep SQLite on the small index of unfinished snapshots.
+    rows = connection.execute(
+        "SELECT count(*) FROM snapshot WHERE (state = 'pending' OR state = 'sealing')"
+        " AND +account_id = ? AND +region = ? AND copied_from IS NULL AND (state = 'sealing' OR deadline_at_ms >= ?)",
+        (snapshot.account_id, snapshot.region, snapshot.started_at_ms),
+    ).fetchall()
+    count: int = rows[0][0]
+    return count
 
 
 def insert_row(connection: sqlite3.Connection, snapshot: Snapshot) -> None:

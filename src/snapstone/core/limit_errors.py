@@ -18,5 +18,12 @@ class SnapshotThrottledError(SnapstoneError):
 
 
 @dataclass(eq=False)
+class PendingSnapshotLimitError(SnapstoneError):
+    """The account has as many pending snapshots in the region as its quota allows."""
+
+    limit: int
+
+
+@dataclass(eq=False)
 class InjectedFailureError(SnapstoneError):
     """The server was told to fail here, so that a client can show what it does then."""

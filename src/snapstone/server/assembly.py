@@ -108,9 +108,11 @@ def watchers_of(settings: Settings, folder: DataFolder) -> tuple[list[Guard], li
 
 def policy_of(settings: Settings, endpoint: str) -> Policy:
     """The settings that change answers; the region that clients are told to use is always answered for."""
+    quotas = read_quotas(settings.quotas)
     return Policy(
         regions=tuple(sorted({*DEFAULT_REGIONS, Region(settings.region)})),
         default_max_results=settings.default_max_results,
         seal_wait_seconds=settings.seal_wait_seconds,
         endpoint=endpoint.partition("://")[2],
+        pending_snapshots=None if quotas is None else quotas.pending_snapshots,
     )

@@ -60,6 +60,8 @@ class Policy:
     """How long CompleteSnapshot waits for the seal before it answers `pending`."""
     endpoint: str = "127.0.0.1"
     """What DescribeRegions names as every region's endpoint."""
+    pending_snapshots: int | None = None
+    """How many pending snapshots an account may have in a region; None for any number."""
 
 
 @dataclass(frozen=True)

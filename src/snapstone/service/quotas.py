@@ -11,6 +11,7 @@ from typing import Final
 from snapstone.core.token_bucket import Rate
 
 MOST_PER_SECOND: Final = 1_000_000
+MOST_PENDING: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Quotas:
 
     of_account: Mapping[str, Rate] = field(default_factory=dict)
     of_snapshot: Mapping[str, Rate] = field(default_factory=dict)
+    pending_snapshots: int | None = None
+    """Of an account in a region at once."""
 
 
 AWS_QUOTAS: Final = Quotas(
@@ -31,26 +34,35 @@ AWS_QUOTAS: Final = Quotas(
         "ebs:CompleteSnapshot": Rate(10, 10),
     },
     of_snapshot={"ebs:GetSnapshotBlock": Rate(1000, 1000), "ebs:PutSnapshotBlock": Rate(1000, 1000)},
+    pending_snapshots=100,
 )
-"""Requests a second by default (api-ebs.md, section 12). Bursts are not documented: one second's worth."""
+"""By default (api-ebs.md, section 12). Bursts are not documented: one second's worth."""
 
 
 def parse_quotas(text: str) -> Quotas:
     """AWS's quotas with overrides, from JSON such as `{"account": {"ebs:StartSnapshot": {"rate": 2, "burst": 4}}}`.
 
-    `account` and `snapshot` are optional; null takes a limit away; `burst` is one second's worth where left out.
+    `account`, `snapshot` and `pending_snapshots` (a number) are optional; null takes a limit away; `burst` is one
+    second's worth where left out.
     Raises ValueError, which says what would do.
     """
     try:
         document = json.loads(text)
     except ValueError as error:
         raise ValueError(f"JSON: {error}") from None
-    if not isinstance(document, dict) or not document.keys() <= {"account", "snapshot"}:
-        raise ValueError('an object with "account", "snapshot" or both')
+    if not isinstance(document, dict) or not document.keys() <= {"account", "snapshot", "pending_snapshots"}:
+        raise ValueError('an object with some of "account", "snapshot" and "pending_snapshots"')
     return Quotas(
         _overridden(AWS_QUOTAS.of_account, document.get("account", {})),
         _overridden(AWS_QUOTAS.of_snapshot, document.get("snapshot", {})),
+        _pending(document.get("pending_snapshots", AWS_QUOTAS.pending_snapshots)),
     )
+
+
+def _pending(limit: object) -> int | None:
+    if limit is None or (type(limit) is int and 0 <= limit <= MOST_PENDING):
+        return limit
+    raise ValueError(f"pending_snapshots is a whole number up to {MOST_PENDING}, or null")
 
 
 def _overridden(defaults: Mapping[str, Rate], overrides: object) -> dict[str, Rate]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
-from snapstone.catalog.contract import ParentGoneError
+from snapstone.catalog.contract import ParentGoneError, PendingLimitError
 from snapstone.catalog.rows import Snapshot, SnapshotState, StoredAnswer
 from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.blocks import BLOCK_SIZE, MAX_VOLUME_SIZE_GIB
@@ -19,6 +19,7 @@ from snapstone.core.errors import (
     InvalidVolumeSizeError,
 )
 from snapstone.core.ids import SNAPSHOT_ID_RANDOM_SIZE, mint_snapshot_id
+from snapstone.core.limit_errors import PendingSnapshotLimitError
 from snapstone.service.encryption import data_key_for_new, key_for_new
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import require_parent
@@ -71,10 +72,14 @@ def start_snapshot(
             snapshot = replace(snapshot, kms_key_arn=key.arn, data_key_id=data_key_for_new(engine, key, parent))
         answer = _answer(snapshot)
         fresh = None if client_token is None else StoredAnswer(client_token, fingerprint, json.dumps(answer))
+        limit = engine.policy.pending_snapshots
         try:
-            stored = engine.catalog.insert_snapshot(snapshot, fresh)
+            stored = engine.catalog.insert_snapshot(snapshot, fresh, limit)
         except ParentGoneError:
             continue  # looking for the parent again says what became of it
+        except PendingLimitError:
+            assert limit is not None
+            raise PendingSnapshotLimitError(limit) from None
         return answer if stored is None else _replay(stored, fingerprint)
 
 

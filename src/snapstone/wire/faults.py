@@ -46,6 +46,7 @@ EBS_MODELLED_STATUS: Final = {
     "ResourceNotFoundException": 404,
     "RequestThrottledException": 400,
     "ServiceQuotaExceededException": 402,
+    "ConcurrentLimitExceededException": 400,
     "ConflictException": 409,
     "InternalServerException": 500,
 }
@@ -185,7 +186,11 @@ def _constraint_text(error: refusals.ConstraintError) -> str:
 
 
 def _denied_text(error: AccessDeniedError) -> str:
-    why = "with an explicit deny in a policy" if error.explicit else f"because no policy allows {error.action}"
+    why = (
+        "with an explicit deny in an identity-based policy"
+        if error.explicit
+        else f"because no identity-based policy allows the {error.action} action"
+    )
     return (
         f"User: {error.principal_arn} is not authorized to perform: {error.action} "
         f"on resource: {_short(error.resource)} {why}"
@@ -360,6 +365,8 @@ _row(limit_errors.AccountThrottledError, "RequestThrottledException/ACCOUNT_THRO
      "Rate exceeded", "Request limit exceeded.")
 _row(limit_errors.SnapshotThrottledError, "RequestThrottledException/RESOURCE_LEVEL_THROTTLE", "RequestLimitExceeded",
      "Rate exceeded for this snapshot")
+_row(limit_errors.PendingSnapshotLimitError, "ConcurrentLimitExceededException", "PendingSnapshotLimitExceeded",
+     lambda e: f"At most {e.limit} pending snapshots are allowed for an account in a region.")
 _row(limit_errors.InjectedFailureError, "InternalServerException", "InternalError",
      "This failure was asked for: fault injection is on.")
 # fmt: on

@@ -28,11 +28,20 @@ def test_an_override_replaces_one_rate_and_null_takes_one_away() -> None:
     assert quotas.of_snapshot["ebs:PutSnapshotBlock"] == Rate(3, 3)
 
 
+def test_the_number_of_pending_snapshots_is_awss_or_another_or_any() -> None:
+    assert AWS_QUOTAS.pending_snapshots == 100
+    assert parse_quotas('{"pending_snapshots": 7}').pending_snapshots == 7
+    assert parse_quotas('{"pending_snapshots": null}').pending_snapshots is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
         "[]",
+        '{"pending_snapshots": -1}',
+        '{"pending_snapshots": true}',
+        '{"pending_snapshots": "7"}',
         '{"accounts": {}}',
         '{"account": []}',
         '{"account": {"StartSnapshot": {"rate": 1}}}',

@@ -18,6 +18,8 @@ from snapstone.core.errors import (
     SnapshotNotFoundError,
 )
 from snapstone.core.ids import AccountId, Region
+from snapstone.core.limit_errors import PendingSnapshotLimitError
+from snapstone.service.engine import Policy
 from snapstone.service.start_snapshot import start_snapshot
 from tests.installation import CALLER, START_MS, Installation, block
 from tests.suites.object_store_suite import at_once
@@ -226,6 +228,46 @@ def test_racing_requests_that_differ_make_one_snapshot_and_conflicts(installatio
 
     assert sum(each is not None for each in at_once(start)) == 1
     assert len(installation.catalog.snapshots(CALLER.account_id, CALLER.region)) == 1
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[Installation]:
+    """An installation that lets an account have two pending snapshots in a region."""
+    limited = Installation(tmp_path, policy=Policy(pending_snapshots=2))
+    yield limited
+    limited.close()
+
+
+def test_racing_starts_stop_at_the_pending_snapshots_that_the_quota_allows(limited: Installation) -> None:
+    def start(_: int) -> int:
+        try:
+            answer(limited)
+        except PendingSnapshotLimitError as error:
+            return error.limit
+        return 0
+
+    assert sorted(at_once(start))[:3] == [0, 0, 2]
+    assert len(limited.catalog.snapshots(CALLER.account_id, CALLER.region)) == 2
+
+
+def test_the_quota_is_the_regions_and_a_replay_is_no_start(limited: Installation) -> None:
+    first = answer(limited, client_token="t")
+    answer(limited)
+    assert answer(limited, client_token="t") == first
+    with pytest.raises(PendingSnapshotLimitError):
+        answer(limited)
+    elsewhere = replace(CALLER, region=Region("us-west-2"))
+    assert start_snapshot(limited.engine, elsewhere, volume_size=1)["Status"] == "pending"
+
+
+def test_a_snapshot_that_is_completed_or_out_of_time_makes_room_for_another(limited: Installation) -> None:
+    limited.sealed({0: A})
+    answer(limited, timeout=10)
+    answer(limited, timeout=60)
+    limited.clock.advance_minutes(10.1)
+    assert answer(limited)["Status"] == "pending"
+    with pytest.raises(PendingSnapshotLimitError):
+        answer(limited)
 
 
 def test_a_parent_deleted_while_its_child_starts_is_not_found(installation: Installation) -> None:

@@ -10,7 +10,9 @@ from botocore.model import ServiceModel
 
 from snapstone.core import errors
 from snapstone.core.errors import SnapstoneError
+from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.wire import refusals
+from snapstone.wire.codes import json_fault
 from snapstone.wire.faults import (
     EBS_STATUS,
     FRAMEWORK,
@@ -42,11 +44,26 @@ def test_refusals_are_the_roots_of_all_rows() -> None:
     assert (SnapstoneError, refusals.WireError, BodyTooLargeError) == REFUSALS
 
 
+@pytest.mark.parametrize(
+    ("explicit", "why"),
+    [
+        (False, "because no identity-based policy allows the ebs:PutSnapshotBlock action"),
+        (True, "with an explicit deny in an identity-based policy"),
+    ],
+)
+def test_a_denial_names_who_what_and_why(explicit: bool, why: str) -> None:
+    error = AccessDeniedError("arn:aws:iam::111122223333:user/u", "ebs:PutSnapshotBlock", "arn:aws:ec2:x", explicit)
+    assert json_fault(error).message == (
+        "User: arn:aws:iam::111122223333:user/u is not authorized to perform: ebs:PutSnapshotBlock"
+        f" on resource: arn:aws:ec2:x {why}"
+    )
+
+
 def test_modelled_codes_have_the_models_status() -> None:
     modelled = {shape.name: shape.metadata["error"]["httpStatusCode"] for shape in EBS_MODEL.error_shapes}
     ours = {code: status for code, status in EBS_STATUS.items() if code in modelled}
     assert ours == {code: modelled[code] for code in ours}
-    assert len(ours) == 7
+    assert len(ours) == 8
 
 
 NOT_FOUND_A_B = errors.SnapshotNotFoundError(("snap-a", "snap-b"))
