@@ -101,13 +101,18 @@ class Connections:
         with closing(self._open_reader()) as reader:
             yield reader
 
-    def forget_history(self) -> None:
-        """Overwrite what the write-ahead log still holds of rows that were removed, as soon as no reader needs it.
+    def forget_history(self) -> bool:
+        """Give up what the write-ahead log still holds of rows that were removed; False while a reader needs it.
 
-        The file itself keeps nothing: the writer overwrites what it deletes. Waits for reads under way.
+        The file itself keeps nothing: the writer overwrites what it deletes. Waits for nobody.
         """
         with self._turn, self._turn_among_processes():
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._writer.execute("PRAGMA busy_timeout = 0")
+            try:
+                [(busy, _, _)] = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._writer.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
+        return not busy
 
     def close(self) -> None:
         """Close all that is open, after waiting for the transaction and the reads under way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from enum import Enum
 from typing import Protocol
 
 from snapstone.catalog.key_rows import KeyAlias, KeyRotation, KmsKey
@@ -11,6 +12,15 @@ from snapstone.core.ids import AccountId, Region
 
 class AliasTakenError(Exception):
     """An alias of that name is there already."""
+
+
+class MaterialAdded(Enum):
+    """What came of adding material."""
+
+    ADDED = "added"
+    ANOTHER = "another caller has just added some, or none is due any more"
+    NOT_ENABLED = "the key is not enabled, or gone"
+    LIMIT = "the key has been rotated on demand as often as it may be"
 
 
 class KeyCatalog(Protocol):
@@ -38,9 +48,13 @@ class KeyCatalog(Protocol):
         """A version of a key's material, sealed."""
 
     def add_key_material(
-        self, key: KmsKey, sealed_material: bytes, now_ms: int, *, on_demand: bool, next_rotation_at_ms: int | None
-    ) -> bool:
-        """Add the version after `key.material_version`; False where another one has been added, or the key is gone."""
+        self, key: KmsKey, sealed_material: bytes, now_ms: int, on_demand_limit: int | None = None
+    ) -> MaterialAdded:
+        """Add the version after `key.material_version` to an enabled key.
+
+        On demand where a limit to such versions is given; else because the key's own rotation is due, and then the
+        next one is `rotation_period_days` after `now_ms`.
+        """
 
     def key_rotations(self, key_id: str) -> list[KeyRotation]:
         """Every version of the material but the first, in order."""
@@ -51,11 +65,11 @@ class KeyCatalog(Protocol):
     def kms_aliases(self, account_id: AccountId, region: Region) -> list[KeyAlias]:
         """An account's aliases in a region, in order of name."""
 
-    def insert_kms_alias(self, alias: KeyAlias) -> None:
-        """Store an alias. Raises AliasTakenError."""
+    def insert_kms_alias(self, alias: KeyAlias) -> bool:
+        """Store an alias; False where its key is gone or pending deletion. Raises AliasTakenError."""
 
     def move_kms_alias(self, account_id: AccountId, region: Region, name: str, key_id: str, now_ms: int) -> bool:
-        """Let an alias name another key; False where there is no such alias."""
+        """Let an alias name another key; False where there is no such alias, or the key is gone or pending deletion."""
 
     def delete_kms_alias(self, account_id: AccountId, region: Region, name: str) -> bool:
         """Remove an alias; False where there was none."""
@@ -69,5 +83,11 @@ class KeyCatalog(Protocol):
     def destroy_kms_key(self, key_id: str, now_ms: int) -> bool:
         """Remove a key whose deletion is due with all that it sealed: data keys, the domain key, aliases.
 
-        Nothing of the sealed material stays in the catalog's files. False where its deletion is not due.
+        False where its deletion is not due.
+        """
+
+    def forget_destroyed_keys(self) -> bool:
+        """Leave nothing of destroyed keys in the catalog's files; False where a reader still needs an older state.
+
+        Waits for nobody: to be called again until it is True, after a restart too.
         """

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from snapstone.catalog.changes import Memory
 from snapstone.catalog.connections import Connections, Statements
-from snapstone.catalog.key_contract import AliasTakenError
+from snapstone.catalog.key_contract import AliasTakenError, MaterialAdded
 from snapstone.catalog.key_rows import KeyAlias, KeyManager, KeyRotation, KeyState, KmsKey
 from snapstone.core.ids import AccountId, Region
 
@@ -23,6 +23,7 @@ _SELECT: Final = """
     FROM kms_key
 """
 _INSERT: Final = f"INSERT INTO kms_key VALUES ({', '.join('?' * 11)})"
+_DAY_MS: Final = 24 * 3600 * 1000
 _ALIAS: Final = "SELECT name, account_id, region, key_id, created_at_ms, updated_at_ms FROM kms_alias"
 
 
@@ -99,20 +100,29 @@ class KeyStatements(Statements):
         return bytes(rows[0][0]) if rows else None
 
     def add_key_material(
-        self, key: KmsKey, sealed_material: bytes, now_ms: int, *, on_demand: bool, next_rotation_at_ms: int | None
-    ) -> bool:
+        self, key: KmsKey, sealed_material: bytes, now_ms: int, on_demand_limit: int | None = None
+    ) -> MaterialAdded:
+        on_demand = on_demand_limit is not None
         with self._connections.writing() as connection:
             present = _select_key(connection, key.key_id)
-            if present is None or present.material_version != key.material_version:
-                return False
+            if present is None or present.state is not KeyState.ENABLED:
+                return MaterialAdded.NOT_ENABLED
+            if present.material_version != key.material_version:
+                return MaterialAdded.ANOTHER
+            if on_demand_limit is not None and _count_on_demand(connection, key.key_id) >= on_demand_limit:
+                return MaterialAdded.LIMIT
+            if not on_demand and not is_due(present, now_ms):
+                return MaterialAdded.ANOTHER
             connection.execute(
                 "INSERT INTO kms_material VALUES (?, ?, ?, ?, ?)",
                 (key.key_id, key.material_version + 1, sealed_material, now_ms, on_demand),
             )
-            connection.execute(
-                "UPDATE kms_key SET next_rotation_at_ms = ? WHERE key_id = ?", (next_rotation_at_ms, key.key_id)
-            )
-        return True
+            if present.rotation_period_days is not None and not on_demand:
+                next_at_ms = now_ms + present.rotation_period_days * _DAY_MS
+                connection.execute(
+                    "UPDATE kms_key SET next_rotation_at_ms = ? WHERE key_id = ?", (next_at_ms, key.key_id)
+                )
+        return MaterialAdded.ADDED
 
     def key_rotations(self, key_id: str) -> list[KeyRotation]:
         with self._connections.reading() as connection:
@@ -142,8 +152,10 @@ class KeyStatements(Statements):
             ).fetchall()
         return [KeyAlias(*row) for row in rows]
 
-    def insert_kms_alias(self, alias: KeyAlias) -> None:
+    def insert_kms_alias(self, alias: KeyAlias) -> bool:
         with self._connections.writing() as connection:
+            if not _is_nameable(connection, alias.key_id):
+                return False
             taken = connection.execute(
                 "SELECT 1 FROM kms_alias WHERE account_id = ? AND region = ? AND name = ?",
                 (alias.account_id, alias.region, alias.name),
@@ -151,13 +163,15 @@ class KeyStatements(Statements):
             if taken:
                 raise AliasTakenError
             _insert_alias(connection, alias)
+        return True
 
     def move_kms_alias(self, account_id: AccountId, region: Region, name: str, key_id: str, now_ms: int) -> bool:
         with self._connections.writing() as connection:
             return bool(
                 connection.execute(
-                    "UPDATE kms_alias SET key_id = ?, updated_at_ms = ?"
-                    " WHERE account_id = ? AND region = ? AND name = ?",
+                    "UPDATE kms_alias SET key_id = ?1, updated_at_ms = ?2"
+                    " WHERE account_id = ?3 AND region = ?4 AND name = ?5"
+                    " AND EXISTS (SELECT 1 FROM kms_key WHERE key_id = ?1 AND state <> 'PendingDeletion')",
                     (key_id, now_ms, account_id, region, name),
                 ).rowcount
             )
@@ -183,7 +197,8 @@ class KeyStatements(Statements):
     def keys_to_rotate(self, now_ms: int) -> list[KmsKey]:
         with self._connections.reading() as connection:
             rows = connection.execute(
-                f"{_SELECT} WHERE state = 'Enabled' AND next_rotation_at_ms <= ?", (now_ms,)
+                f"{_SELECT} WHERE state = 'Enabled' AND rotation_period_days IS NOT NULL AND next_rotation_at_ms <= ?",
+                (now_ms,),
             ).fetchall()
         return [_key_from(row) for row in rows]
 
@@ -196,8 +211,41 @@ class KeyStatements(Statements):
             if destroyed:
                 connection.execute("DELETE FROM data_key WHERE key_id = ?", (key_id,))
                 connection.execute("DELETE FROM domain_key WHERE key_id = ?", (key_id,))
-        self._connections.forget_history()
+                connection.execute("INSERT OR IGNORE INTO destroyed_key VALUES (?)", (key_id,))
         return bool(destroyed)
+
+    def forget_destroyed_keys(self) -> bool:
+        with self._connections.reading() as connection:
+            owed = connection.execute("SELECT key_id FROM destroyed_key").fetchall()
+        if not owed:
+            return True
+        if not self._connections.forget_history():
+            return False
+        with self._connections.writing_quietly() as connection:
+            connection.executemany("DELETE FROM destroyed_key WHERE key_id = ?", owed)
+        return True
+
+
+def is_due(key: KmsKey, now_ms: int) -> bool:
+    """Whether a key's own rotation is due."""
+    due_at_ms = key.next_rotation_at_ms
+    return key.rotation_period_days is not None and due_at_ms is not None and due_at_ms <= now_ms
+
+
+def _count_on_demand(connection: sqlite3.Connection, key_id: str) -> int:
+    [(count,)] = connection.execute(
+        "SELECT count(*) FROM kms_material WHERE key_id = ? AND on_demand", (key_id,)
+    ).fetchall()
+    return int(count)
+
+
+def _is_nameable(connection: sqlite3.Connection, key_id: str) -> bool:
+    """Whether an alias may be given to a key now."""
+    return bool(
+        connection.execute(
+            "SELECT 1 FROM kms_key WHERE key_id = ? AND state <> 'PendingDeletion'", (key_id,)
+        ).fetchall()
+    )
 
 
 def _select_key(connection: sqlite3.Connection, key_id: str) -> KmsKey | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from snapstone.catalog.key_contract import MaterialAdded
 from snapstone.catalog.key_rows import KeyState, KmsKey
 from snapstone.core.blocks import ZERO_DIGEST, digest_of
 from snapstone.core.key_errors import KeyHiddenError
@@ -81,7 +82,7 @@ def test_a_domain_is_not_made_for_a_key_that_is_gone(installation: Installation,
 def test_a_data_key_is_current_until_the_kms_key_is_rotated(installation: Installation, key: KmsKey) -> None:
     data_key_id = make_data_key(installation.engine, key)
     assert is_current(installation.engine, key, data_key_id)
-    assert rotate(installation.engine, key, on_demand=True)
+    assert rotate(installation.engine, key, 1) is MaterialAdded.ADDED
     rotated = installation.catalog.kms_key(key.key_id)
     assert rotated is not None
     assert not is_current(installation.engine, rotated, data_key_id)

@@ -56,6 +56,11 @@ CREATE TABLE data_key (
 
 CREATE INDEX data_key_by_key ON data_key (key_id);
 
+-- Keys that were destroyed and may still be in the write-ahead log, until that has been cut.
+CREATE TABLE destroyed_key (
+    key_id TEXT NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 -- Of a KMS key's encryption domain: what turns digests into addresses. Sealed by the KMS key's material.
 CREATE TABLE domain_key (
     key_id TEXT NOT NULL PRIMARY KEY,

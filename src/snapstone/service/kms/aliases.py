@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from snapstone.catalog.key_contract import AliasTakenError
-from snapstone.catalog.key_rows import KeyAlias
+from snapstone.catalog.key_rows import KeyAlias, KmsKey
 from snapstone.core.key_errors import AliasExistsError, InvalidAliasNameError, KmsKeyNotFoundError
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.kms.key_operations import own_key
@@ -22,26 +22,26 @@ Answer = dict[str, object]
 def create_alias(engine: Engine, caller: Caller, *, alias_name: str, target_key_id: str) -> Answer:
     """Name a key. Raises InvalidAliasNameError, AliasExistsError."""
     _check_name(alias_name)
-    key = own_key(engine, caller, target_key_id)
-    require_not_pending(key)
     now_ms = engine.now_ms()
-    try:
-        engine.catalog.insert_kms_alias(
-            KeyAlias(alias_name, caller.account_id, caller.region, key.key_id, now_ms, now_ms)
-        )
-    except AliasTakenError:
-        raise AliasExistsError(alias_arn(caller.account_id, caller.region, alias_name)) from None
-    return {}
+    while True:
+        key = _nameable(engine, caller, target_key_id)
+        alias = KeyAlias(alias_name, caller.account_id, caller.region, key.key_id, now_ms, now_ms)
+        try:
+            if engine.catalog.insert_kms_alias(alias):
+                return {}
+        except AliasTakenError:
+            raise AliasExistsError(alias_arn(caller.account_id, caller.region, alias_name)) from None
 
 
 def update_alias(engine: Engine, caller: Caller, *, alias_name: str, target_key_id: str) -> Answer:
     """Let an alias name another key."""
     _check_name(alias_name)
-    key = own_key(engine, caller, target_key_id)
-    require_not_pending(key)
-    if not engine.catalog.move_kms_alias(caller.account_id, caller.region, alias_name, key.key_id, engine.now_ms()):
-        raise _missing(caller, alias_name)
-    return {}
+    while True:
+        key = _nameable(engine, caller, target_key_id)
+        if engine.catalog.kms_alias(caller.account_id, caller.region, alias_name) is None:
+            raise _missing(caller, alias_name)
+        if engine.catalog.move_kms_alias(caller.account_id, caller.region, alias_name, key.key_id, engine.now_ms()):
+            return {}
 
 
 def delete_alias(engine: Engine, caller: Caller, *, alias_name: str) -> Answer:
@@ -61,7 +61,15 @@ def list_aliases(
     if key_id is not None:
         wanted = find_key_itself(engine, caller.account_id, caller.region, key_id).key_id
         aliases = [alias for alias in aliases if alias.key_id == wanted]
-    return one_page(engine, caller, f"ListAliases {key_id}", "Aliases", aliases, _shown, limit, marker)
+    return one_page(
+        engine, caller, f"ListAliases {key_id}", "Aliases", aliases, lambda alias: alias.name, _shown, limit, marker
+    )
+
+
+def _nameable(engine: Engine, caller: Caller, key_id: str) -> KmsKey:
+    key = own_key(engine, caller, key_id)
+    require_not_pending(key)
+    return key
 
 
 def _shown(alias: KeyAlias) -> Answer:

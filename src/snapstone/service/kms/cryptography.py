@@ -157,7 +157,7 @@ def _opened(
     key = engine.catalog.kms_key(ciphertext.key_id)
     if key is None or key.region != caller.region or key.account_id != caller.account_id:
         raise InvalidCiphertextError
-    if key_id is not None and find_key(engine, caller.account_id, caller.region, key_id) != key:
+    if key_id is not None and find_key(engine, caller.account_id, caller.region, key_id).key_id != key.key_id:
         raise IncorrectKeyError
     require_enabled(key)
     return key, decrypt_text(engine, key, ciphertext, context or {})

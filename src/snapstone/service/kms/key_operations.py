@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from snapstone.catalog.key_rows import KeyManager, KeyState, KmsKey
+from snapstone.catalog.key_rows import KeyManager, KeyState, KmsKey, key_arn
 from snapstone.core.key_errors import (
     KeyTagError,
     KmsKeyNotFoundError,
@@ -55,14 +55,18 @@ def create_key(
     ):
         if value != only:
             raise UnsupportedKeyError(f"{member} {value} is not offered: keys are {SYMMETRIC} of the origin AWS_KMS")
+    key_id = new_key_id(engine)
+    if policy:
+        arn = key_arn(caller.account_id, caller.region, key_id)
+        checked_policy(engine, caller, arn, policy, may_lock_out=bypass_policy_lockout_safety_check)
     key = KmsKey(
-        key_id=new_key_id(engine),
+        key_id=key_id,
         account_id=caller.account_id,
         region=caller.region,
         manager=KeyManager.CUSTOMER,
         state=KeyState.ENABLED,
         description=description,
-        policy=checked_policy(policy) if policy else default_policy(caller),
+        policy=policy or default_policy(caller),
         created_at_ms=engine.now_ms(),
         tags=merged_tags((), tags),
     )
@@ -79,7 +83,10 @@ def list_keys(engine: Engine, caller: Caller, *, limit: int | None = None, marke
     """The account's keys in a region, in order of id."""
     keys = engine.catalog.kms_keys(caller.account_id, caller.region)
     return one_page(
-        engine, caller, "ListKeys", "Keys", keys, lambda key: {"KeyId": key.key_id, "KeyArn": key.arn}, limit, marker
+        *(engine, caller, "ListKeys", "Keys", keys),
+        lambda key: key.key_id,
+        lambda key: {"KeyId": key.key_id, "KeyArn": key.arn},
+        *(limit, marker),
     )
 
 
@@ -124,7 +131,7 @@ def cancel_key_deletion(engine: Engine, caller: Caller, *, key_id: str) -> Answe
             raise KmsKeyStateError(f"{key.arn} is not pending deletion.")
         return replace(key, state=KeyState.DISABLED, deletion_at_ms=None)
 
-    return {"KeyId": _change(engine, own_key(engine, caller, key_id), cancel).arn}
+    return {"KeyId": change_own_key(engine, own_key(engine, caller, key_id), cancel).arn}
 
 
 def tag_resource(engine: Engine, caller: Caller, *, key_id: str, tags: Sequence[Mapping[str, str]]) -> Answer:
@@ -147,7 +154,8 @@ def list_resource_tags(
     """A key's tags, in order of tag key."""
     tags = find_key_itself(engine, caller.account_id, caller.region, key_id).tags
     return one_page(
-        *(engine, caller, f"ListResourceTags {key_id}", "Tags", sorted(tags)),
+        *(engine, caller, f"ListResourceTags {key_id}", "Tags", tags),
+        lambda tag: tag[0],
         lambda tag: {"TagKey": tag[0], "TagValue": tag[1]},
         *(limit, marker),
     )
@@ -203,10 +211,11 @@ def change_key(engine: Engine, caller: Caller, key_id: str, change: Callable[[Km
         require_not_pending(key)
         return change(key)
 
-    return _change(engine, own_key(engine, caller, key_id), checked)
+    return change_own_key(engine, own_key(engine, caller, key_id), checked)
 
 
-def _change(engine: Engine, key: KmsKey, change: Callable[[KmsKey], KmsKey]) -> KmsKey:
+def change_own_key(engine: Engine, key: KmsKey, change: Callable[[KmsKey], KmsKey]) -> KmsKey:
+    """Change a key in whatever state it is. Raises KmsKeyNotFoundError where it is gone."""
     changed = engine.catalog.change_kms_key(key.key_id, change)
     if changed is None:
         raise KmsKeyNotFoundError(f"Key '{key.arn}' does not exist")

@@ -8,7 +8,7 @@ from typing import Final
 
 from snapstone.core.key_errors import KmsKeyNotFoundError
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.kms.key_operations import change_key
+from snapstone.service.kms.key_operations import change_own_key, own_key
 from snapstone.service.kms.key_policy import checked_policy
 from snapstone.service.kms.keys import find_key_itself
 from snapstone.service.kms.paging import one_page
@@ -36,8 +36,9 @@ def put_key_policy(
 ) -> Answer:
     """Another policy, from the next request on."""
     _check_name(policy_name)
-    checked = checked_policy(policy)
-    change_key(engine, caller, key_id, lambda key: replace(key, policy=checked))
+    key = own_key(engine, caller, key_id)
+    checked = checked_policy(engine, caller, key.arn, policy, may_lock_out=bypass_policy_lockout_safety_check)
+    change_own_key(engine, key, lambda row: replace(row, policy=checked))
     return {}
 
 
@@ -47,7 +48,7 @@ def list_key_policies(
     """The one name."""
     find_key_itself(engine, caller.account_id, caller.region, key_id)
     names: Sequence[str] = [POLICY_NAME]
-    return one_page(engine, caller, f"ListKeyPolicies {key_id}", "PolicyNames", names, str, limit, marker)
+    return one_page(engine, caller, f"ListKeyPolicies {key_id}", "PolicyNames", names, str, str, limit, marker)
 
 
 def _check_name(policy_name: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from snapstone.catalog.key_contract import MaterialAdded
 from snapstone.catalog.key_rows import KeyRotation, KmsKey
-from snapstone.core.key_errors import KeyLimitError, KmsKeyNotFoundError
+from snapstone.core.key_errors import KeyLimitError
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.kms.key_operations import DAY_MS, change_key, own_key
 from snapstone.service.kms.keys import find_key_itself, require_enabled
@@ -59,17 +60,16 @@ def get_key_rotation_status(engine: Engine, caller: Caller, *, key_id: str) -> A
 
 def rotate_key_on_demand(engine: Engine, caller: Caller, *, key_id: str) -> Answer:
     """Give a key new material now; its own rotation goes on as before. Raises KeyLimitError."""
-    key = own_key(engine, caller, key_id)
-    require_enabled(key)
-    on_demand = sum(rotation.on_demand for rotation in engine.catalog.key_rotations(key.key_id))
-    if on_demand >= MAX_ON_DEMAND_ROTATIONS:
-        raise KeyLimitError(f"{key.arn} has been rotated on demand {on_demand} times, the most there may be")
-    while not rotate(engine, key, on_demand=True):
-        newer = engine.catalog.kms_key(key.key_id)
-        if newer is None:
-            raise KmsKeyNotFoundError(f"Key '{key.arn}' does not exist")
-        key = newer
-    return {"KeyId": key.arn}
+    while True:
+        key = own_key(engine, caller, key_id)
+        require_enabled(key)
+        added = rotate(engine, key, MAX_ON_DEMAND_ROTATIONS)
+        if added is MaterialAdded.LIMIT:
+            raise KeyLimitError(
+                f"{key.arn} has been rotated on demand {MAX_ON_DEMAND_ROTATIONS} times, the most there may be"
+            )
+        if added is MaterialAdded.ADDED:
+            return {"KeyId": key.arn}
 
 
 def list_key_rotations(
@@ -89,19 +89,17 @@ def list_key_rotations(
         return {"KeyId": key.arn, "RotationDate": rotation.rotated_at_ms, "RotationType": kind}
 
     rotations = engine.catalog.key_rotations(key.key_id)
-    return one_page(engine, caller, f"ListKeyRotations {key_id}", "Rotations", rotations, shown, limit, marker)
-
-
-def rotate(engine: Engine, key: KmsKey, *, on_demand: bool) -> bool:
-    """Add a version of the material; False where another caller has just done so, or the key is gone."""
-    now_ms = engine.now_ms()
-    next_at_ms = key.next_rotation_at_ms
-    if not on_demand and key.rotation_period_days is not None:
-        next_at_ms = now_ms + key.rotation_period_days * DAY_MS
-    return engine.catalog.add_key_material(
-        key,
-        new_material(engine, key.key_id, key.material_version + 1),
-        now_ms,
-        on_demand=on_demand,
-        next_rotation_at_ms=next_at_ms,
+    return one_page(
+        engine, caller, f"ListKeyRotations {key_id}", "Rotations", rotations, _version, shown, limit, marker
     )
+
+
+def _version(rotation: KeyRotation) -> str:
+    """Of ten digits, so that texts are in the order of numbers."""
+    return f"{rotation.version:010}"
+
+
+def rotate(engine: Engine, key: KmsKey, on_demand_limit: int | None = None) -> MaterialAdded:
+    """Add a version of the material, on demand within a limit, or because it is due."""
+    material = new_material(engine, key.key_id, key.material_version + 1)
+    return engine.catalog.add_key_material(key, material, engine.now_ms(), on_demand_limit)

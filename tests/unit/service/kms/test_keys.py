@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from snapstone.catalog.key_contract import MaterialAdded
 from snapstone.core.errors import InvalidParameterError
 from snapstone.core.identity_errors import MalformedPolicyError
 from snapstone.core.ids import AccountId, Region
@@ -19,6 +22,7 @@ from snapstone.core.key_errors import (
     InvalidCiphertextError,
     InvalidKeyArnError,
     InvalidMarkerError,
+    KeyLimitError,
     KeyTagError,
     KmsKeyDisabledError,
     KmsKeyNotFoundError,
@@ -29,6 +33,8 @@ from snapstone.core.key_errors import (
 from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Caller
 from snapstone.service.kms.operations import KMS_OPERATIONS
+from snapstone.service.kms.rotation import rotate
+from snapstone.service.kms.upkeep import destroy_due_keys, rotate_due_keys
 from tests.installation import ACCOUNT, CALLER, START_MS, Installation
 from tests.suites.races import racing
 
@@ -222,6 +228,28 @@ class TestStates:
                 call(installation, "DescribeKey", key_id=name)
         assert material not in b"".join(path.read_bytes() for path in installation.folder.glob("catalog.db*"))
 
+    def test_a_destroyed_keys_material_goes_as_soon_as_no_reader_needs_it(
+        self, installation: Installation, key: str
+    ) -> None:
+        material = installation.catalog.key_material(key, 1)
+        assert material is not None
+
+        def lying() -> bytes:
+            return b"".join(path.read_bytes() for path in installation.folder.glob("catalog.db*"))
+
+        call(installation, "ScheduleKeyDeletion", key_id=key, pending_window_in_days=7)
+        reader = sqlite3.connect(installation.folder / "catalog.db", isolation_level=None)
+        reader.execute("BEGIN")
+        assert len(reader.execute("SELECT key_id FROM kms_key").fetchall()) == 1
+        installation.clock.advance_minutes(7 * DAY_MINUTES)
+        destroy_due_keys(installation.engine, installation.clock())
+        assert installation.catalog.kms_key(key) is None
+        assert not installation.catalog.forget_destroyed_keys()
+        reader.close()
+        installation.reopen()
+        destroy_due_keys(installation.engine, installation.clock())
+        assert material not in lying()
+
 
 class TestManagedKeys:
     def test_one_is_made_at_first_need_and_stays(self, installation: Installation) -> None:
@@ -266,6 +294,14 @@ class TestPages:
             marker = {"marker": page["NextMarker"]}
         assert sorted(made) == found
 
+    def test_what_goes_between_two_pages_takes_nothing_with_it(self, installation: Installation, key: str) -> None:
+        for name in "abcd":
+            call(installation, "CreateAlias", alias_name=f"alias/{name}", target_key_id=key)
+        first = call(installation, "ListAliases", key_id=key, limit=2)
+        call(installation, "DeleteAlias", alias_name="alias/a")
+        second = call(installation, "ListAliases", key_id=key, limit=2, marker=first["NextMarker"])
+        assert [each["AliasName"] for each in second["Aliases"]] == ["alias/c", "alias/d"]
+
     def test_a_foreign_marker_is_refused(self, installation: Installation) -> None:
         for _ in range(3):
             call(installation, "CreateKey")
@@ -299,8 +335,59 @@ class TestTagsAndPolicies:
             call(installation, "PutKeyPolicy", key_id=key, policy=policy)
         assert call(installation, "GetKeyPolicy", key_id=key) == before
 
+    def test_a_policy_that_would_lock_its_caller_out_is_refused_unless_that_is_wanted(
+        self, installation: Installation, key: str
+    ) -> None:
+        statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{OTHER}:root"}, "Action": "kms:*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement | {"Resource": "*"}]})
+        with pytest.raises(MalformedPolicyError):
+            call(installation, "PutKeyPolicy", key_id=key, policy=policy)
+        with pytest.raises(MalformedPolicyError):
+            call(installation, "CreateKey", policy=policy)
+        call(installation, "PutKeyPolicy", key_id=key, policy=policy, bypass_policy_lockout_safety_check=True)
+        assert call(installation, "GetKeyPolicy", key_id=key)["Policy"] == policy
+
+    def test_a_policy_has_at_most_32_kib(self, installation: Installation, key: str) -> None:
+        policy = call(installation, "GetKeyPolicy", key_id=key)["Policy"]
+        call(installation, "PutKeyPolicy", key_id=key, policy=policy.ljust(32_768))
+        with pytest.raises(MalformedPolicyError):
+            call(installation, "PutKeyPolicy", key_id=key, policy=policy.ljust(32_769))
+
+    def test_the_policy_of_a_key_whose_deletion_is_pending_can_be_changed(
+        self, installation: Installation, key: str
+    ) -> None:
+        policy = call(installation, "GetKeyPolicy", key_id=key)["Policy"]
+        call(installation, "ScheduleKeyDeletion", key_id=key)
+        call(installation, "PutKeyPolicy", key_id=key, policy=policy + " ")
+        assert call(installation, "GetKeyPolicy", key_id=key)["Policy"] == policy + " "
+
 
 class TestRotation:
+    def test_a_rotation_on_demand_does_not_bring_back_one_that_was_switched_off(
+        self, installation: Installation, key: str
+    ) -> None:
+        call(installation, "EnableKeyRotation", key_id=key, rotation_period_in_days=90)
+        stale = installation.catalog.kms_key(key)
+        assert stale is not None
+        call(installation, "DisableKeyRotation", key_id=key)
+        assert rotate(installation.engine, stale, 25) is MaterialAdded.ADDED
+        installation.clock.advance_minutes(200 * DAY_MINUTES)
+        for _ in range(3):
+            rotate_due_keys(installation.engine, installation.clock())
+        assert len(call(installation, "ListKeyRotations", key_id=key)["Rotations"]) == 1
+
+    def test_a_disabled_key_takes_no_new_material(self, installation: Installation, key: str) -> None:
+        stale = installation.catalog.kms_key(key)
+        assert stale is not None
+        call(installation, "DisableKey", key_id=key)
+        assert rotate(installation.engine, stale, 25) is MaterialAdded.NOT_ENABLED
+
+    def test_a_key_is_rotated_on_demand_25_times_and_not_once_more(self, installation: Installation, key: str) -> None:
+        for _ in range(25):
+            call(installation, "RotateKeyOnDemand", key_id=key)
+        with pytest.raises(KeyLimitError):
+            call(installation, "RotateKeyOnDemand", key_id=key)
+
     def test_it_happens_when_it_is_due_and_again(self, installation: Installation, key: str) -> None:
         call(installation, "EnableKeyRotation", key_id=key, rotation_period_in_days=90)
         assert call(installation, "GetKeyRotationStatus", key_id=key) == {
