@@ -65,6 +65,62 @@ def test_each_service_fails_in_its_own_words(
     assert answer["ResponseMetadata"]["HTTPHeaders"]["x-snapstone-fault"] == error
 
 
+EBS_ERRORS = {
+    "RequestThrottledException/ACCOUNT_THROTTLED": 400,
+    "RequestThrottledException/RESOURCE_LEVEL_THROTTLE": 400,
+    "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED": 402,
+    "ConcurrentLimitExceededException": 400,
+    "InternalServerException": 500,
+    "ResourceNotFoundException/SNAPSHOT_NOT_FOUND": 404,
+    "AccessDeniedException": 403,
+    "ValidationException/INVALID_BLOCK_TOKEN": 400,
+    "ValidationException/INVALID_PAGE_TOKEN": 400,
+    "ConflictException": 409,
+    "ExpiredTokenException": 403,
+}
+"""AWS's names, with their reasons, and statuses (api-ebs.md, section 3)."""
+
+
+@pytest.mark.parametrize(("name", "status"), EBS_ERRORS.items())
+def test_an_error_of_ebs_comes_as_it_is_named(faulty: ServerProcess, ebs: Client, name: str, status: int) -> None:
+    inject(faulty, {"operation": "ebs:*", "error": name})
+    with pytest.raises(ClientError) as caught:
+        ebs.list_snapshot_blocks(SnapshotId="snap-0123456789abcdef0")
+    answer = caught.value.response
+    code, _, reason = name.partition("/")
+    assert answer["Error"]["Code"] == code
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert not reason or answer["Reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "code", "status"),
+    [
+        ("ec2", "describe_regions", "RequestLimitExceeded", 503),
+        ("ec2", "describe_regions", "InternalError", 500),
+        ("ec2", "describe_regions", "Unavailable", 503),
+        ("ec2", "describe_regions", "UnauthorizedOperation", 403),
+        ("kms", "list_keys", "ThrottlingException", 400),
+        ("kms", "list_keys", "KMSInternalException", 500),
+        ("kms", "list_keys", "DependencyTimeoutException", 503),
+        ("kms", "list_keys", "LimitExceededException", 400),
+        ("sts", "get_caller_identity", "Throttling", 400),
+        ("sts", "get_caller_identity", "ServiceUnavailable", 503),
+        ("iam", "list_users", "InternalFailure", 500),
+        ("iam", "list_users", "LimitExceeded", 409),
+        ("iam", "list_users", "AccessDenied", 403),
+    ],
+)
+def test_an_error_of_another_service_comes_as_it_is_named(
+    faulty: ServerProcess, ebs: Client, service: str, method: str, code: str, status: int
+) -> None:
+    inject(faulty, {"operation": f"{service}:*", "error": code})
+    with pytest.raises(ClientError) as caught:
+        getattr(faulty.client(service), method)()
+    assert caught.value.response["Error"]["Code"] == code
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
 def test_only_every_nth_of_the_first_n_calls_is_hit(faulty: ServerProcess, ebs: Client) -> None:
     inject(faulty, {"operation": "ebs:StartSnapshot", "error": "internal", "every": 2, "first": 5})
     assert [starts(ebs) for _ in range(8)] == [True, False, True, False, True, True, True, True]

@@ -27,3 +27,13 @@ class PendingSnapshotLimitError(SnapstoneError):
 @dataclass(eq=False)
 class InjectedFailureError(SnapstoneError):
     """The server was told to fail here, so that a client can show what it does then."""
+
+
+@dataclass(eq=False)
+class InjectedOutageError(SnapstoneError):
+    """The server was told to be unavailable here."""
+
+
+@dataclass(eq=False)
+class InjectedQuotaError(SnapstoneError):
+    """The server was told that a quota is reached here."""

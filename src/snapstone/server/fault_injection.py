@@ -15,18 +15,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from snapstone.core.errors import SnapstoneError
-from snapstone.core.limit_errors import AccountThrottledError, InjectedFailureError, SnapshotThrottledError
+from snapstone.server.fault_errors import ERRORS
 from snapstone.server.fault_rules import Rule, parse_rules
 from snapstone.wire.call import Call
 from snapstone.wire.http import Request, Response
 
 FAULT_HEADER: Final = "x-snapstone-fault"
-ERRORS: Final[dict[str, type[SnapstoneError]]] = {
-    "throttled": AccountThrottledError,
-    "snapshot-throttled": SnapshotThrottledError,
-    "internal": InjectedFailureError,
-}
 
 _CUT: Final = "fault_cut_after"
 
@@ -92,7 +86,7 @@ class FaultInjection:
         if delay:
             self._sleep(delay)
         if rule.error is not None:
-            raise ERRORS[rule.error]
+            raise ERRORS[rule.error](call)
 
     def _notice_changes(self) -> None:
         version = self._look()

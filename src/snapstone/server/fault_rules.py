@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass, fields
 from typing import Final
 
+from snapstone.server.fault_errors import ERRORS, SHORT_NAMES
+
 MOST_RULES: Final = 100
 MOST_LATENCY_MS: Final = 60_000
 MOST_COUNT: Final = 1 << 40
-
-ERROR_NAMES: Final = ("throttled", "snapshot-throttled", "internal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Rule:
     jitter_ms: int = 0
     """Up to so much is added to the delay."""
     error: str | None = None
-    """One of ERROR_NAMES."""
+    """One of `fault_errors.ERRORS`."""
     cut_after: int | None = None
     """Bytes of the answer's body after which the connection is cut."""
     seed: int | None = None
@@ -60,8 +60,8 @@ def _parse_rule(entry: object) -> Rule:
     for name, (least, most) in _BOUNDS.items():
         if name in entry and (type(entry[name]) is not int or not least <= entry[name] <= most):
             raise ValueError(f"{name} is a whole number from {least} to {most}")
-    if "error" in entry and entry["error"] not in ERROR_NAMES:
-        raise ValueError(f"error is one of {', '.join(ERROR_NAMES)}")
+    if "error" in entry and not (isinstance(entry["error"], str) and entry["error"] in ERRORS):
+        raise ValueError(f"error is one of {', '.join(SHORT_NAMES)}, or AWS's name of one of them")
     if "rate" in entry and (type(entry["rate"]) not in (int, float) or not 0 <= entry["rate"] <= 1):
         raise ValueError("rate is a number from 0 to 1")
     if "operation" in entry and type(entry["operation"]) is not str:

@@ -36,9 +36,12 @@ QUERY_CODES: Final[Mapping[type[Exception], str]] = {
     identity_errors.PackedPolicyTooLargeError: "PackedPolicyTooLarge",
     errors.OverloadedError: "Throttling",
     limit_errors.AccountThrottledError: "Throttling",
+    limit_errors.SnapshotThrottledError: "Throttling",
     errors.DamageError: "InternalFailure",
     errors.StoreFullError: "InternalFailure",
     limit_errors.InjectedFailureError: "InternalFailure",
+    limit_errors.InjectedOutageError: "ServiceUnavailable",
+    limit_errors.InjectedQuotaError: "LimitExceeded",
 }
 """Every other error is a ValidationError."""
 
@@ -54,6 +57,7 @@ QUERY_STATUS: Final = {
     "LimitExceeded": 409,
     "RequestEntityTooLarge": 413,
     "InternalFailure": 500,
+    "ServiceUnavailable": 503,
 }
 """Where it is not 400."""
 
@@ -90,15 +94,19 @@ JSON_CODES: Final[Mapping[type[Exception], str]] = {
     errors.DryRunPassedError: "DryRunOperationException",
     errors.OverloadedError: "ThrottlingException",
     limit_errors.AccountThrottledError: "ThrottlingException",
+    limit_errors.SnapshotThrottledError: "ThrottlingException",
     errors.DamageError: "KMSInternalException",
     errors.StoreFullError: "KMSInternalException",
     limit_errors.InjectedFailureError: "KMSInternalException",
+    limit_errors.InjectedOutageError: "DependencyTimeoutException",
+    limit_errors.InjectedQuotaError: "LimitExceededException",
 }
 """Every other error is a ValidationException."""
 
 JSON_STATUS: Final = {
     "DryRunOperationException": 412,
     "KMSInternalException": 500,
+    "DependencyTimeoutException": 503,
     "RequestEntityTooLargeException": 413,
 }
 """Where it is not 400."""

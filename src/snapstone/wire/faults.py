@@ -369,4 +369,8 @@ _row(limit_errors.PendingSnapshotLimitError, "ConcurrentLimitExceededException",
      lambda e: f"At most {e.limit} pending snapshots are allowed for an account in a region.")
 _row(limit_errors.InjectedFailureError, "InternalServerException", "InternalError",
      "This failure was asked for: fault injection is on.")
+_row(limit_errors.InjectedOutageError, "InternalServerException", "Unavailable",
+     "This outage was asked for: fault injection is on.")
+_row(limit_errors.InjectedQuotaError, "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
+     "ResourceLimitExceeded", "This refusal was asked for: fault injection is on.")
 # fmt: on

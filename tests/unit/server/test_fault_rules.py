@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from snapstone.server.fault_injection import ERRORS
-from snapstone.server.fault_rules import ERROR_NAMES, Rule, parse_rules
+from snapstone.server.fault_errors import ERRORS
+from snapstone.server.fault_rules import Rule, parse_rules
 
 
 def test_rules_are_read_as_written() -> None:
@@ -17,8 +19,10 @@ def test_rules_are_read_as_written() -> None:
     ]
 
 
-def test_every_error_that_a_rule_may_name_can_be_raised() -> None:
-    assert set(ERRORS) == set(ERROR_NAMES)
+def test_a_rule_may_name_an_error_as_aws_does() -> None:
+    for name in ("RequestThrottledException/RESOURCE_LEVEL_THROTTLE", "KMSInternalException", "Unavailable"):
+        assert parse_rules(json.dumps([{"error": name}])) == [Rule(error=name)]
+        assert name in ERRORS
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,7 @@ def test_every_error_that_a_rule_may_name_can_be_raised() -> None:
         '[{"latency_ms": 60001}]',
         '[{"cut_after": -1}]',
         '[{"error": "unheard-of"}]',
+        '[{"error": []}]',
         '[{"operation": 1}]',
         "[" + ",".join(["{}"] * 101) + "]",
     ],
