@@ -78,6 +78,10 @@ def test_an_errors_words_are_recorded_unless_they_repeat_a_token(audited: Server
     with pytest.raises(ClientError) as caught:
         ebs.get_snapshot_block(SnapshotId=snapshot_id, BlockIndex=0, BlockToken="bm9ib2R5cy10b2tlbg==")
     assert caught.value.response["Error"]["Message"] == "The block token bm9ib2R5cy10b2tlbg== is invalid."
+    with pytest.raises(ClientError) as caught:
+        ebs.get_snapshot_block(SnapshotId=snapshot_id, BlockIndex=0, BlockToken="bm9ib2R5cy10b2tlbg==!")
+    assert "bm9ib2R5cy10b2tlbg==!" in caught.value.response["Error"]["Message"]
+    assert record_of(audited, caught.value.response)["errorMessage"] == "HIDDEN_DUE_TO_SECURITY_REASONS"
     assert "bm9ib2R5" not in (audited.data_folder / "audit/audit.jsonl").read_text()
 
 

@@ -11,7 +11,7 @@ from threading import Lock, Thread
 
 import pytest
 
-from snapstone.catalog.contract import TIMED_OUT, Catalog, NotWritableError, ParentGoneError
+from snapstone.catalog.contract import TIMED_OUT, Catalog, NotWritableError, ParentGoneError, PendingLimitError
 from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.catalog.protection_rows import Deletion
 from snapstone.catalog.rows import PendingWrite, SnapshotState
@@ -186,6 +186,19 @@ class CatalogSuite:
         assert outcomes.count(None) == 1
         assert outcomes[int(winner.snapshot_id[5:], 16)] is None
         assert {stored.answer for stored in outcomes if stored} == {str(int(winner.snapshot_id[5:], 16))}
+
+    def test_racing_threads_insert_as_many_as_may_be_pending(self, catalog: Catalog) -> None:
+        def insert(number: int) -> bool:
+            try:
+                catalog.insert_snapshot(pending(number), None, 3)
+            except PendingLimitError:
+                return False
+            return True
+
+        assert sum(racing(8, insert)) == 3
+        assert len(catalog.snapshots(ALICE, FRANKFURT)) == 3
+        assert catalog.insert_snapshot(pending(9, account_id=BOB), None, 1) is None
+        assert catalog.insert_snapshot(pending(10, started_at_ms=DEADLINE + 1), None, 1) is None
 
     def test_racing_processes_with_one_token_make_one_snapshot(self, catalog: Catalog, opener: Opener) -> None:
         winners = in_processes(3, _race_for_tokens, opener)

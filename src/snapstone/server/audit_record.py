@@ -83,13 +83,18 @@ def record_of(request: Request, call: Call | None, response: Response, now_ms: i
             record["resources"] = [{"type": "AWS::EC2::Snapshot", "ARN": arn}]
     if response.fault is not None:
         record["errorCode"] = response.fault.code
-        record["errorMessage"] = _error_message(response.fault.message, call.members if call else {})
+        record["errorMessage"] = _error_message(response.fault.message, call)
     return record
 
 
-def _error_message(message: str, members: Mapping[str, object]) -> str:
+def _error_message(message: str, call: Call | None) -> str:
     """An error's words, unless they repeat a value that is not to be shown, such as a block's token."""
-    hidden = [value for name, value in members.items() if not name.endswith(_KEPT_PARTS) and isinstance(value, str)]
+    if call is None:
+        # What breaks its member's rules is quoted, and may be a secret in the wrong place.
+        return HIDDEN if "Value '" in message or "Value (" in message else message[:MOST_TEXT]
+    hidden = [
+        value for name, value in call.members.items() if not name.endswith(_KEPT_PARTS) and isinstance(value, str)
+    ]
     repeated = any(len(value) >= LEAST_SECRET and value[:LEAST_SECRET] in message for value in hidden)
     return HIDDEN if repeated else message[:MOST_TEXT]
 
