@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from snapstone.server.fault_rules import parse_rules
 from snapstone.service.quotas import AWS_QUOTAS, Quotas, parse_quotas
 
 DEFAULT_PORT: Final = 9800
@@ -242,6 +241,8 @@ def _check_faults(settings: Settings) -> None:
         raise SettingsError(f"--faults is {settings.faults!r}, which needs --allow-fault-injection beside it")
     if settings.faults is None:
         return
+    from snapstone.server.fault_rules import parse_rules  # It brings the wire along, and a help text needs none.
+
     try:
         parse_rules(Path(settings.faults).read_text())
     except (OSError, ValueError) as error:
