@@ -88,7 +88,7 @@ def _header_claim(headers: Mapping[str, str], authorization: str, query: str) ->
     session_token = headers.get("x-amz-security-token")
     date_name = "x-amz-date" if "x-amz-date" in headers else "date"
     token_names = () if session_token is None else ("x-amz-security-token",)
-    _check_signed_headers(signed_headers, ("host", date_name, *token_names))
+    _check_signed_headers(signed_headers, ("host", date_name, *token_names, *_target_names(headers)))
     return Claim(
         *_scope(parts["Credential"]),
         signed_headers=signed_headers,
@@ -114,7 +114,7 @@ def _query_claim(headers: Mapping[str, str], pairs: list[tuple[bytes, bytes]]) -
             raise MalformedSignatureError(f"AWS query-string parameters must include 'X-Amz-{text}'.")
     if stated["X-Amz-Algorithm"] != ALGORITHM:
         raise MalformedSignatureError(f"X-Amz-Algorithm must be {ALGORITHM}.")
-    _check_signed_headers(stated["X-Amz-SignedHeaders"], ("host",))
+    _check_signed_headers(stated["X-Amz-SignedHeaders"], ("host", *_target_names(headers)))
     if "x-amz-security-token" in headers:
         raise MalformedSignatureError("A presigned request carries its session token in X-Amz-Security-Token.")
     return Claim(
@@ -137,6 +137,11 @@ def _check_signed_headers(signed_headers: str, required: tuple[str, ...]) -> Non
     for name in required:
         if name not in names:
             raise MalformedSignatureError(f"The header '{name}' must be among the SignedHeaders.")
+
+
+def _target_names(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The header that names a JSON protocol's operation, where it is there: unsigned, anybody could change it."""
+    return ("x-amz-target",) if "x-amz-target" in headers else ()
 
 
 def _scope(credential: str) -> tuple[str, str, str, str]:

@@ -66,7 +66,7 @@ class Gateway:
         return self._answer(request, path, query)
 
     def _answer(self, request: Request, path: str, query: str) -> Response:
-        endpoint = self._likely_endpoint(path)
+        endpoint = self._likely_endpoint(request, path)
         fields: dict[str, object] = {}
         signed: SignedRequest | None = None
         try:
@@ -83,15 +83,23 @@ class Gateway:
         except REFUSALS as error:
             response = endpoint.refuse(error, request.request_id)
             if isinstance(error, (UnknownActionError, UnknownOperationError)):
-                log.info("operation not offered", extra={"fields": fields | _error_of(response)})
+                named = {"operation": _named(error)}
+                log.info("operation not offered", extra={"fields": fields | named | _error_of(response)})
         response.log.update(fields | _error_of(response))
         for witness in self._witnesses:
             witness(request, None if signed is None else signed.call, response)
         return response
 
-    def _likely_endpoint(self, path: str) -> Endpoint:
+    def _likely_endpoint(self, request: Request, path: str) -> Endpoint:
         """Whose words to use before a signature says which service is meant."""
+        if path == "/" and "x-amz-target" in request.headers:
+            return self._endpoints.get("kms", self._ec2)
         return self._ec2 if path == "/" else self._ebs
+
+
+def _named(error: UnknownActionError | UnknownOperationError) -> str:
+    """What a request names where an operation should be."""
+    return error.action if isinstance(error, UnknownActionError) else f"{error.method} {error.path}"
 
 
 def _error_of(response: Response) -> dict[str, object]:

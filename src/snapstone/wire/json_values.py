@@ -65,12 +65,23 @@ def from_json(shape: Shape, value: object, field: str) -> object | None:
         members = ((m.name, from_json(m.shape, value.get(m.wire_name), f"{field}.{m.field}")) for m in shape.members)
         return {name: each for name, each in members if each is not None}
     if shape.type is ShapeType.MAP and isinstance(value, dict) and shape.item is not None:
-        return {name: from_json(shape.item, each, f"{field}.{name}") for name, each in value.items()}
+        return _map(shape.item, value, field)
     if shape.type is ShapeType.BLOB and isinstance(value, str):
         return _blob(value, field)
     if shape.type is ShapeType.TIMESTAMP and isinstance(value, (int, float)) and not isinstance(value, bool):
         return round(value * 1000)
     raise SerializationError(f"The value at '{field}' is not of the type {shape.type}.")
+
+
+def _map(item: Shape, entries: Mapping[str, object], field: str) -> dict[str, object]:
+    """Keys are texts as values are, and a map has no nulls."""
+    values: dict[str, object] = {}
+    for key, each in entries.items():
+        value = from_json(item, each, f"{field}.{echo(_encodable(key, field))}")
+        if value is None:
+            raise SerializationError(f"The value at '{field}.{echo(key)}' is null.")
+        values[key] = value
+    return values
 
 
 def _blob(text: str, field: str) -> bytes:

@@ -43,6 +43,16 @@ def hashes_of_unread_block(claim: Claim, headers: Mapping[str, str], query: str)
     return (digest.hex(),)
 
 
+def hashes_of_no_body(claim: Claim, headers: Mapping[str, str], query: str) -> tuple[str, ...]:
+    """The hash that a request of S3 without a body may have been signed with: S3 takes an unsigned payload too.
+
+    Raises as `hashes_of_body`.
+    """
+    if _stated_hash(claim, headers, query) == UNSIGNED_PAYLOAD:
+        return (UNSIGNED_PAYLOAD,)
+    return hashes_of_body(claim, headers, query, b"")
+
+
 def hashes_of_body(claim: Claim, headers: Mapping[str, str], query: str, body: bytes) -> tuple[str, ...]:
     """The one hash that a request with this body may have been signed with.
 

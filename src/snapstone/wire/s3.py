@@ -8,6 +8,7 @@ from snapstone.wire import xml_answers
 from snapstone.wire.endpoints import Desk, SignedRequest
 from snapstone.wire.faults import ec2_fault
 from snapstone.wire.http import Fault, Response
+from snapstone.wire.payload import hashes_of_no_body
 from snapstone.wire.unsupported import refuse_service
 
 NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -25,7 +26,9 @@ class S3Endpoint:
             return refuse_service("s3", request)
         signed.log["operation"] = "ListBuckets"
         self._desk.authentication.check_scope(signed.claim)
-        account_id = self._desk.caller(signed, b"").account_id
+        hashes = hashes_of_no_body(signed.claim, request.headers, signed.query)
+        caller = self._desk.authentication.caller(request, signed.path, signed.claim, hashes)
+        account_id = caller.account_id
         text = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<ListAllMyBucketsResult xmlns="{NAMESPACE}"><Owner>'
             f"<ID>{account_id}</ID><DisplayName>{account_id}</DisplayName></Owner><Buckets/></ListAllMyBucketsResult>"

@@ -168,6 +168,9 @@ class TestJson:
             ({"KeyId": "k", "Plaintext": "no base64!"}, "SerializationException"),
             ({"KeyId": "k"}, "ValidationException"),
             ({"KeyId": "k", "Plaintext": ""}, "ValidationException"),
+            ({"KeyId": "k", "Plaintext": "cA==", "EncryptionContext": {"a": None}}, "SerializationException"),
+            ({"KeyId": "k", "Plaintext": "cA==", "EncryptionContext": {"\ud800": "b"}}, "SerializationException"),
+            ({"KeyId": "k", "Plaintext": "cA==", "EncryptionContext": {"a": ["b"]}}, "SerializationException"),
         ],
     )
     def test_wrong_members_are_refused(self, body: object, code: str) -> None:
@@ -180,6 +183,40 @@ class TestJson:
         for made in (kms("Fly", {}), signed("POST", "/", {}, b"{}", service="kms")):
             response = answered("kms", "Encrypt", Asked(), made)
             assert (response.status, json.loads(text_of(response))["__type"]) == (400, "UnknownOperationException")
+
+
+@pytest.mark.parametrize(
+    ("service", "made", "named"),
+    [
+        ("kms", kms("Fly", {}), "Fly"),
+        ("kms", signed("POST", "/", {"x-amz-target": "Other.Fly"}, b"{}", service="kms"), "Other.Fly"),
+        ("sts", form("sts", "Action=Fly", STS_VERSION), "Fly"),
+        ("rbin", signed("POST", "/fly", service="rbin"), "POST /fly"),
+    ],
+)
+def test_an_operation_that_is_not_offered_is_named_in_the_log(
+    caplog: pytest.LogCaptureFixture, service: str, made: Any, named: str
+) -> None:
+    operation = {"kms": "ListKeys", "sts": "GetCallerIdentity", "rbin": "ListRules"}[service]
+    with caplog.at_level("INFO", "snapstone.wire.gateway"):
+        answered(service, operation, Asked(), made)
+    (record,) = caplog.records
+    assert (record.message, vars(record)["fields"]["operation"]) == ("operation not offered", named)
+
+
+def test_the_operations_name_must_be_signed() -> None:
+    made = signed("POST", "/", {"content-type": "application/x-amz-json-1.1"}, b"{}", service="kms")
+    made.headers["x-amz-target"] = "TrentService.ListKeys"
+    asked = Asked({"Keys": []})
+    response = answered("kms", "ListKeys", asked, made)
+    assert (response.status, json.loads(text_of(response))["__type"]) == (400, "IncompleteSignatureException")
+    assert asked.members == {}
+
+
+def test_a_target_without_a_signature_is_refused_in_the_words_of_its_service() -> None:
+    made = request("POST", "/", {"x-amz-target": "TrentService.ListKeys"}, b"{}")
+    response = answered("kms", "ListKeys", Asked(), made)
+    assert (response.status, json.loads(text_of(response))["__type"]) == (400, "MissingAuthenticationTokenException")
 
 
 def test_a_member_that_an_operation_does_not_take_is_refused() -> None:
@@ -210,6 +247,9 @@ def test_list_buckets_names_the_owner_and_nothing_else_of_s3_is_offered() -> Non
         refused = gateway(signed(method, target, service="s3"))
         assert (refused.status, "AWS_ENDPOINT_URL_S3" in text_of(refused)) == (501, True)
     assert gateway(request("GET", "/")).status == 403
+    unsigned_payload = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+    assert gateway(signed("GET", "/", unsigned_payload, service="s3")).status == 200
+    assert gateway(signed("POST", "/", unsigned_payload, service="sts")).status != 200
 
 
 def test_guards_are_asked_and_witnesses_told() -> None:
