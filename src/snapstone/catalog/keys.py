@@ -13,6 +13,7 @@ from snapstone.catalog.connections import Connections, Statements
 from snapstone.catalog.key_contract import AliasTakenError, MaterialAdded
 from snapstone.catalog.key_rows import KeyAlias, KeyManager, KeyRotation, KeyState, KmsKey
 from snapstone.core.ids import AccountId, Region
+from snapstone.core.snapshot_lock import DAY_MS
 
 _SELECT: Final = """
     SELECT key_id, account_id, region, manager, state, description, policy, created_at_ms, deletion_at_ms,
@@ -23,7 +24,6 @@ _SELECT: Final = """
     FROM kms_key
 """
 _INSERT: Final = f"INSERT INTO kms_key VALUES ({', '.join('?' * 11)})"
-_DAY_MS: Final = 24 * 3600 * 1000
 _ALIAS: Final = "SELECT name, account_id, region, key_id, created_at_ms, updated_at_ms FROM kms_alias"
 
 
@@ -118,7 +118,7 @@ class KeyStatements(Statements):
                 (key.key_id, key.material_version + 1, sealed_material, now_ms, on_demand),
             )
             if present.rotation_period_days is not None and not on_demand:
-                next_at_ms = now_ms + present.rotation_period_days * _DAY_MS
+                next_at_ms = now_ms + present.rotation_period_days * DAY_MS
                 connection.execute(
                     "UPDATE kms_key SET next_rotation_at_ms = ? WHERE key_id = ?", (next_at_ms, key.key_id)
                 )

@@ -28,12 +28,10 @@ from snapstone.core.key_errors import KeyHiddenError
 from snapstone.service.data_keys import data_key_of, domain_of
 from snapstone.service.engine import Engine
 from snapstone.service.kms.keys import key_by_arn
+from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
 from snapstone.storage.contract import Encryption
 
 log = logging.getLogger(__name__)
-
-KEY_NOT_ACCESSIBLE: Final = "Given key ID is not accessible"
-"""State message of a copy whose key, or whose source's key, may not be used (api-control-plane.md, section 2.4)."""
 
 SOURCE_DAMAGED: Final = "A block of the source snapshot is damaged"
 

@@ -63,10 +63,7 @@ def _seal(engine: Engine, key: KmsKey, plaintext: bytes, purpose: str) -> Sealed
 
 
 def _unseal(engine: Engine, sealed: SealedKey, purpose: str) -> bytes:
-    key = engine.catalog.kms_key(sealed.key_id)
-    if key is None:
-        raise KeyHiddenError
-    return unseal_under(engine, key, sealed.material_version, sealed.sealed, purpose)
+    return unseal_under(engine, sealed.key_id, sealed.material_version, sealed.sealed, purpose)
 
 
 def _data_key_purpose(data_key_id: bytes) -> str:

@@ -82,21 +82,19 @@ def _named_key(engine: Engine, caller: Caller, arn: str) -> KmsKey:
     if key is None or key.region != caller.region:
         raise _unknown_key(arn)
     try:
-        authorize_key(engine, caller, key, "kms:GenerateDataKey", "ec2")
-    except AccessDeniedError as error:
+        _require_permitted(engine, caller, key, "kms:GenerateDataKey")
+    except KeyServiceError:
         if key.account_id != caller.account_id:
             raise _unknown_key(arn) from None  # that somebody else has such a key is not told
-        raise _refused(_denial(error)) from None
+        raise
     return _enabled(key)
 
 
 def _parent_key(engine: Engine, caller: Caller, arn: str) -> KmsKey:
-    key = _allowed(engine, caller, arn, "kms:Decrypt")
-    try:
-        authorize_key(engine, caller, key, "kms:ReEncryptFrom", "ec2")
-        authorize_key(engine, caller, key, "kms:ReEncryptTo", "ec2")
-    except AccessDeniedError as error:
-        raise _refused(_denial(error)) from None
+    key = _existing(engine, arn)
+    _require_shown(engine, caller, key, "kms:Decrypt")
+    _require_permitted(engine, caller, key, "kms:ReEncryptFrom")
+    _require_permitted(engine, caller, key, "kms:ReEncryptTo")
     return _enabled(key)
 
 
@@ -108,10 +106,7 @@ def keys_for_writing(engine: Engine, caller: Caller, snapshot: Snapshot) -> Bloc
     if snapshot.kms_key_arn is None or snapshot.data_key_id is None:
         return PLAIN
     key = _existing(engine, snapshot.kms_key_arn)
-    try:
-        authorize_key(engine, caller, key, "kms:Decrypt", "ec2")
-    except AccessDeniedError as error:
-        raise _refused(_denial(error)) from None
+    _require_permitted(engine, caller, key, "kms:Decrypt")
     _enabled(key)
     return BlockKeys(domain_of(engine, key), data_key_of(engine, snapshot.data_key_id))
 
@@ -120,14 +115,15 @@ def keys_for_reading(engine: Engine, caller: Caller, snapshot: Snapshot) -> Bloc
     """What a read of one block needs. Raises KeyServiceError and KeyHiddenError."""
     if snapshot.kms_key_arn is None:
         return PLAIN
-    require_listable(engine, caller, snapshot)
-    return BlockKeys(domain_of(engine, _allowed(engine, caller, snapshot.kms_key_arn, "kms:Decrypt")), None)
+    key = _listable(engine, caller, snapshot.kms_key_arn)
+    _require_shown(engine, caller, key, "kms:Decrypt")
+    return BlockKeys(domain_of(engine, key), None)
 
 
 def require_listable(engine: Engine, caller: Caller, snapshot: Snapshot) -> None:
     """What listing a snapshot's blocks needs of its key. Raises KeyServiceError and KeyHiddenError."""
     if snapshot.kms_key_arn is not None:
-        _enabled(_allowed(engine, caller, snapshot.kms_key_arn, "kms:DescribeKey"))
+        _listable(engine, caller, snapshot.kms_key_arn)
 
 
 def require_enabled_key(engine: Engine, snapshot: Snapshot) -> None:
@@ -143,14 +139,26 @@ def _existing(engine: Engine, arn: str) -> KmsKey:
     return key
 
 
-def _allowed(engine: Engine, caller: Caller, arn: str, action: str) -> KmsKey:
-    """The key, where the caller may do this with it; otherwise it does not exist for the caller."""
+def _listable(engine: Engine, caller: Caller, arn: str) -> KmsKey:
     key = _existing(engine, arn)
+    _require_shown(engine, caller, key, "kms:DescribeKey")
+    return _enabled(key)
+
+
+def _require_shown(engine: Engine, caller: Caller, key: KmsKey, action: str) -> None:
+    """A key that the caller may not do this with does not exist for the caller: KeyHiddenError."""
     try:
         authorize_key(engine, caller, key, action, "ec2")
     except AccessDeniedError:
         raise KeyHiddenError from None
-    return key
+
+
+def _require_permitted(engine: Engine, caller: Caller, key: KmsKey, action: str) -> None:
+    """What the caller may not do with the key is a refusal of the key service: KeyServiceError."""
+    try:
+        authorize_key(engine, caller, key, action, "ec2")
+    except AccessDeniedError as error:
+        raise _refused(f"{error.principal_arn} is not authorized to perform: {error.action} on the key.") from None
 
 
 def _enabled(key: KmsKey) -> KmsKey:
@@ -165,7 +173,3 @@ def _unknown_key(arn: str) -> UnknownKeyError:
 
 def _refused(why: str) -> KeyServiceError:
     return KeyServiceError(f"Invalid parameters for a dependent service: {why}")
-
-
-def _denial(error: AccessDeniedError) -> str:
-    return f"{error.principal_arn} is not authorized to perform: {error.action} on the key."

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 COUNT_MISMATCH: Final = "Changed blocks count mismatch for snapshot"
 CHECKSUM_MISMATCH: Final = "Checksum mismatch for snapshot"
 
-KEY_GONE: Final = "Given key ID is not accessible"
-"""State message where the KMS key was destroyed before the seal (api-control-plane.md, section 2.4)."""
+KEY_NOT_ACCESSIBLE: Final = "Given key ID is not accessible"
+"""State message where the KMS key was destroyed before the seal, or refuses a copy (api-control-plane.md, 2.4)."""
 
 LEASE_MS: Final = 10_000
 """How long a seal is left alone that shows no progress."""
@@ -108,7 +108,7 @@ class Sealer:
         try:
             applied = self._build(snapshot)
         except KeyHiddenError:
-            self._catalog.fail_seal(snapshot_id, KEY_GONE)
+            self._catalog.fail_seal(snapshot_id, KEY_NOT_ACCESSIBLE)
             return
         if applied is None:
             return

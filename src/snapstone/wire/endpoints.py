@@ -77,7 +77,6 @@ class Desk:
         function: OperationFunction,
     ) -> Mapping[str, object]:
         """Call an operation's function, where guards and policies let it be."""
-        _log_snapshot(signed.log, members)
         signed.call = call = Call(operation.service, operation.name, caller, members, signed.request, signed.log)
         for guard in self.guards:
             guard(call)
@@ -133,6 +132,7 @@ class Ec2Endpoint:
     def serve(self, signed: SignedRequest) -> Response:
         caller, fields, operation = _read_query(self._desk, signed, "ec2", self._operations)
         members = query.read_members(operation.inputs, fields)
+        _log_snapshot(signed.log, members)
         output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
         return xml_answers.answer(operation, output, signed.request.request_id)
 

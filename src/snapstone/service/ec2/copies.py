@@ -31,7 +31,6 @@ from snapstone.core.protection_errors import (
     SourceNotCompleteError,
     UnknownSourceRegionError,
 )
-from snapstone.service.copying import KEY_NOT_ACCESSIBLE
 from snapstone.service.data_keys import make_data_key
 from snapstone.service.ec2.encryption_defaults import default_key_arn, is_encrypted_by_default
 from snapstone.service.ec2.pages import require_ids
@@ -39,6 +38,7 @@ from snapstone.service.ec2.tags import check_tags
 from snapstone.service.encryption import key_for_new, keys_for_reading
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.kms.keys import key_named
+from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
 from snapstone.service.visibility import require_standard_tier, visible
 
 COPY_LIMIT: Final = 20

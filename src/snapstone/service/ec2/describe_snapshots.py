@@ -12,10 +12,10 @@ from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
 from snapstone.core.ids import AccountId, SnapshotId
 from snapstone.service.ec2.accounts import require_account_ids
 from snapstone.service.ec2.filters import Filter, matcher
-from snapstone.service.ec2.page_tokens import open_place, place_token
 from snapstone.service.ec2.pages import MAX_RESULTS, check_page_size, require_ids
 from snapstone.service.ec2.snapshot_view import SNAPSHOT_FACTS, shown_tags, snapshot_item
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.page_tokens import open_place, place_token
 from snapstone.service.visibility import EVERYBODY, is_public, visible
 
 UNPAGED_LIMIT: Final = 100_000

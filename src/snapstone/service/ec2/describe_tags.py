@@ -10,9 +10,9 @@ from snapstone.catalog.sharing_rows import OwnTag, Place
 from snapstone.core.errors import DryRunPassedError
 from snapstone.core.ids import SnapshotId
 from snapstone.service.ec2.filters import Facts, Filter, matcher
-from snapstone.service.ec2.page_tokens import open_place, place_token
 from snapstone.service.ec2.pages import MAX_RESULTS, check_page_size
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.page_tokens import open_place, place_token
 
 UNPAGED_LIMIT: Final = 100_000
 """Tags in the answer to a call without MaxResults, which is to have all; past it there is a token."""

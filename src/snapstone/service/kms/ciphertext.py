@@ -49,7 +49,7 @@ def decrypt_text(engine: Engine, key: KmsKey, ciphertext: Ciphertext, context: E
     """What `encrypt_text` was given. Raises InvalidCiphertextError for another context, or a changed byte."""
     purpose = _purpose(key.key_id, context)
     try:
-        return unseal_under(engine, key, ciphertext.version, ciphertext.sealed, purpose)
+        return unseal_under(engine, key.key_id, ciphertext.version, ciphertext.sealed, purpose)
     except (EnvelopeError, KeyHiddenError):
         raise InvalidCiphertextError from None
 

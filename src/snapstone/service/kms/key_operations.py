@@ -14,6 +14,7 @@ from snapstone.core.key_errors import (
     ManagedKeyError,
     UnsupportedKeyError,
 )
+from snapstone.core.snapshot_lock import DAY_MS
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.kms.key_policy import checked_policy, default_policy
 from snapstone.service.kms.keys import find_key, find_key_itself, require_not_pending
@@ -22,7 +23,6 @@ from snapstone.service.kms.material import new_material
 from snapstone.service.kms.paging import one_page
 
 SYMMETRIC: Final = "SYMMETRIC_DEFAULT"
-DAY_MS: Final = 24 * 3600 * 1000
 MAX_TAGS: Final = 50
 
 Answer = dict[str, object]

@@ -25,19 +25,19 @@ def new_material(engine: Engine, key_id: str, version: int) -> bytes:
 
 def seal_under(engine: Engine, key: KmsKey, plaintext: bytes, purpose: str) -> tuple[int, bytes]:
     """`plaintext` sealed by a key's newest material, and the version of that. Raises KeyHiddenError."""
-    now = _present(engine, key)
+    now = _present(engine, key.key_id)
     material = _material(engine, now.key_id, now.material_version)
     return now.material_version, seal(material, plaintext, purpose, engine.random_bytes(NONCE_SIZE))
 
 
-def unseal_under(engine: Engine, key: KmsKey, version: int, sealed: bytes, purpose: str) -> bytes:
+def unseal_under(engine: Engine, key_id: str, version: int, sealed: bytes, purpose: str) -> bytes:
     """What was sealed by a version of a key's material for that purpose. Raises KeyHiddenError, EnvelopeError."""
-    return unseal(_material(engine, _present(engine, key).key_id, version), sealed, purpose)
+    return unseal(_material(engine, _present(engine, key_id).key_id, version), sealed, purpose)
 
 
-def _present(engine: Engine, key: KmsKey) -> KmsKey:
+def _present(engine: Engine, key_id: str) -> KmsKey:
     """The key as it is now. Raises KeyHiddenError where it has been destroyed."""
-    now = engine.catalog.kms_key(key.key_id)
+    now = engine.catalog.kms_key(key_id)
     if now is None:
         raise KeyHiddenError
     return now

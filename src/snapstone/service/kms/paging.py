@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 from snapstone.core.errors import InvalidPageTokenError
 from snapstone.core.key_errors import InvalidMarkerError
-from snapstone.service.ec2.page_tokens import open_place, place_token
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.page_tokens import open_place, place_token
 
 DEFAULT_LIMIT: Final = 100
 

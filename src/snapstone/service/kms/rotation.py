@@ -8,8 +8,9 @@ from typing import Final
 from snapstone.catalog.key_contract import MaterialAdded
 from snapstone.catalog.key_rows import KeyRotation, KmsKey
 from snapstone.core.key_errors import KeyLimitError
+from snapstone.core.snapshot_lock import DAY_MS
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.kms.key_operations import DAY_MS, change_key, own_key
+from snapstone.service.kms.key_operations import change_key, own_key
 from snapstone.service.kms.keys import find_key_itself, require_enabled
 from snapstone.service.kms.material import new_material
 from snapstone.service.kms.paging import one_page

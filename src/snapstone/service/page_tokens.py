@@ -1,4 +1,4 @@
-"""Tokens of the Describe operations: each stands for the place to go on with, a moment and a text, not for a count."""
+"""Tokens of lists that go on at a place: each stands for a moment and a text, not for a count."""
 
 from __future__ import annotations
 
