@@ -11,8 +11,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from threading import Event, Lock, Thread
-from time import monotonic
+from threading import Event
 from typing import Final
 
 from snapstone.catalog.contract import NotWritableError
@@ -25,6 +24,7 @@ from snapstone.core.data_key import DataKey, Domain
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.key_errors import KeyHiddenError
+from snapstone.service.background import BackgroundWork
 from snapstone.service.data_keys import data_key_of, domain_of
 from snapstone.service.engine import Engine
 from snapstone.service.kms.keys import key_by_arn
@@ -53,30 +53,22 @@ class Copier:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = Lock()
-        self._under_way: dict[SnapshotId, Event] = {}
+        self._copies = BackgroundWork("copy", COPIES_AT_ONCE, self.copy, "copy was cut off")
         self._stopped = Event()
 
     @property
     def is_busy(self) -> bool:
         """Whether as many copies are under way here as are worked on at a time."""
-        with self._lock:
-            return len(self._under_way) >= COPIES_AT_ONCE
+        return self._copies.is_busy
 
     def start(self, snapshot_id: SnapshotId) -> None:
-        """Start working on a copy in the background, unless it is under way here."""
-        with self._lock:
-            if snapshot_id in self._under_way or self._stopped.is_set():
-                return
-            ended = self._under_way[snapshot_id] = Event()
-        Thread(target=self._run, args=(snapshot_id, ended), name=f"copy {snapshot_id}", daemon=True).start()
+        """Start working on a copy in the background, unless it is under way here, or copies have been stopped."""
+        if not self._stopped.is_set():
+            self._copies.start(snapshot_id)
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
         """Wait for every copy under way here; False where one has not ended in that time."""
-        deadline = monotonic() + wait_seconds
-        with self._lock:
-            events = list(self._under_way.values())
-        return all(event.wait(max(0.0, deadline - monotonic())) for event in events)
+        return self._copies.wait_until_idle(wait_seconds)
 
     def stop(self, wait_seconds: float) -> bool:
         """Stop between two batches; what is left is resumed at the next start. False where that takes longer."""
@@ -103,17 +95,6 @@ class Copier:
             if block_count is not None:
                 catalog.begin_seal(snapshot_id, block_count, None, self._engine.now_ms())
                 self._engine.sealer.start(snapshot_id)
-
-    def _run(self, snapshot_id: SnapshotId, ended: Event) -> None:
-        try:
-            self.copy(snapshot_id)
-        except Exception:
-            # The copy stays pending and its lease runs out: upkeep tries again.
-            log.exception("copy was cut off", extra={"fields": {"snapshot": snapshot_id}})
-        finally:
-            with self._lock:
-                del self._under_way[snapshot_id]
-            ended.set()
 
     def _copy_blocks(self, snapshot: Snapshot, work: CopyWork) -> int | None:
         """Copy what is missing; how many blocks there are then, or None where the work was stopped before its end."""

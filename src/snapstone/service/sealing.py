@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from threading import Event, Lock, Semaphore, Thread
-from time import monotonic
+from threading import Event
 from typing import Final
 
 from snapstone.catalog.contract import Catalog
@@ -21,6 +20,7 @@ from snapstone.core.ids import SnapshotId
 from snapstone.core.key_errors import KeyHiddenError
 from snapstone.core.manifest import Manifest, manifest_address
 from snapstone.core.page import Page
+from snapstone.service.background import BackgroundWork
 from snapstone.storage.contract import FindDataKey, ObjectKind, ObjectStore
 from snapstone.storage.pages import PageStore
 
@@ -61,9 +61,7 @@ class Sealer:
         self._pages = pages
         self._now_ms = now_ms
         self._find_data_key = find_data_key
-        self._lock = Lock()
-        self._under_way: dict[SnapshotId, Event] = {}
-        self._turns = Semaphore(SEALS_AT_ONCE)
+        self._seals = BackgroundWork("seal", SEALS_AT_ONCE, self.seal, "seal failed")
 
     def seal_and_wait(self, snapshot_id: SnapshotId, wait_seconds: float) -> None:
         """Start sealing, unless it is under way here, and wait a while for the end of it."""
@@ -71,26 +69,16 @@ class Sealer:
 
     def start(self, snapshot_id: SnapshotId) -> Event:
         """Start sealing in the background, unless it is under way here; the event is set when it has ended."""
-        with self._lock:
-            ended = self._under_way.get(snapshot_id)
-            if ended is not None:
-                return ended
-            ended = self._under_way[snapshot_id] = Event()
-        Thread(target=self._run, args=(snapshot_id, ended), name=f"seal {snapshot_id}", daemon=True).start()
-        return ended
+        return self._seals.start(snapshot_id)
 
     @property
     def is_busy(self) -> bool:
         """Whether as many seals are under way here as are worked on at a time."""
-        with self._lock:
-            return len(self._under_way) >= SEALS_AT_ONCE
+        return self._seals.is_busy
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
         """Wait for every seal under way here; False where one has not ended in that time."""
-        deadline = monotonic() + wait_seconds
-        with self._lock:
-            events = list(self._under_way.values())
-        return all(event.wait(max(0.0, deadline - monotonic())) for event in events)
+        return self._seals.wait_until_idle(wait_seconds)
 
     def seal(self, snapshot_id: SnapshotId) -> None:
         """Seal a snapshot whose state is sealing and whose lease is free; anything else is left as it is."""
@@ -116,18 +104,6 @@ class Sealer:
         self._objects.put_many(ObjectKind.MANIFEST, [manifest_of(snapshot, applied.root, block_count)])
         if not self._catalog.finish_seal(snapshot_id, applied.root, block_count, self._now_ms()):
             self._remove_orphan(snapshot_id)
-
-    def _run(self, snapshot_id: SnapshotId, ended: Event) -> None:
-        try:
-            with self._turns:
-                self.seal(snapshot_id)
-        except Exception:
-            # The snapshot stays sealing and its lease runs out: upkeep tries again.
-            log.exception("seal failed", extra={"fields": {"snapshot": snapshot_id}})
-        finally:
-            with self._lock:
-                del self._under_way[snapshot_id]
-            ended.set()
 
     def _mismatch(self, snapshot: Snapshot) -> str | None:
         """What CompleteSnapshot declared and the writes do not bear out, or None."""

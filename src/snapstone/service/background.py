@@ -1,0 +1,61 @@
+"""Work on snapshots in the background: a thread for each, so many of them at work at a time, and waiting for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event, Lock, Semaphore, Thread
+from time import monotonic
+
+from snapstone.core.ids import SnapshotId
+
+log = logging.getLogger(__name__)
+
+
+class BackgroundWork:
+    """Does one kind of work, at most once at a time for each snapshot; beyond `limit` snapshots wait their turn."""
+
+    def __init__(self, name: str, limit: int, work: Callable[[SnapshotId], None], failure: str) -> None:
+        """`failure` is what the log says where `work` raises: whoever knows that it is due tries again."""
+        self._name = name
+        self._limit = limit
+        self._work = work
+        self._failure = failure
+        self._lock = Lock()
+        self._under_way: dict[SnapshotId, Event] = {}
+        self._turns = Semaphore(limit)
+
+    def start(self, snapshot_id: SnapshotId) -> Event:
+        """Begin, unless it is under way here; the event is set when it has ended."""
+        with self._lock:
+            ended = self._under_way.get(snapshot_id)
+            if ended is not None:
+                return ended
+            ended = self._under_way[snapshot_id] = Event()
+        Thread(target=self._run, args=(snapshot_id, ended), name=f"{self._name} {snapshot_id}", daemon=True).start()
+        return ended
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether as many snapshots are under way here as are worked on at a time."""
+        with self._lock:
+            return len(self._under_way) >= self._limit
+
+    def wait_until_idle(self, wait_seconds: float) -> bool:
+        """Wait for all that is under way here; False where something has not ended in that time."""
+        deadline = monotonic() + wait_seconds
+        with self._lock:
+            events = list(self._under_way.values())
+        return all(event.wait(max(0.0, deadline - monotonic())) for event in events)
+
+    def _run(self, snapshot_id: SnapshotId, ended: Event) -> None:
+        try:
+            with self._turns:
+                self._work(snapshot_id)
+        except Exception:
+            # The snapshot's state stays, and its lease runs out: upkeep tries again.
+            log.exception(self._failure, extra={"fields": {"snapshot": snapshot_id}})
+        finally:
+            with self._lock:
+                del self._under_way[snapshot_id]
+            ended.set()
