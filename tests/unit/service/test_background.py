@@ -1,4 +1,4 @@
-"""Background work: once at a time for each snapshot, no more than the limit at work, and an end that can be waited for."""
+"""Background work: once at a time for each snapshot, no more than the limit, and an end that can be waited for."""
 
 from __future__ import annotations
 
