@@ -1,0 +1,1 @@
+"""The client: moves disks into and out of snapshots, by the EBS direct APIs alone, against Snapstone and AWS alike."""

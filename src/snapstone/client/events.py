@@ -1,0 +1,78 @@
+"""What long work tells about itself while it runs: a tally that can be looked at at any time, and notes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth a line: `kind` is one word for programs (`plan`, `started`, `resumed`, `warning`, ...)."""
+
+    kind: str
+    message: str
+    """For people: one sentence."""
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """For programs: JSON values."""
+
+
+class Tally:
+    """Counters of one piece of work, added to from many threads."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        """One word: `upload`, `download`, `copy`, `verify`."""
+        self.expected_count: int | None = None
+        """Blocks that the work goes through in all, as far as is known."""
+        self.visited_count = 0
+        """Blocks dealt with, in whatever way."""
+        self.moved_count = 0
+        """Blocks sent or received."""
+        self.zero_count = 0
+        """Blocks skipped because they hold zeros where zeros are already."""
+        self.unchanged_count = 0
+        """Blocks skipped because the other side has these very bytes."""
+        self.resumed_count = 0
+        """Blocks skipped because an earlier run moved them."""
+        self._lock = threading.Lock()
+
+    def add(self, *, moved: int = 0, zero: int = 0, unchanged: int = 0, resumed: int = 0) -> None:
+        """Count blocks that have been dealt with."""
+        with self._lock:
+            self.moved_count += moved
+            self.zero_count += zero
+            self.unchanged_count += unchanged
+            self.resumed_count += resumed
+            self.visited_count += moved + zero + unchanged + resumed
+
+
+class Observer(Protocol):
+    """Who is told. Called from the thread that asked for the work and from its workers: it must be quick and safe."""
+
+    def begin(self, tally: Tally) -> None:
+        """Work begins; `tally` counts until `end`."""
+        ...
+
+    def note(self, note: Note) -> None:
+        """Something worth a line happened."""
+        ...
+
+    def end(self, tally: Tally) -> None:
+        """Work is over, well or not."""
+        ...
+
+
+class Silence:
+    """An observer that does nothing."""
+
+    def begin(self, tally: Tally) -> None:
+        """Nothing."""
+
+    def note(self, note: Note) -> None:
+        """Nothing."""
+
+    def end(self, tally: Tally) -> None:
+        """Nothing."""

@@ -1,0 +1,1 @@
+"""What blocks are read from and written to: files, block devices, streams, and the formats that QEMU knows."""
