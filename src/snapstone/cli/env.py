@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "env",
         help="print the variables that point AWS tools at a running server",
-        description='Print shell commands that point AWS tools at a running server: eval "$(snapstone env)".',
+        description='Print shell commands that point AWS tools at a running server: eval "$(snapstone env)". '
+        "AWS_DATA_PATH gives boto3 and the AWS CLI paginators and waiters for the EBS direct APIs.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -29,6 +31,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Print the variables; a session token left over from elsewhere would not go with the key, so it is unset."""
+    from snapstone.client.overlay import path_with_overlay
     from snapstone.server.credentials_file import read_credentials
     from snapstone.server.data_folder import DataFolder, DataFolderError
 
@@ -48,6 +51,7 @@ def run(options: argparse.Namespace) -> Exit:
         "AWS_SECRET_ACCESS_KEY": key.secret,
         "AWS_DEFAULT_REGION": server.region,
         "AWS_REGION": server.region,
+        "AWS_DATA_PATH": path_with_overlay(os.environ.get("AWS_DATA_PATH")),
     }
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
