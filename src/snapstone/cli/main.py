@@ -6,34 +6,73 @@ Nothing heavy is imported here or when a subcommand is registered: only when it 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from snapstone import __version__
-from snapstone.cli import account, env, key, serve, user
+from snapstone.cli import account, download, env, key, serve, upload, user
 from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit
 
-COMMANDS: Final = (serve, env, account, user, key)
+if TYPE_CHECKING:
+    from snapstone.client.errors import ClientError
+
+COMMANDS: Final = (
+    serve,
+    env,
+    account,
+    user,
+    key,
+    upload,
+    download,
+)
 """Modules with a `register(subparsers)` that sets `run`, a function from parsed options to an Exit."""
+
+COMPLETION_VARIABLE: Final = "_ARGCOMPLETE"
+"""Set by the shell that asks for completions."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and takes no abbreviations: they would end when an option is added."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """End with the line."""
+        self.exit(Exit.USAGE, f"{self.prog}: {message} (help: {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the process's exit code. Wrong usage ends in SystemExit(2), as argparse does."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    if COMPLETION_VARIABLE in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    options = parser.parse_args(arguments)
     try:
         code: Exit = options.run(options)
+        sys.stdout.flush()
     except CommandError as error:
-        print(f"snapstone: {error.message}", file=sys.stderr)
-        code = error.code
+        code = _say(options, error.message, error.code)
     except KeyboardInterrupt:
-        code = Exit.INTERRUPTED
+        code = _say(options, "interrupted", Exit.INTERRUPTED)
+    except _client_error() as error:
+        from snapstone.cli.failures import exit_of
+
+        code = _say(options, str(error), exit_of(error))
+    except BrokenPipeError as error:
+        code = Exit.READER_GONE if _reader_is_gone() else _say(options, str(error), Exit.FAILED)
+    except OSError as error:
+        code = _say(options, str(error), Exit.FAILED)
     return int(code)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="snapstone",
         description="Self-hosted Amazon EBS direct APIs: block snapshots on your own machines.",
         epilog=EXIT_CODES,
@@ -44,3 +83,35 @@ def build_parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         command.register(subparsers)
     return parser
+
+
+def _client_error() -> type[ClientError]:
+    """Python evaluates what an `except` names only when an exception comes by: until then the client stays away."""
+    from snapstone.client.errors import ClientError
+
+    return ClientError
+
+
+def _say(options: argparse.Namespace, message: str, code: Exit) -> Exit:
+    """The error, as the one line that standard error gets."""
+    if getattr(options, "json_errors", False) and options.json:
+        from snapstone.cli.displays import write_event
+
+        write_event("error", {"message": message, "exit_code": int(code)})
+    else:
+        print(f"snapstone: {message}", file=sys.stderr)
+    return code
+
+
+def _reader_is_gone() -> bool:
+    """Whether it is standard output that broke; if so, what is still to be flushed goes nowhere, and nobody is told."""
+    import select
+
+    poll = select.poll()
+    poll.register(1, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return True

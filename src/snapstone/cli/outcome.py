@@ -13,7 +13,15 @@ class Exit(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
+    UNFINISHED = 3
+    DENIED = 4
+    THROTTLED = 5
+    DAMAGED = 6
+    NOT_FOUND = 7
+    SOURCE_CHANGED = 8
+    DIFFERENT = 9
     INTERRUPTED = 130
+    READER_GONE = 141
 
 
 EXIT_CODES: Final = """\
@@ -21,7 +29,15 @@ exit codes:
   0    done
   1    failed while running
   2    wrong usage: an option, or a data folder or server that is not there
-  130  interrupted
+  3    unfinished: no answer, no progress or no space; the same command goes on
+  4    denied: by the endpoint, or by the operating system
+  5    throttled for longer than --retry-time; the same command goes on
+  6    damaged: bytes are not what their checksum says
+  7    not found: a snapshot, or a file
+  8    the source was written to while it was read
+  9    different: what was compared is not the same
+  130  interrupted (Ctrl-C, SIGTERM); the same command goes on
+  141  the reader of standard output went away
 """
 
 

@@ -1,0 +1,154 @@
+"""What a command tells while it works, on standard error, and its result, on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from snapstone.cli.displays import Display, JsonLines, Plain, Quiet, write_event
+from snapstone.cli.meter import Look, Meter
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from snapstone.client.events import Note, Tally
+
+_ASKED: Final = "asked"
+_OVER: Final = "over"
+
+
+def report_options(parser: argparse.ArgumentParser) -> None:
+    """How much to tell, and in which form."""
+    group = parser.add_argument_group("messages")
+    group.add_argument("--quiet", action="store_true", help="nothing but the result and errors")
+    group.add_argument(
+        "--json", action="store_true", help="result, progress, notes and errors as JSON, one object a line"
+    )
+    parser.set_defaults(json_errors=True)
+
+
+class Reporter:
+    """An Observer that shows what it is told. Its own thread looks at the tallies from time to time."""
+
+    def __init__(self, display: Display, as_json: bool = False) -> None:
+        self._display = display
+        self._as_json = as_json
+        self._lock = threading.Lock()
+        self._meters: list[Meter] = []
+        # A SimpleQueue may be put to by a signal's handler at any moment; an Event may not.
+        self._calls: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._watch = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def begin(self, tally: Tally) -> None:
+        """Work begins."""
+        with self._lock:
+            meter = Meter(tally)
+            self._meters.append(meter)
+            self._display.begin(meter.look())
+
+    def note(self, note: Note) -> None:
+        """Something worth a line."""
+        with self._lock:
+            self._display.note(note)
+
+    def end(self, tally: Tally) -> None:
+        """Work is over."""
+        with self._lock:
+            for meter in [meter for meter in self._meters if meter.tally is tally]:
+                self._meters.remove(meter)
+                self._display.end(meter.look())
+
+    def result(self, text: str, facts: Mapping[str, object]) -> None:
+        """The result on standard output: `text`, which may be empty, or with --json one JSON object."""
+        line = json.dumps(facts, ensure_ascii=False, default=str) if self._as_json else text
+        if line:
+            print(line, flush=True)
+
+    def result_aside(self, facts: Mapping[str, object]) -> None:
+        """The result where standard output is the image itself: an event, with --json."""
+        if self._as_json:
+            with self._lock:
+                write_event("result", facts)
+
+    def ask(self) -> None:
+        """Show progress at once; may be called by a signal's handler."""
+        self._calls.put(_ASKED)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._calls.put(_OVER)
+        self._watch.join()
+
+    def _run(self) -> None:
+        interval = self._display.interval
+        due = monotonic() + (interval or 0.0)
+        while True:
+            try:
+                call = self._calls.get(timeout=None if interval is None else max(0.0, due - monotonic()))
+            except queue.Empty:
+                call = ""
+                due = monotonic() + (interval or 0.0)
+            if call == _OVER:
+                return
+            with self._lock:
+                looks: list[Look] = [meter.look() for meter in self._meters]
+                if call == _ASKED:
+                    self._display.asked(looks)
+                elif looks:
+                    self._display.progress(looks)
+
+
+@contextmanager
+def reporting(options: argparse.Namespace) -> Iterator[Reporter]:
+    """A reporter as the options want it. Until the block ends SIGUSR1 shows progress, and SIGTERM acts as Ctrl-C."""
+    reporter = Reporter(_display(options), as_json=options.json)
+    reporter.start()
+    try:
+        with _signals(reporter):
+            yield reporter
+    finally:
+        reporter.stop()
+
+
+def _display(options: argparse.Namespace) -> Display:
+    if options.quiet:
+        return Quiet()
+    if options.json:
+        return JsonLines()
+    if sys.stderr.isatty():
+        from snapstone.cli.terminal import Terminal
+
+        return Terminal()
+    return Plain()
+
+
+@contextmanager
+def _signals(reporter: Reporter) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {
+        signal.SIGUSR1: signal.signal(signal.SIGUSR1, lambda *_: reporter.ask()),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt),
+    }
+    try:
+        yield
+    finally:
+        for number, action in former.items():
+            signal.signal(number, action)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,96 @@
+"""Progress on a terminal: a bar that moves, and lines above it. Imports rich, so it is imported late."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from snapstone.cli.displays import line_of_note
+from snapstone.cli.meter import Look, line_of, summary_of
+from snapstone.cli.quantities import binary, elapsed
+
+if TYPE_CHECKING:
+    from snapstone.client.events import Note
+
+FRAME_SECONDS: Final = 0.125
+
+
+class Terminal:
+    """A bar for each piece of work; it goes away when the work does, and a summary stays."""
+
+    interval: float | None = FRAME_SECONDS
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._work_count = 0
+
+    def begin(self, look: Look) -> None:
+        """The bar appears."""
+        self._work_count += 1
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
+            with contextlib.suppress(OSError):
+                self._live.start()
+        self.progress([look])
+
+    def progress(self, looks: Sequence[Look]) -> None:
+        """The bar moves."""
+        if self._live is not None:
+            with contextlib.suppress(OSError):
+                self._live.update(Group(*(_picture(look) for look in looks)), refresh=True)
+
+    def asked(self, looks: Sequence[Look]) -> None:
+        """A line that stays, above the bar."""
+        for look in looks:
+            self._print(line_of(look))
+        if not looks:
+            self._print("no blocks are being moved now")
+
+    def note(self, note: Note) -> None:
+        """A line above the bar."""
+        self._print(line_of_note(note), "yellow" if note.kind == "warning" else "")
+
+    def end(self, look: Look) -> None:
+        """The bar goes; what the work came to stays."""
+        self._work_count -= 1
+        if self._work_count == 0 and self._live is not None:
+            with contextlib.suppress(OSError):
+                self._live.stop()
+            self._live = None
+        self._print(summary_of(look))
+
+    def _print(self, line: str, style: str = "") -> None:
+        with contextlib.suppress(OSError):
+            self._console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _picture(look: Look) -> RenderableType:
+    """Name, bar, share, blocks, rate, time left; below it what was skipped."""
+    grid = Table.grid(padding=(0, 1))
+    for _ in range(2):
+        grid.add_column(no_wrap=True)
+    for _ in range(4):
+        grid.add_column(no_wrap=True, justify="right")
+    whole = look.expected_count
+    share = "" if not whole else f"{min(look.visited_count * 100 // whole, 100)}%"
+    left = "" if look.eta_seconds is None else f"{elapsed(look.eta_seconds)} left"
+    bar = ProgressBar(total=whole or 1, completed=look.visited_count if whole else 0, width=24, pulse=whole is None)
+    grid.add_row(
+        Text(look.what, style="bold"),
+        bar,
+        Text(share),
+        Text(look.blocks),
+        Text(f"{binary(look.bytes_per_second)}/s", style="green"),
+        Text(left, style="cyan"),
+    )
+    if not look.skipped:
+        return grid
+    return Group(grid, Text(f"{' ' * len(look.what)} skipped {look.skipped}", style="dim", no_wrap=True))
