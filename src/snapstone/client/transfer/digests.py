@@ -1,0 +1,280 @@
+"""The table of digests: a sparse file with 32 bytes for each block index, a journal at first and an index later.
+
+Digests follow a header, each at a place given by its block index; zeros mean that there is none. Entries are written
+into the page cache one by one, where they survive the death of this process; `sync` makes them survive a loss of power.
+Every cost follows the entries that are present, where the file system can say where data is (`SEEK_DATA`).
+docs/format.md has the bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from snapstone.client.errors import UsageError
+from snapstone.client.transfer.folders import state_failure, sync_folder
+from snapstone.client.transfer.table_header import (
+    ENTRIES_OFFSET,
+    DigestTableError,
+    Facts,
+    Header,
+    parse_slot,
+    read_header,
+)
+from snapstone.core.blocks import DIGEST_SIZE, MAX_BLOCK_COUNT, Digest
+
+CHUNK_SIZE: Final = 1_048_576
+"""Bytes of entries that are held in memory at a time: 32,768 digests."""
+
+_ABSENT: Final = bytes(DIGEST_SIZE)
+_NOT_ZERO: Final = re.compile(rb"[^\0]")
+
+
+class DigestTable:
+    """One open table. Entries may be written and read from any thread."""
+
+    def __init__(self, path: Path, descriptor: int, header: Header) -> None:
+        """Use `create` or `open`."""
+        self.path = path
+        self.block_count = header.block_count
+        self._descriptor = descriptor
+        self._header = header
+        self._lock = threading.Lock()
+        """Held for each use of the descriptor, so that a thread that comes late never writes into another file."""
+
+    @classmethod
+    def create(cls, path: Path, block_count: int, facts: Facts) -> Self:
+        """A new table without entries, durable with its facts when this returns; replaces a file of that name."""
+        if not 0 <= block_count <= MAX_BLOCK_COUNT:
+            raise ValueError(f"block_count must be from 0 to {MAX_BLOCK_COUNT}, not {block_count}")
+        with _failures(path):
+            descriptor, temporary = tempfile.mkstemp(".new", path.name + ".", path.parent)
+            try:
+                _lock_file(path, descriptor)
+                table = cls(Path(temporary), descriptor, Header(block_count, 0, {}))
+                os.ftruncate(descriptor, ENTRIES_OFFSET + block_count * DIGEST_SIZE)
+                table.set_facts(facts)
+                table.move(path)
+            except BaseException:
+                os.close(descriptor)
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary)
+                raise
+        return table
+
+    @classmethod
+    def open(cls, path: Path, writable: bool = False) -> Self:
+        """The table at `path`, locked against other writers where it is writable; one that is not whole is refused."""
+        with _failures(path):
+            # Without O_NONBLOCK a named pipe in the place of the file would keep us here for ever.
+            flags = os.O_NONBLOCK | os.O_CLOEXEC | (os.O_RDWR if writable else os.O_RDONLY)
+            descriptor = os.open(path, flags)
+            try:
+                if writable:
+                    _lock_file(path, descriptor)
+                return cls(path, descriptor, read_header(path, descriptor))
+            except BaseException:
+                os.close(descriptor)
+                raise
+
+    @property
+    def facts(self) -> Facts:
+        """What the header says: JSON values."""
+        return self._header.facts
+
+    def set_facts(self, facts: Facts) -> None:
+        """Replace all facts: durable when this returns, and after a crash either the old ones or these."""
+        with self._lock, _failures(self.path):
+            header = Header(self.block_count, self._header.sequence + 1, facts)
+            slot = header.encode(self.path)
+            assert (read_again := parse_slot(slot)) is not None
+            _write(self._usable(), slot, header.offset)
+            os.fsync(self._usable())
+            self._header = read_again
+
+    def move(self, path: Path) -> None:
+        """Rename the file, over one that is there, durably; this table stays open."""
+        with _failures(path):
+            os.rename(self.path, path)
+            self.path = path
+            sync_folder(path.parent)
+
+    def get(self, block_index: int) -> Digest | None:
+        """The digest at a block index, or None where there is none."""
+        offset = self._offset(block_index)
+        with self._lock, _failures(self.path):
+            entry = os.pread(self._usable(), DIGEST_SIZE, offset)
+        if len(entry) < DIGEST_SIZE:
+            raise DigestTableError(f"{self.path}: the file was cut short while it was in use")
+        return None if entry == _ABSENT else Digest(entry)
+
+    def record(self, block_index: int, digest: Digest) -> None:
+        """Enter a digest. It survives the death of this process from now on, and a loss of power after `sync`."""
+        if len(digest) != DIGEST_SIZE or digest == _ABSENT:
+            raise ValueError(f"{digest.hex()} is no digest")
+        self._write_entry(block_index, digest)
+
+    def forget(self, block_index: int) -> None:
+        """Take a digest out."""
+        self._write_entry(block_index, _ABSENT)
+
+    def items(self, start: int = 0) -> Iterator[tuple[int, Digest]]:
+        """Block indexes from `start` on and their digests, ascending."""
+        for first, joined in self.runs(start):
+            for rank in range(len(joined) // DIGEST_SIZE):
+                yield first + rank, Digest(joined[rank * DIGEST_SIZE : (rank + 1) * DIGEST_SIZE])
+
+    def runs(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Block indexes from `start` on, each with the joined digests of some that follow without a gap; ascending."""
+        for first, chunk in self._chunks(start):
+            for begin, end in _present(chunk):
+                yield first + begin // DIGEST_SIZE, chunk[begin:end]
+
+    def count(self) -> int:
+        """How many digests there are; goes through all of them."""
+        return sum(len(joined) for _, joined in self.runs()) // DIGEST_SIZE
+
+    def aggregate(self) -> Digest:
+        """SHA-256 of all digests, joined in ascending order of block index; goes through all of them."""
+        return self.summary()[1]
+
+    def summary(self) -> tuple[int, Digest]:
+        """Count and aggregate, in one pass."""
+        count, aggregate = 0, sha256()
+        for _, joined in self.runs():
+            count += len(joined) // DIGEST_SIZE
+            aggregate.update(joined)
+        return count, Digest(aggregate.digest())
+
+    def overlay(self, other: DigestTable) -> None:
+        """Enter all digests of another table, over those that are here."""
+        if other.block_count > self.block_count:
+            raise ValueError(f"{other.block_count} entries do not fit into {self.block_count}")
+        with self._borrowed() as descriptor, _failures(self.path):
+            for first, joined in other.runs():
+                _write(descriptor, joined, self._offset(first))
+
+    def sync(self) -> None:
+        """Make everything recorded so far survive a loss of power. Others may record meanwhile."""
+        with self._borrowed() as descriptor, _failures(self.path):
+            os.fdatasync(descriptor)
+
+    def close(self) -> None:
+        """Let it go; a second time does nothing. What was recorded stays recorded."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _write_entry(self, block_index: int, entry: bytes) -> None:
+        offset = self._offset(block_index)
+        with self._lock, _failures(self.path):
+            _write(self._usable(), entry, offset)
+
+    def _offset(self, block_index: int) -> int:
+        if not 0 <= block_index < self.block_count:
+            raise ValueError(f"block index {block_index} is outside of a table of {self.block_count}")
+        return ENTRIES_OFFSET + block_index * DIGEST_SIZE
+
+    def _chunks(self, start: int) -> Iterator[tuple[int, bytes]]:
+        """Stretches of entries, absent ones among them, that the file system has data for; ascending."""
+        offset = ENTRIES_OFFSET + start * DIGEST_SIZE
+        with self._borrowed() as descriptor:
+            while (extent := self._extent(descriptor, offset)) is not None:
+                offset, end = extent
+                while offset < end:
+                    chunk = self._read(descriptor, min(CHUNK_SIZE, end - offset), offset)
+                    yield (offset - ENTRIES_OFFSET) // DIGEST_SIZE, chunk
+                    offset += len(chunk)
+
+    def _extent(self, descriptor: int, offset: int) -> tuple[int, int] | None:
+        """Begin and end of the next data at or behind `offset`, in whole entries."""
+        table_end = ENTRIES_OFFSET + self.block_count * DIGEST_SIZE
+        if offset >= table_end:
+            return None
+        try:
+            begin = os.lseek(descriptor, offset, os.SEEK_DATA)
+            end = os.lseek(descriptor, begin, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            raise state_failure(self.path, error) from error
+        return begin - begin % DIGEST_SIZE, min(table_end, end + -end % DIGEST_SIZE)
+
+    def _read(self, descriptor: int, size: int, offset: int) -> bytes:
+        with _failures(self.path):
+            entries = os.pread(descriptor, size, offset)
+        if not entries or len(entries) % DIGEST_SIZE:
+            raise DigestTableError(f"{self.path}: the file was cut short while it was in use")
+        return entries
+
+    def _usable(self) -> int:
+        if self._descriptor < 0:
+            raise DigestTableError(f"{self.path}: the table is closed")
+        return self._descriptor
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[int]:
+        """A descriptor of our own, for what takes long: it stays valid when the table is closed meanwhile."""
+        with self._lock, _failures(self.path):
+            descriptor = os.dup(self._usable())
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _failures(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise state_failure(path, error) from error
+
+
+def _lock_file(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"{path} is in use by another transfer; wait for its end") from None
+
+
+def _write(descriptor: int, content: bytes, offset: int) -> None:
+    while content:
+        written = os.pwrite(descriptor, content, offset)
+        content, offset = content[written:], offset + written
+
+
+def _present(chunk: bytes) -> Iterator[tuple[int, int]]:
+    """Begin and end, in bytes, of the stretches of a chunk that have a digest in every entry."""
+    position = 0
+    while (found := _NOT_ZERO.search(chunk, position)) is not None:
+        begin = found.start() - found.start() % DIGEST_SIZE
+        position = _next_absent(chunk, begin)
+        yield begin, position
+
+
+def _next_absent(chunk: bytes, begin: int) -> int:
+    """Where the next absent entry at or behind `begin` is, or the end."""
+    while (zeros := chunk.find(_ABSENT, begin)) >= 0:
+        entry = zeros + -zeros % DIGEST_SIZE
+        if chunk.startswith(_ABSENT, entry):
+            return entry
+        begin = zeros + 1
+    return len(chunk)

@@ -1,0 +1,158 @@
+"""Digest indexes: which digest every block of a completed snapshot has, so that a later upload reads no snapshot.
+
+An index proves itself before it is believed: it is whole, it is that snapshot's, and count and aggregate of its entries
+are those that were computed when it was kept. One that does not is removed, with a note.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from snapstone.client.errors import ClientError, UsageError
+from snapstone.client.events import Note, Observer, Silence
+from snapstone.client.transfer.digests import DigestTable
+from snapstone.client.transfer.folders import state_failure, sync_folder
+from snapstone.client.transfer.leftovers import remove_leftovers
+from snapstone.client.transfer.table_header import DigestTableError
+from snapstone.core.blocks import BLOCKS_PER_GIB, checksum_from_digest
+
+MAX_INDEX_COUNT: Final = 64
+"""Indexes that are kept; those whose last use is longest ago are removed first."""
+
+MAX_INDEX_BYTES: Final = 8 * 2**30
+"""Room on disk that all indexes may take; the newest is kept whatever it takes (at most 4 GiB, for a full 64 TiB)."""
+
+_SUFFIX: Final = ".index"
+_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class IndexStore:
+    """The folder of indexes, one file for each snapshot. Processes may share it."""
+
+    def __init__(self, folder: Path, observer: Observer | None = None) -> None:
+        self._folder = folder
+        self._observer = observer or Silence()
+
+    def find(self, snapshot_id: str, volume_size_gib: int) -> DigestTable | None:
+        """The index of a snapshot, for reading; the caller closes it. Reads all of it, to see that it holds."""
+        path = self._path(snapshot_id)
+        try:
+            table = DigestTable.open(path)
+        except DigestTableError as error:
+            self._distrust(path, str(error))
+            return None
+        except ClientError:
+            if not path.exists():
+                return None
+            raise
+        if wrong := _what_is_wrong(table, snapshot_id, volume_size_gib):
+            table.close()
+            self._distrust(path, f"{path} cannot be used: {wrong}")
+            return None
+        self._mark_used(path)
+        return table
+
+    def keep(
+        self, table: DigestTable, snapshot_id: str, volume_size_gib: int, facts: Mapping[str, object] | None = None
+    ) -> None:
+        """Make an index of a copy of `table`, which has a digest for every block that is present in the snapshot."""
+        self.merge(None, table, snapshot_id, volume_size_gib, facts).close()
+
+    def merge(
+        self,
+        parent: DigestTable | None,
+        written: DigestTable,
+        snapshot_id: str,
+        volume_size_gib: int,
+        facts: Mapping[str, object] | None = None,
+    ) -> DigestTable:
+        """Make, and keep, the index of a snapshot: its parent's entries, and those written to it over them.
+
+        `parent` is None for a snapshot without a parent only. `facts` are kept besides the index's own. The table that
+        is returned is open for reading; the caller closes it.
+        """
+        path = self._path(snapshot_id)
+        identity = {**(facts or {}), "snapshot_id": snapshot_id, "volume_size_gib": volume_size_gib}
+        new = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+        table = DigestTable.create(new, volume_size_gib * BLOCKS_PER_GIB, identity)
+        try:
+            for layer in (parent, written):
+                if layer is not None:
+                    table.overlay(layer)
+            count, aggregate = table.summary()
+            table.set_facts({**identity, "count": count, "aggregate": checksum_from_digest(aggregate)})
+            table.move(path)
+        except BaseException:
+            table.close()
+            new.unlink(missing_ok=True)
+            raise
+        self._remove_least_used(path)
+        return table
+
+    def forget(self, snapshot_id: str) -> None:
+        """Remove the index of a snapshot, where there is one."""
+        self._remove(self._path(snapshot_id))
+
+    def _path(self, snapshot_id: str) -> Path:
+        if not _NAME.fullmatch(snapshot_id):
+            raise UsageError(f"{snapshot_id!r} is no snapshot id")
+        return self._folder / (snapshot_id + _SUFFIX)
+
+    def _distrust(self, path: Path, why: str) -> None:
+        self._remove(path)
+        message = f"A digest index was removed, and what it would have told is found out anew. {why}"
+        self._observer.note(Note("warning", message, {"path": str(path)}))
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise state_failure(path, error) from error
+
+    def _mark_used(self, path: Path) -> None:
+        try:
+            os.utime(path)
+        except OSError as error:
+            if path.exists():
+                raise state_failure(path, error) from error
+
+    def _remove_least_used(self, newest: Path) -> None:
+        """Keep within the limits. What another process removes at the same time is not there any more: so be it."""
+        remove_leftovers(self._folder)
+        size = 0
+        for rank, (_, path, allocated) in enumerate(sorted(self._used(), reverse=True)):
+            size += allocated
+            if path != newest and (rank >= MAX_INDEX_COUNT or size > MAX_INDEX_BYTES):
+                self._remove(path)
+
+    def _used(self) -> list[tuple[int, Path, int]]:
+        """Time of the last use, path, and bytes on disk of every index."""
+        found = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            found.append((status.st_mtime_ns, path, status.st_blocks * 512))
+        return found
+
+
+def _what_is_wrong(table: DigestTable, snapshot_id: str, volume_size_gib: int) -> str | None:
+    """Why an index is not to be believed."""
+    facts = table.facts
+    if facts.get("snapshot_id") != snapshot_id:
+        return f"it is of {facts.get('snapshot_id')}, not of {snapshot_id}"
+    if facts.get("volume_size_gib") != volume_size_gib or table.block_count != volume_size_gib * BLOCKS_PER_GIB:
+        return f"it is of a volume of {facts.get('volume_size_gib')} GiB, not of {volume_size_gib} GiB"
+    count, aggregate = table.summary()
+    if facts.get("count") != count:
+        return f"it has {count} digests, and {facts.get('count')} were kept"
+    if facts.get("aggregate") != checksum_from_digest(aggregate):
+        return "its digests are not those that were kept (their aggregate differs)"
+    return None
