@@ -1,0 +1,115 @@
+"""PutSnapshotBlock and GetSnapshotBlock the lean way: own signing, own connections, the caller's buffers.
+
+Sources: api-ebs.md, sections 3.1, 6 and 10. What comes back is checked before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import quote
+
+from snapstone import __version__
+from snapstone.client.api.connection import Answer, Connection, Remote
+from snapstone.client.api.endpoint import AccessKey
+from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError, fault_of_answer
+from snapstone.client.api.signing import EMPTY_HASH, UNSIGNED, Signer
+from snapstone.core.blocks import BLOCK_SIZE, Digest, checksum_from_digest, digest_of
+
+_PUT_END: Final = (
+    f"user-agent: snapstone/{__version__}\r\naccept-encoding: identity\r\ncontent-length: {BLOCK_SIZE}\r\n\r\n"
+).encode()
+_GET_END: Final = f"user-agent: snapstone/{__version__}\r\naccept-encoding: identity\r\n\r\n".encode()
+_SMALL_ANSWER: Final = 4_096
+"""Room for the answer to a put (`{}`) or a refusal; longer ones are still read, elsewhere."""
+
+
+class BlockCalls:
+    """One attempt at a put or a get; raises FaultError or OSError. Safe from any thread."""
+
+    def __init__(self, remote: Remote, signer: Signer) -> None:
+        self._remote = remote
+        self._signer = signer
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def put(self, snapshot_id: str, block_index: int, block: memoryview, digest: Digest, key: AccessKey) -> None:
+        """Send a block; done when the endpoint has answered with the very checksum of these bytes."""
+        checksum = checksum_from_digest(digest)
+        headers = [
+            ("x-amz-checksum", checksum),
+            ("x-amz-checksum-algorithm", "SHA256"),
+            ("x-amz-data-length", str(BLOCK_SIZE)),
+        ]
+        request = ("PUT", self._path(snapshot_id, block_index), "")
+        head = self._signer.head(request, headers, UNSIGNED, key) + _PUT_END
+        into = memoryview(bytearray(_SMALL_ANSWER))
+        answer = self._exchange(head, block, into)
+        if answer.status not in (200, 201):
+            raise FaultError(_fault(answer, into))
+        if answer.headers.get("x-amz-checksum") != checksum:
+            raise FaultError(_mismatch(answer, checksum, answer.headers.get("x-amz-checksum")))
+
+    def get(self, snapshot_id: str, block_index: int, token: str, into: memoryview, key: AccessKey) -> Digest:
+        """Receive a block into `into`; its digest, which has been held against the checksum in the answer."""
+        request = ("GET", self._path(snapshot_id, block_index), f"blockToken={quote(token, safe='-_.~')}")
+        head = self._signer.head(request, (), EMPTY_HASH, key) + _GET_END
+        answer = self._exchange(head, None, into)
+        if answer.status != 200:
+            raise FaultError(_fault(answer, into))
+        digest = digest_of(into)
+        checksum = checksum_from_digest(digest)
+        if answer.size != BLOCK_SIZE or answer.headers.get("x-amz-checksum") != checksum:
+            raise FaultError(_mismatch(answer, answer.headers.get("x-amz-checksum"), checksum))
+        return digest
+
+    def _path(self, snapshot_id: str, block_index: int) -> str:
+        return f"{self._remote.base_path}/snapshots/{snapshot_id}/blocks/{block_index}"
+
+    def _exchange(self, head: bytes, body: memoryview | None, into: memoryview) -> Answer:
+        if self._remote.target_prefix:
+            method, _, rest = head.partition(b" ")
+            head = method + b" " + self._remote.target_prefix.encode() + rest
+        with self._connection() as connection:
+            was_open = connection.is_open
+            try:
+                return connection.exchange(head, body, into)
+            except OSError:
+                # Kept alive, and closed by the other side meanwhile: no failure. Both calls may be made twice.
+                if not was_open:
+                    raise
+                return connection.exchange(head, body, into)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with self._lock:
+            connection = self._idle.pop() if self._idle else Connection(self._remote)
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                self._idle.append(connection)
+
+
+def _fault(answer: Answer, into: memoryview) -> Fault:
+    body = answer.loose or bytes(into[: answer.size])
+    return fault_of_answer(answer.status, answer.headers, body)
+
+
+def _mismatch(answer: Answer, expected: str | None, found: str | None) -> Fault:
+    return Fault(
+        code=CHECKSUM_MISMATCH,
+        message=f"the checksum should be {expected}, and is {found}",
+        status=answer.status,
+        request_id=answer.headers.get("x-amzn-requestid"),
+        date=answer.headers.get("date"),
+    )
