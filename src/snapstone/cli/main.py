@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from snapstone import __version__
-from snapstone.cli import account, download, env, key, serve, upload, user
-from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit
+from snapstone.cli import account, completion, download, env, key, ls, rm, serve, show, tag, upload, user, wait
+from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit, say
 
 if TYPE_CHECKING:
     from snapstone.client.errors import ClientError
@@ -26,6 +26,12 @@ COMMANDS: Final = (
     key,
     upload,
     download,
+    ls,
+    show,
+    tag,
+    rm,
+    wait,
+    completion,
 )
 """Modules with a `register(subparsers)` that sets `run`, a function from parsed options to an Exit."""
 
@@ -56,17 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: Exit = options.run(options)
         sys.stdout.flush()
     except CommandError as error:
-        code = _say(options, error.message, error.code)
+        code = say(options, error.message, error.code)
     except KeyboardInterrupt:
-        code = _say(options, "interrupted", Exit.INTERRUPTED)
+        code = say(options, "interrupted", Exit.INTERRUPTED)
     except _client_error() as error:
         from snapstone.cli.failures import exit_of
 
-        code = _say(options, str(error), exit_of(error))
+        code = say(options, str(error), exit_of(error))
     except BrokenPipeError as error:
-        code = Exit.READER_GONE if _reader_is_gone() else _say(options, str(error), Exit.FAILED)
+        code = Exit.READER_GONE if _reader_is_gone() else say(options, str(error), Exit.FAILED)
     except OSError as error:
-        code = _say(options, str(error), Exit.FAILED)
+        code = say(options, str(error), Exit.FAILED)
     return int(code)
 
 
@@ -90,17 +96,6 @@ def _client_error() -> type[ClientError]:
     from snapstone.client.errors import ClientError
 
     return ClientError
-
-
-def _say(options: argparse.Namespace, message: str, code: Exit) -> Exit:
-    """The error, as the one line that standard error gets."""
-    if getattr(options, "json_errors", False) and options.json:
-        from snapstone.cli.displays import write_event
-
-        write_event("error", {"message": message, "exit_code": int(code)})
-    else:
-        print(f"snapstone: {message}", file=sys.stderr)
-    return code
 
 
 def _reader_is_gone() -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -47,3 +49,14 @@ class CommandError(Exception):
 
     message: str
     code: Exit
+
+
+def say(options: argparse.Namespace, message: str, code: Exit) -> Exit:
+    """The one line that standard error gets about an error; an event, where a command promised those."""
+    if getattr(options, "json_errors", False) and options.json:
+        from snapstone.cli.displays import write_event
+
+        write_event("error", {"message": message, "exit_code": int(code)})
+    else:
+        print(f"snapstone: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,57 @@
+"""`snapstone rm`: snapshots are deleted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from snapstone.cli.each import each
+from snapstone.cli.outcome import Exit, say
+from snapstone.cli.remote import add_command, endpoint_options, open_service
+from snapstone.cli.reporting import report_options, reporting
+from snapstone.cli.snapshot_ids import snapshot_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command to the command line."""
+    parser = add_command(subparsers, "rm", "delete snapshots; on a terminal it asks first", run)
+    snapshot_argument(parser, "snapshots", "snapshots to delete, pending ones too", many=True)
+    parser.add_argument("--force", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="ask the endpoint whether it would be permitted, no more"
+    )
+    endpoint_options(parser)
+    report_options(parser)
+
+
+def run(options: argparse.Namespace) -> Exit:
+    """Delete them; one that fails does not keep the others."""
+    if not (options.force or options.dry_run) and sys.stdin.isatty() and not _agreed(options.snapshots):
+        return say(options, "nothing was deleted", Exit.FAILED)
+    from snapstone.client.events import Note
+
+    done, kind = ("would be deleted", "permitted") if options.dry_run else ("is deleted", "deleted")
+    with reporting(options) as reporter, open_service(options, reporter) as service:
+
+        def delete(snapshot_id: str) -> None:
+            service.delete_snapshot(snapshot_id, dry_run=options.dry_run)
+            if options.json:
+                reporter.result("", {"snapshot_id": snapshot_id, kind: True})
+            else:
+                reporter.note(Note(kind, f"{snapshot_id} {done}"))
+
+        return each(options, options.snapshots, delete)
+
+
+def _agreed(snapshot_ids: Sequence[str]) -> bool:
+    """Ask, on standard error; anything but yes is no."""
+    what = snapshot_ids[0] if len(snapshot_ids) == 1 else f"{len(snapshot_ids)} snapshots"
+    sys.stderr.write(f"Delete {what}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

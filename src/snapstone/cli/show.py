@@ -1,0 +1,85 @@
+"""`snapstone show`: every fact about snapshots."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from snapstone.cli.each import each
+from snapstone.cli.outcome import Exit
+from snapstone.cli.quantities import binary
+from snapstone.cli.remote import add_command, endpoint_options, open_service
+from snapstone.cli.reporting import report_options, reporting
+from snapstone.cli.snapshot_facts import facts_of, full_size_in_words, iso
+from snapstone.cli.snapshot_ids import snapshot_argument
+from snapstone.cli.tables import print_facts
+
+if TYPE_CHECKING:
+    from snapstone.client.api.service import Service
+    from snapstone.client.api.values import SnapshotInfo
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command to the command line."""
+    parser = add_command(subparsers, "show", "show all facts about snapshots", run)
+    snapshot_argument(parser, "snapshots", "snapshots to show", many=True)
+    parser.add_argument(
+        "--blocks", action="store_true", help="count the blocks that are present, too (takes a listing)"
+    )
+    endpoint_options(parser)
+    report_options(parser)
+
+
+def run(options: argparse.Namespace) -> Exit:
+    """Show them; those that are not there are said."""
+    from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
+
+    with reporting(options) as reporter, open_service(options, reporter) as service:
+        shown: list[str] = []
+
+        def show(snapshot_id: str) -> None:
+            snapshot = described(service, snapshot_id)
+            facts = facts_of(snapshot)
+            words = _words(snapshot)
+            if options.blocks:
+                present = sum(len(page.blocks) for page in service.block_pages(snapshot_id))
+                whole = snapshot.volume_size_gib * BLOCKS_PER_GIB
+                facts |= {"present_count": present, "present_bytes": present * BLOCK_SIZE}
+                words.append(("Blocks", f"{present:,} of {whole:,} present ({binary(present * BLOCK_SIZE)})"))
+            if options.json:
+                reporter.result("", facts)
+                return
+            if shown:
+                print()
+            print_facts(words)
+            shown.append(snapshot_id)
+
+        return each(options, options.snapshots, show)
+
+
+def described(service: Service, snapshot_id: str) -> SnapshotInfo:
+    """What EC2 says about one snapshot. Raises NotFoundError, also where EC2 leaves it out because it is hidden."""
+    from snapstone.client.errors import NotFoundError
+
+    for snapshot in service.describe([snapshot_id]):
+        return snapshot
+    raise NotFoundError(f"{snapshot_id} is not there for you; check the id, the region and the account")
+
+
+def _words(snapshot: SnapshotInfo) -> list[tuple[str, str]]:
+    words = [
+        ("Snapshot", snapshot.snapshot_id),
+        ("State", snapshot.state + (f": {snapshot.state_message}" if snapshot.state_message else "")),
+        ("Progress", snapshot.progress or "-"),
+        ("Volume size", f"{snapshot.volume_size_gib} GiB"),
+        ("Full size", full_size_in_words(snapshot)),
+        ("Started", iso(snapshot.started_at)),
+        ("Description", snapshot.description or "-"),
+        ("Owner", snapshot.owner_id),
+        ("Encrypted", (snapshot.kms_key_arn or "yes") if snapshot.encrypted else "no"),
+        ("Tier", snapshot.storage_tier or "-"),
+    ]
+    tags = [f"{name}={value}" for name, value in sorted(snapshot.tags.items())] or ["-"]
+    return words + [("Tag", tag) for tag in tags]
