@@ -12,7 +12,7 @@ SERIAL_TESTS := tests/crash
 CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test tour bench lock clean clients disk-tools
+.PHONY: help setup serve check test tour bench lock clean clients disk-tools image-tools backup-tools
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -29,14 +29,14 @@ check: setup  ## format, lint, types, layers, unit tests: under a minute
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit
 
-test: check clients disk-tools  ## every test there is
+test: check clients disk-tools image-tools  ## every test there is
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
 tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
 	$(BIN)/python -m tour
 
-bench: setup  ## speed and size beside their targets
+bench: setup backup-tools  ## speed and size beside their targets
 	$(BIN)/python -m bench $(ARGS)
 
 lock: .tools/lock/ready  ## write the lock files anew
@@ -50,6 +50,13 @@ clients: $(CLIENTS:%=%/ready)
 
 disk-tools:
 	@setup/system-package mke2fs e2fsprogs
+
+image-tools:
+	@setup/system-package qemu-nbd qemu-utils
+
+backup-tools:
+	@setup/system-package restic restic
+	@setup/system-package borg borgbackup
 
 .venv/ready: requirements/dev.txt setup/environment
 	setup/environment .venv $<

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import copying, listing, machine, sealing, starting, throughput
+from bench import copying, listing, machine, sealing, sparse, starting, throttled, throughput, transfer
 from bench.connection import WrongAnswerError
 from bench.load import LoadFailedError
 from bench.processes import ServerFailedError
 from bench.report import Line, table, write_json
 from bench.run import FULL, QUICK, Run
+from bench.snapstone_client import ClientFailedError
 
 MEASURES: Final[dict[str, Callable[[Run], list[Line]]]] = {
     "put-get": throughput.measure,
@@ -29,9 +30,13 @@ MEASURES: Final[dict[str, Callable[[Run], list[Line]]]] = {
     "sealing": sealing.measure,
     "start": starting.measure,
     "copy": copying.measure,
+    "transfer": transfer.measure,
+    "sparse": sparse.measure,
+    "throttled": throttled.measure,
 }
 SCRATCH: Final = Path(__file__).parent.parent / "build"
 FAILURES: Final = (
+    ClientFailedError,
     LoadFailedError,
     OSError,
     ServerFailedError,
@@ -116,7 +121,7 @@ def _parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="small sizes: shows in a minute that everything runs")
     parser.add_argument("--only", action="append", choices=MEASURES, help="one measure; may be repeated")
-    parser.add_argument("--no-peer", action="store_true", help="without moto: nothing is installed")
+    parser.add_argument("--no-peer", action="store_true", help="without moto, restic and borg: nothing is installed")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a bound is missed")
     parser.add_argument(
         "--patience", type=float, default=0.0, metavar="SECONDS", help="wait so long for a quiet machine, each measure"

@@ -34,6 +34,13 @@ class Sizes:
     seal_count: int
     snapshot_count: int
     copy_block_count: int
+    image_block_count: int
+    """Blocks of the image that the client and its peers move."""
+    sparse_image_gib: int
+    sparse_block_count: int
+    """Blocks of data in the sparse image."""
+    throttled_put_count: int
+    """Puts under a quota."""
 
 
 FULL = Sizes(
@@ -49,6 +56,10 @@ FULL = Sizes(
     seal_count=10_000,
     snapshot_count=1000,
     copy_block_count=8192,
+    image_block_count=4096,
+    sparse_image_gib=8192,
+    sparse_block_count=2048,
+    throttled_put_count=2000,
 )
 
 QUICK = Sizes(
@@ -64,6 +75,10 @@ QUICK = Sizes(
     seal_count=300,
     snapshot_count=30,
     copy_block_count=128,
+    image_block_count=100,
+    sparse_image_gib=64,
+    sparse_block_count=40,
+    throttled_put_count=300,
 )
 
 
@@ -73,12 +88,12 @@ class Run:
     def __init__(self, sizes: Sizes, scratch: Path, *, with_peer: bool) -> None:
         self.sizes = sizes
         self.scratch = scratch
-        self._with_peer = with_peer
+        self.with_peer = with_peer
         self._moto: MotoServer | None = None
 
     def moto(self) -> MotoServer | None:
         """The peer, started at its first use and empty; None where the run goes without."""
-        if not self._with_peer:
+        if not self.with_peer:
             return None
         if self._moto is None:
             self._moto = MotoServer(peers.prepare(), self.scratch)

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -25,15 +26,17 @@ class SnapstoneServer:
     Without a worker count it runs as many processes as it does by default.
     """
 
-    def __init__(self, data: Path, worker_count: int | None = None) -> None:
+    def __init__(self, data: Path, worker_count: int | None = None, arguments: Sequence[str] = ()) -> None:
         self.data = data
         connection_file = data / "server.json"
         connection_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "snapstone", "serve", "--data", str(data), "--port", "0"]
         if worker_count is not None:
             command += ["--workers", str(worker_count)]
+        command += arguments
         begun = time.perf_counter()
-        self.process = Process(command, data.parent / f"{data.name}.log", _environment())
+        self.log = data.parent / f"{data.name}.log"
+        self.process = Process(command, self.log, _environment())
         try:
             host, port = self._address(connection_file)
             self.process.wait_until_answering(host, port, "/ready", START_TIMEOUT_SECONDS)
