@@ -97,7 +97,8 @@ class DigestTable:
         with self._lock, _failures(self.path):
             header = Header(self.block_count, self._header.sequence + 1, facts)
             slot = header.encode(self.path)
-            assert (read_again := parse_slot(slot)) is not None
+            read_again = parse_slot(slot)
+            assert read_again is not None
             _write(self._usable(), slot, header.offset)
             os.fsync(self._usable())
             self._header = read_again

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from snapstone.client.errors import ClientError, DeniedError, NoSpaceError
+from snapstone.client.errors import ClientError, DeniedError, NoSpaceError, NotFoundError
 
 STATE_VARIABLE: Final = "SNAPSTONE_STATE"
 """Environment variable that names the state folder."""
@@ -31,6 +31,8 @@ def state_failure(path: Path, error: OSError) -> ClientError:
     text = f"{path}: {error.strerror or error}"
     if error.errno in _NO_SPACE:
         return NoSpaceError(f"{text}. Make room there, or set {STATE_VARIABLE} to a folder that has some")
+    if error.errno == errno.ENOENT:
+        return NotFoundError(text)
     if error.errno in _DENIED:
         return DeniedError(f"{text}. Set {STATE_VARIABLE} to a folder that you may write to")
     return StateError(f"{text}. Set {STATE_VARIABLE} to a folder on another file system if this goes on")

@@ -10,10 +10,11 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from snapstone.client.errors import ClientError, UsageError
+from snapstone.client.errors import ClientError, NotFoundError, UsageError
 from snapstone.client.events import Note, Observer, Silence
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import state_failure, sync_folder
@@ -43,18 +44,20 @@ class IndexStore:
         path = self._path(snapshot_id)
         try:
             table = DigestTable.open(path)
+        except NotFoundError:
+            return None
         except DigestTableError as error:
             self._distrust(path, str(error))
             return None
-        except ClientError:
-            if not path.exists():
-                return None
-            raise
+        except ClientError as error:
+            self._observer.note(Note("warning", f"A digest index cannot be read, and is not used. {error}"))
+            return None
         if wrong := _what_is_wrong(table, snapshot_id, volume_size_gib):
             table.close()
             self._distrust(path, f"{path} cannot be used: {wrong}")
             return None
-        self._mark_used(path)
+        with suppress(OSError):
+            os.utime(path)
         return table
 
     def keep(
@@ -114,13 +117,6 @@ class IndexStore:
             sync_folder(path.parent)
         except OSError as error:
             raise state_failure(path, error) from error
-
-    def _mark_used(self, path: Path) -> None:
-        try:
-            os.utime(path)
-        except OSError as error:
-            if path.exists():
-                raise state_failure(path, error) from error
 
     def _remove_least_used(self, newest: Path) -> None:
         """Keep within the limits. What another process removes at the same time is not there any more: so be it."""
