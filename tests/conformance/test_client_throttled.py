@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 from tests.client_command import LOGGING_ALL, ClientCommand, Request, Requests
 from tests.conformance.given import block
-from tests.corrupting_proxy import CorruptingProxy
 from tests.server_process import ServerProcess
+from tests.unreliable_proxy import UnreliableProxy
 
 QUOTA: Final = 80
 """Puts and gets a second: a small part of what the server can do, even on a busy machine."""
@@ -27,14 +27,9 @@ QUOTAS: Final = {
 
 
 def faults_of(operation: str) -> list[dict[str, object]]:
-    """One call of ten: throttles of both kinds, server faults, and cut connections."""
-    each: list[dict[str, object]] = [
-        {"error": "throttled"},
-        {"error": "snapshot-throttled"},
-        {"error": "internal"},
-        {"cut_after": 0},
-    ]
-    return [rule | {"operation": operation, "rate": 0.026, "seed": seed} for seed, rule in enumerate(each)]
+    """One call of twenty: throttles of both kinds, and server faults. The proxy loses as many answers."""
+    each = ["throttled", "snapshot-throttled", "internal"]
+    return [{"operation": operation, "error": error, "rate": 0.017, "seed": seed} for seed, error in enumerate(each)]
 
 
 FAULTS: Final = [
@@ -44,7 +39,7 @@ FAULTS: Final = [
     {"operation": "ebs:CompleteSnapshot", "error": "internal", "first": 1},
     {"operation": "ebs:ListSnapshotBlocks", "error": "throttled", "first": 1},
     {"operation": "ebs:ListSnapshotBlocks", "cut_after": 100, "first": 1},
-    {"operation": "ebs:GetSnapshotBlock", "cut_after": 100_000, "rate": 0.026, "seed": 9},
+    {"operation": "ebs:GetSnapshotBlock", "cut_after": 100_000, "rate": 0.017, "seed": 9},
     *faults_of("ebs:PutSnapshotBlock"),
     *faults_of("ebs:GetSnapshotBlock"),
 ]
@@ -81,10 +76,12 @@ def settled_rate(requests: list[Request]) -> float:
 
 
 def test_transfers_end_right_and_at_the_rate_of_the_quota(hard: ServerProcess, image: Path, tmp_path: Path) -> None:
-    client = ClientCommand(hard, tmp_path / "state")
     requests = Requests(hard.log_path)
-    snapshot_id = client.run("upload", image)
-    client.run("download", snapshot_id, tmp_path / "copy")
+    with UnreliableProxy(hard.address, lose_every=20) as proxy:
+        client = ClientCommand(hard, tmp_path / "state", proxy.endpoint)
+        snapshot_id = client.run("upload", image)
+        client.run("download", snapshot_id, tmp_path / "copy")
+        assert proxy.lost_count >= BLOCK_COUNT // 10
     assert (tmp_path / "copy").read_bytes() == image.read_bytes()
     for method in ("PUT", "GET"):
         of_method = [request for request in requests if request.method == method]
@@ -103,7 +100,7 @@ def test_blocks_that_arrive_with_wrong_bytes_are_fetched_again(server: ServerPro
             file.write(block(str(block_index)))
         file.truncate(1 << 30)
     snapshot_id = ClientCommand(server, tmp_path / "state").run("upload", source)
-    with CorruptingProxy(server.address, every=50) as proxy:
+    with UnreliableProxy(server.address, flip_every=50) as proxy:
         client = ClientCommand(server, tmp_path / "state", proxy.endpoint)
         client.run("download", snapshot_id, tmp_path / "copy")
         assert proxy.flipped_count >= 10
