@@ -1,0 +1,128 @@
+"""What qemu-img is asked for: the files of an image, new images, larger images; and what QEMU's words mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from snapstone.client.errors import ClientError, DamagedError, DeniedError, NoSpaceError, NotFoundError, UsageError
+
+CREATE_OPTIONS: Final = {"vpc": ("-o", "force_size=on")}
+"""Without it QEMU rounds a VHD to whole cylinders."""
+
+SECTOR_SIZE: Final = 512
+"""QEMU's images are whole sectors."""
+
+TOOL_SECONDS: Final = 300.0
+"""For an answer of qemu-img; none of what it is asked for moves data."""
+
+
+def tool(name: str) -> str:
+    """Path of one of QEMU's tools."""
+    found = shutil.which(name)
+    if found is None:
+        raise UsageError(
+            f"{name} is needed for images that are not raw, and is not installed: "
+            "install qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL, SUSE)"
+        )
+    return found
+
+
+class ImageInUseError(UsageError):
+    """Another process holds QEMU's lock on an image."""
+
+
+def files_of(path: Path, image_format: str) -> list[Path]:
+    """The local files that the image's bytes come from: its own, and those of the images that it is based on."""
+    answer = json.loads(_ask(path, image_format, "info", "--backing-chain", "--output=json", "--", str(path)))
+    return list(dict.fromkeys(file for image in answer for file in _own_files(image)))
+
+
+def check_single(path: Path, image_format: str) -> None:
+    """Refuse an image that is in use, or has its bytes in further files of its own, which a copy would share."""
+    own = _own_files(json.loads(_ask(path, image_format, "info", "--output=json", "--", str(path))))
+    if len(set(own)) != 1:
+        others = ", ".join(str(file) for file in own[1:])
+        raise UsageError(f"{path} has its bytes in other files ({others}): convert it to an image of one file first")
+
+
+def size_of(path: Path, image_format: str) -> int:
+    """Bytes of the disk that an image describes."""
+    return int(json.loads(_ask(path, image_format, "info", "--output=json", "--", str(path)))["virtual-size"])
+
+
+def whole_sectors(size: int) -> int:
+    """`size`, rounded up as QEMU rounds the sizes of images."""
+    return -(-size // SECTOR_SIZE) * SECTOR_SIZE
+
+
+def create(path: Path, image_format: str, size: int) -> None:
+    """Make an empty image."""
+    options = CREATE_OPTIONS.get(image_format, ())
+    _ask(path, image_format, "create", "-q", *options, "--", str(path), str(whole_sectors(size)))
+
+
+def enlarge(path: Path, image_format: str, size: int) -> None:
+    """Make an image larger; the new bytes read as zeros."""
+    _ask(path, image_format, "resize", "-q", "--", str(path), str(whole_sectors(size)))
+
+
+def refusal(path: Path, image_format: str, words: str) -> ClientError:
+    """The error that QEMU's words are about when it does not open, make or change an image."""
+    lowered = words.lower()
+    if "lock" in lowered and "failed to get" in lowered:
+        return ImageInUseError(
+            f"{path} is in use by another program, most likely a running virtual machine, and would change while it is "
+            f"read or written: shut the machine down, or let it write to an overlay first ({words})"
+        )
+    if "permission denied" in lowered or "operation not permitted" in lowered:
+        return DeniedError(f"{path} cannot be opened: {words}")
+    if "no such file" in lowered:
+        return NotFoundError(f"{path}, or a file that it is based on, does not exist: {words}")
+    if "no space left" in lowered or "disk quota exceeded" in lowered:
+        return NoSpaceError(f"there is no room for {path}: {words}")
+    if "unknown driver" in lowered or "does not support" in lowered or "not supported" in lowered:
+        return UsageError(f"QEMU cannot do this with {path} as {image_format}: {words}")
+    return DamagedError(f"QEMU cannot use {path} as {image_format}: {words}")
+
+
+def plain(output: bytes) -> str:
+    """What one of QEMU's tools said, as one line without the tool's name."""
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
+    told = [line.removeprefix("qemu-nbd: ").removeprefix("qemu-img: ") for line in lines]
+    return "; ".join(told) or "no reason given"
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment, with messages in English, and without sockets that systemd handed to the caller."""
+    return {name: it for name, it in os.environ.items() if not name.startswith("LISTEN_")} | {"LC_ALL": "C"}
+
+
+def _own_files(image: dict[str, Any]) -> list[Path]:
+    """Of one image in qemu-img's answer: its file, its extents, its data file, as far as they are local."""
+    folder = Path(image["filename"]).parent
+    facts = image.get("format-specific", {}).get("data", {})
+    names = [image["filename"], *(extent["filename"] for extent in facts.get("extents", ())), facts.get("data-file")]
+    paths = [folder / name for name in names if name is not None]
+    return list(dict.fromkeys(path for path in paths if path.is_absolute()))
+
+
+def _ask(path: Path, image_format: str, verb: str, *arguments: str) -> bytes:
+    """What qemu-img answers on standard output."""
+    try:
+        done = subprocess.run(
+            (tool("qemu-img"), verb, "-f", image_format, *arguments),
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env=environment(),
+            timeout=TOOL_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ClientError(f"qemu-img {verb} {path} took more than {TOOL_SECONDS:.0f} s, and was ended") from error
+    if done.returncode != 0:
+        raise refusal(path, image_format, plain(done.stderr))
+    return done.stdout

@@ -1,0 +1,177 @@
+"""A qemu-nbd of one's own that serves one image to this process, and does not outlive it, however this process ends.
+
+- The listening socket is made here and handed over, and every connection is made at once: nothing waits for a socket to
+  appear, and its name and folder are gone before the first byte is read. A qemu-nbd that dies closes all connections,
+  which is how it is noticed.
+- A shell stands between: it waits for the end of a pipe whose other end only this process holds, and then ends qemu-nbd
+  (SIGTERM: it finishes what it is at and closes the image). The kernel closes the pipe of a killed process, too.
+- Both have a session of their own, so that a Ctrl-C in the terminal ends the work here first, and them in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from snapstone.client.images.nbd import Connection, ServerGoneError
+from snapstone.client.images.qemu_img import environment, plain, refusal, tool
+
+CONNECTION_COUNT: Final = 8
+"""Requests that one qemu-nbd gets at a time. It serves all of them from one thread; more do not make it faster."""
+
+END_SECONDS: Final = 60.0
+"""For qemu-nbd to write what it holds and close the image; then it is killed."""
+
+MAX_WORDS_SIZE: Final = 4_096
+"""Bytes of the last that qemu-nbd said which are repeated in an error."""
+
+_GUARD: Final = """
+exec 3<&0 </dev/null
+LISTEN_FDS=1 sh -c 'export LISTEN_PID=$$; exec "$@"' sh "$@" >/dev/null &
+exec 3<&-
+read -r line <&1
+kill "$!" 2>/dev/null
+wait "$!"
+"""
+"""Standard input is the listening socket, which becomes qemu-nbd's descriptor 3; standard output is the pipe."""
+
+
+class ImageServer:
+    """qemu-nbd, serving `path`. `conversation` is for any number of threads."""
+
+    def __init__(self, path: Path, image_format: str, *, writable: bool) -> None:
+        self._path = path
+        self._format = image_format
+        self._ending = threading.Lock()
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._guard, self._alive, sockets = _start(self._command(writable), self._words)
+        try:
+            self._connections = [Connection(connected) for connected in sockets]
+        except ServerGoneError as error:
+            _close_all(sockets)
+            self._wait()
+            raise refusal(path, image_format, self._said()) from error
+        except BaseException:
+            _close_all(sockets)
+            self._wait()
+            raise
+        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
+        for connection in self._connections:
+            self._idle.put(connection)
+        self.size = self._connections[0].size
+        """Bytes of the image."""
+
+    @property
+    def process_id(self) -> int:
+        """Of the guard; qemu-nbd is its only child."""
+        return self._guard.pid
+
+    @contextlib.contextmanager
+    def conversation(self) -> Iterator[Connection]:
+        """A connection of one's own, for a request or a few."""
+        connection = self._idle.get()
+        try:
+            yield connection
+        except ServerGoneError as error:
+            raise self._gone() from error
+        finally:
+            self._idle.put(connection)
+
+    def end(self) -> str | None:
+        """End qemu-nbd, which closes the image in order; returns what went wrong, if anything did."""
+        for connection in self._take_idle():
+            connection.disconnect()
+            self._idle.put(
+                connection
+            )  # Whoever comes too late is told so by the connection, and does not wait for ever.
+        for connection in self._connections:
+            connection.abort()
+        status = self._wait()
+        return None if status == 0 else f"{_manner(status)}: {self._said()}"
+
+    def _take_idle(self) -> list[Connection]:
+        idle = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                idle.append(self._idle.get_nowait())
+        return idle
+
+    def _command(self, writable: bool) -> list[str]:
+        access = "--discard=unmap" if writable else "--read-only"
+        options = (f"--format={self._format}", f"--shared={CONNECTION_COUNT}", access)
+        return [tool("qemu-nbd"), *options, "--", str(self._path)]
+
+    def _wait(self) -> int:
+        """Let the guard go, and with it qemu-nbd. Ends both by force where they do not end by themselves."""
+        with self._ending:
+            if self._alive >= 0:
+                os.close(self._alive)
+                self._alive = -1
+            try:
+                return self._guard.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._guard.pid, signal.SIGKILL)
+                return self._guard.wait()
+
+    def _said(self) -> str:
+        size = os.fstat(self._words.fileno()).st_size
+        return plain(os.pread(self._words.fileno(), MAX_WORDS_SIZE, max(0, size - MAX_WORDS_SIZE)))
+
+    def _gone(self) -> ServerGoneError:
+        manner = _manner(self._wait())
+        return ServerGoneError(
+            f"qemu-nbd, which opened {self._path}, ended in the middle of the work ({manner}): {self._said()}"
+        )
+
+
+def _start(command: Sequence[str], words: IO[bytes]) -> tuple[subprocess.Popen[bytes], int, list[socket.socket]]:
+    """The guard, the end of the pipe that keeps it waiting, and the connections, on which nothing was said yet."""
+    with (
+        tempfile.TemporaryDirectory(prefix="snapstone-") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
+    ):
+        name = os.path.join(folder, "nbd")
+        listener.bind(name)
+        listener.listen(CONNECTION_COUNT)
+        until, alive = os.pipe()
+        try:
+            guard = subprocess.Popen(
+                ("/bin/sh", "-c", _GUARD, "snapstone-guard", *command),
+                stdin=listener.fileno(),
+                stdout=until,
+                stderr=words,
+                env=environment(),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(alive)
+            raise
+        finally:
+            os.close(until)
+        return guard, alive, [_connect(name) for _ in range(CONNECTION_COUNT)]
+
+
+def _connect(name: str) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connected.connect(name)
+    return connected
+
+
+def _close_all(sockets: Sequence[socket.socket]) -> None:
+    for connected in sockets:
+        connected.close()
+
+
+def _manner(status: int) -> str:
+    """How a process ended, from the status that a shell has for it."""
+    signal_number = -status if status < 0 else status - 128
+    return f"killed by signal {signal_number}" if signal_number > 0 else f"exit status {status}"
