@@ -12,7 +12,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from snapstone import __version__
-from snapstone.cli import account, completion, download, env, key, ls, rm, serve, show, tag, upload, user, wait
+from snapstone.cli import (
+    account,
+    cat,
+    completion,
+    doctor,
+    download,
+    env,
+    key,
+    ls,
+    rm,
+    serve,
+    show,
+    tag,
+    upload,
+    user,
+    wait,
+)
 from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit, say
 
 if TYPE_CHECKING:
@@ -31,6 +47,8 @@ COMMANDS: Final = (
     tag,
     rm,
     wait,
+    cat,
+    doctor,
     completion,
 )
 """Modules with a `register(subparsers)` that sets `run`, a function from parsed options to an Exit."""

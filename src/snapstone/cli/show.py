@@ -26,7 +26,7 @@ def register(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "show", "show all facts about snapshots", run)
     snapshot_argument(parser, "snapshots", "snapshots to show", many=True)
     parser.add_argument(
-        "--blocks", action="store_true", help="count the blocks that are present, too (takes a listing)"
+        "--blocks", action="store_true", help="count the present blocks of a completed one, too (takes a listing)"
     )
     endpoint_options(parser)
     report_options(parser)
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> Exit:
             snapshot = described(service, snapshot_id)
             facts = facts_of(snapshot)
             words = _words(snapshot)
-            if options.blocks:
+            if options.blocks and snapshot.state == "completed":
                 present = sum(len(page.blocks) for page in service.block_pages(snapshot_id))
                 whole = snapshot.volume_size_gib * BLOCKS_PER_GIB
                 facts |= {"present_count": present, "present_bytes": present * BLOCK_SIZE}

@@ -1,0 +1,171 @@
+"""The doctor's checks of an endpoint: is it there, whose clock is right, who am I, what am I permitted to do.
+
+Rights are found out without side effects: the EBS operations are asked about a snapshot that is not there, which is
+denied (403) or not found (404); EC2's have a dry run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from snapstone.cli.finding import Finding, fail, ok, warn
+from snapstone.client.api.endpoint import Endpoint
+from snapstone.client.api.faults import Kind, fault_of_response, kind_of
+from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, checksum_from_digest
+
+ABSENT: Final = "snap-fffffffffffffffff"
+"""A well-formed id that nobody will ever mint: ids are random, with 68 bits."""
+
+WARN_SKEW_SECONDS: Final = 30.0
+FAIL_SKEW_SECONDS: Final = 300.0
+"""Signatures are refused from here on (AWS: five minutes); this client corrects its own, no other does."""
+
+SLOW_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A call that tells whether an operation is permitted."""
+
+    service: str
+    method: str
+    members: Mapping[str, object]
+    needed_for: str
+
+
+PROBES: Final = (
+    Probe("ec2", "describe_snapshots", {"MaxResults": 5, "DryRun": True}, "ls, show, wait"),
+    Probe("ebs", "list_snapshot_blocks", {"SnapshotId": ABSENT, "MaxResults": 100}, "download, verify, cat, copy"),
+    Probe("ebs", "list_changed_blocks", {"SecondSnapshotId": ABSENT, "MaxResults": 100}, "diff, download --from, copy"),
+    Probe("ebs", "get_snapshot_block", {"SnapshotId": ABSENT, "BlockIndex": 0, "BlockToken": "AAAA"}, "download, copy"),
+    Probe("ebs", "start_snapshot", {"VolumeSize": 1, "ParentSnapshotId": ABSENT}, "upload, copy"),
+    Probe(
+        "ebs",
+        "put_snapshot_block",
+        {
+            "SnapshotId": ABSENT,
+            "BlockIndex": 0,
+            "BlockData": bytes(BLOCK_SIZE),
+            "DataLength": BLOCK_SIZE,
+            "Checksum": checksum_from_digest(ZERO_DIGEST),
+            "ChecksumAlgorithm": "SHA256",
+        },
+        "upload, copy",
+    ),
+    Probe("ebs", "complete_snapshot", {"SnapshotId": ABSENT, "ChangedBlocksCount": 0}, "upload, copy"),
+    Probe("ec2", "delete_snapshot", {"SnapshotId": ABSENT, "DryRun": True}, "rm, and removing a failed upload"),
+    Probe(
+        "ec2",
+        "create_tags",
+        {"Resources": [ABSENT], "Tags": [{"Key": "doctor", "Value": ""}], "DryRun": True},
+        "tag, upload --tag",
+    ),
+    Probe("ec2", "delete_tags", {"Resources": [ABSENT], "Tags": [{"Key": "doctor"}], "DryRun": True}, "tag --remove"),
+)
+
+
+@dataclass
+class _Reply:
+    """How a call ended: with an answer (good or bad), or without one."""
+
+    response: Mapping[str, Any] = field(default_factory=dict)
+    broken: str | None = None
+    """Why there was no answer."""
+    refused: bool = False
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        found: Mapping[str, str] = self.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return found
+
+    @property
+    def words(self) -> str:
+        return self.broken or str(fault_of_response(self.response))
+
+    @property
+    def kind(self) -> Kind | None:
+        """What kind of refusal; None where there was none."""
+        return kind_of(fault_of_response(self.response)) if self.refused else None
+
+
+def endpoint_checks(endpoint: Endpoint) -> Iterator[Finding]:
+    """All of them; the first one that nothing can work after is the last."""
+    began_at, began = time.time(), time.monotonic()
+    first = _call(endpoint, Probe("sts", "get_caller_identity", {}, ""))
+    seconds = time.monotonic() - began
+    if first.broken is not None:
+        yield fail("endpoint", f"{endpoint.name}: {first.broken}", "check --endpoint-url, the network and the server")
+        return
+    yield _reached(endpoint, seconds)
+    if (date := first.headers.get("date")) is not None:
+        yield _clock(date, began_at + seconds / 2)
+    yield _identity(first)
+    if first.kind is None:
+        yield from _rights(endpoint)
+
+
+def _rights(endpoint: Endpoint) -> Iterator[Finding]:
+    """A service that gives no answer is asked once."""
+    silent: set[str] = set()
+    for probe in PROBES:
+        if probe.service in silent:
+            continue
+        reply = _call(endpoint, probe)
+        if reply.broken is not None:
+            silent.add(probe.service)
+            yield fail(
+                "endpoint", f"{probe.service}: {reply.broken}", "check the network, and the endpoint of this service"
+            )
+        else:
+            yield _right(probe, reply)
+
+
+def _call(endpoint: Endpoint, probe: Probe) -> _Reply:
+    try:
+        return _Reply(getattr(endpoint.client(probe.service), probe.method)(**probe.members))
+    except ClientError as error:
+        return _Reply(error.response, refused=True)
+    except BotoCoreError as error:
+        return _Reply(broken=str(error))
+
+
+def _reached(endpoint: Endpoint, seconds: float) -> Finding:
+    words = f"{endpoint.name} answers in {seconds * 1000:.0f} ms"
+    if seconds > SLOW_SECONDS:
+        return warn("endpoint", words, "it is slow: look at the network, or at the server's load")
+    return ok("endpoint", words)
+
+
+def _clock(date: str, sent_at: float) -> Finding:
+    """The Date header has whole seconds: half a second more is the best guess."""
+    skew = parsedate_to_datetime(date).timestamp() + 0.5 - sent_at
+    words = f"{abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the endpoint's"
+    if abs(skew) >= FAIL_SKEW_SECONDS:
+        return fail("clock", f"this machine's clock is {words}: signatures are refused", "set the clock (timedatectl)")
+    if abs(skew) >= WARN_SKEW_SECONDS:
+        return warn("clock", f"this machine's clock is {words}", "set the clock (timedatectl)")
+    return ok("clock", f"this machine's clock is within {abs(skew) + 0.5:.0f} s of the endpoint's")
+
+
+def _identity(reply: _Reply) -> Finding:
+    if reply.kind is None:
+        return ok("identity", str(reply.response["Arn"]))
+    if reply.kind is Kind.EXPIRED:
+        return fail("identity", reply.words, "the credentials' time is over: log in again")
+    return fail("identity", reply.words, "check the access key, its secret, and that the endpoint is the right one")
+
+
+def _right(probe: Probe, reply: _Reply) -> Finding:
+    operation = "".join(word.capitalize() for word in probe.method.split("_"))
+    name = f"{probe.service}:{operation}"
+    if reply.kind in (Kind.BROKEN, Kind.THROTTLED):
+        return warn("right", f"{name}: cannot be told now: {reply.words}", "run snapstone doctor again")
+    if reply.kind is Kind.DENIED:
+        return warn("right", f"{name}: denied: {reply.words}", f"permit it; it is needed for: {probe.needed_for}")
+    return ok("right", f"{name}")
