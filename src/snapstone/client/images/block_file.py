@@ -1,0 +1,158 @@
+"""An open file or device as numbered blocks, read and written past the page cache where that is the cheaper way.
+
+Measured for one block (ext4 on a virtio disk, 2 GiB at a time). Written, durable: 0.29 ms with 0.04 ms of CPU past the
+cache, 0.32 ms with 0.2 to 0.9 ms of CPU through it. Read, not cached: 0.27 ms with 0.03 ms of CPU past it, 0.25 to
+0.4 ms with 0.1 to 0.6 ms of CPU through it, and the cache is swept. Read, cached: 0.06 ms.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from mmap import PROT_READ, mmap
+from typing import Final, Protocol
+
+from snapstone.client.errors import DamagedError, SourceChangedError
+from snapstone.client.images import kernel
+from snapstone.client.images.refusals import refusal
+from snapstone.core.blocks import BLOCK_SIZE
+
+_ZEROS: Final = memoryview(mmap(-1, BLOCK_SIZE, prot=PROT_READ))
+"""A block of zeros, page-aligned as direct I/O wants it."""
+
+
+class BlockFile:
+    """Owns an open descriptor; used from any thread until it is closed.
+
+    `trust_cache` False is for devices: what is cached of a device may be older than what the file system on it wrote.
+    """
+
+    def __init__(self, fd: int, name: str, size: int, *, trust_cache: bool) -> None:
+        self.name = name
+        self.size = size
+        self.fd = fd
+        self._trust_cache = trust_cache
+        self._direct_fd = _open_direct(fd)
+        if trust_cache and kernel.is_cached(fd, 0, 1) is None:
+            self._read_through_cache_only()
+
+    def _read_through_cache_only(self) -> None:
+        """The kernel does not say what is cached: reading past the cache might read a cached file from the disk."""
+        if fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            self._close_direct()
+            with suppress(OSError):
+                os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    def read(self, block_index: int, into: memoryview) -> None:
+        """Fill `into`, 524,288 bytes; zeros behind the end. Raises SourceChangedError where the file became shorter."""
+        offset = block_index * BLOCK_SIZE
+        wanted_size = self._size_within(offset)
+        try:
+            got_size = self._fill(into, offset, wanted_size)
+        except OSError as error:
+            raise refusal(error, self.name, f"be read at block {block_index} (offset {offset})") from error
+        if got_size < wanted_size:
+            raise SourceChangedError(
+                f"{self.name} ends at {offset + got_size} bytes now; it had {self.size} when it was opened"
+            )
+        if wanted_size < BLOCK_SIZE:
+            into[wanted_size:] = _ZEROS[wanted_size:]
+
+    def write(self, block_index: int, block: memoryview) -> None:
+        """Write what lies before the end. Raises DamagedError for anything but zeros behind it."""
+        offset = block_index * BLOCK_SIZE
+        wanted_size = self._size_within(offset)
+        if wanted_size < BLOCK_SIZE:
+            self._check_tail(block_index, block[wanted_size:])
+        try:
+            self._put(block[:wanted_size], offset)
+        except OSError as error:
+            raise refusal(error, self.name, f"be written at block {block_index} (offset {offset})") from error
+
+    def zero(self, block_index: int) -> None:
+        """Make a block read as zeros: as a hole, else by the device's own means, else by writing them."""
+        offset = block_index * BLOCK_SIZE
+        size = self._size_within(offset)
+        if size == 0:
+            return
+        try:
+            if not kernel.punch_hole(self.fd, offset, size) and not kernel.zero_device(self.fd, offset, size):
+                self._put(_ZEROS[:size], offset)
+        except OSError as error:
+            raise refusal(error, self.name, f"be zeroed at block {block_index} (offset {offset})") from error
+
+    def sync(self) -> None:
+        """All that was written survives a loss of power."""
+        try:
+            os.fsync(self.fd)
+        except OSError as error:
+            raise refusal(error, self.name, "be made durable") from error
+
+    def close(self) -> None:
+        """Let it go; again does nothing."""
+        self._close_direct()
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _close_direct(self) -> None:
+        fd, self._direct_fd = self._direct_fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def _size_within(self, offset: int) -> int:
+        return max(0, min(BLOCK_SIZE, self.size - offset))
+
+    def _check_tail(self, block_index: int, tail: memoryview) -> None:
+        if bytes(tail) != _ZEROS[: len(tail)]:
+            raise DamagedError(
+                f"block {block_index} holds data past the end of {self.name}, which is {self.size} bytes: "
+                "it does not belong there, or the target is too small"
+            )
+
+    def _fill(self, into: memoryview, offset: int, wanted_size: int) -> int:
+        got_size = 0
+        if wanted_size and self._direct_fd is not None and not self._is_cached(offset, wanted_size):
+            got_size = min(wanted_size, _transfer_direct(os.preadv, self._direct_fd, into, offset))
+        while got_size < wanted_size:
+            count = os.preadv(self.fd, [into[got_size:wanted_size]], offset + got_size)
+            if count == 0:
+                break
+            got_size += count
+        return got_size
+
+    def _is_cached(self, offset: int, size: int) -> bool:
+        return self._trust_cache and bool(kernel.is_cached(self.fd, offset, size))
+
+    def _put(self, content: memoryview, offset: int) -> None:
+        put_size = 0
+        if self._direct_fd is not None and len(content) == BLOCK_SIZE:
+            put_size = _transfer_direct(os.pwritev, self._direct_fd, content, offset)
+        while put_size < len(content):
+            put_size += os.pwrite(self.fd, content[put_size:], offset + put_size)
+
+
+class _Transfer(Protocol):
+    def __call__(self, fd: int, buffers: Sequence[memoryview], offset: int, /) -> int: ...
+
+
+def _transfer_direct(transfer: _Transfer, fd: int, content: memoryview, offset: int) -> int:
+    """Bytes moved past the page cache: 0 where the buffer, or the disk's sectors, do not allow it."""
+    try:
+        return transfer(fd, [content], offset)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return 0
+        raise
+
+
+def _open_direct(fd: int) -> int | None:
+    """The same file again for direct I/O, with the same rights; None where the file system refuses that."""
+    access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    try:
+        return os.open(f"/proc/self/fd/{fd}", access | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -1,0 +1,90 @@
+"""Which source a path means: standard input, a block device, a raw file, an image in one of QEMU's formats."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from snapstone.client.errors import UsageError
+from snapstone.client.images.contract import Source
+from snapstone.client.images.device import DeviceSource
+from snapstone.client.images.qemu import detect_format, open_qemu_source
+from snapstone.client.images.raw import RawSource
+from snapstone.client.images.refusals import refusal
+from snapstone.client.images.stream import StreamSource
+
+RAW: Final = "raw"
+STREAM: Final = "-"
+_STANDARD_INPUT: Final = 0
+
+
+def open_source(path: str | os.PathLike[str], *, format: str | None = None, size: int | None = None) -> Source:
+    """Open an image for reading.
+
+    `-` is standard input, which needs `size` where it is no file. Format None tells a file's format by its first bytes,
+    `raw` takes them as they are: right for a raw disk that somebody else may have written a head of qcow2 to.
+    A device is raw unless another format is said.
+
+    Raises UsageError, NotFoundError, DeniedError.
+    """
+    if os.fspath(path) == STREAM:
+        return _open_stream(format, size)
+    name = os.path.abspath(path)
+    try:
+        mode = os.stat(name).st_mode
+        _check_kind(name, mode)
+        image_format = detect_format(name) if format is None and stat.S_ISREG(mode) else format
+        if image_format not in (None, RAW):
+            source = open_qemu_source(name, image_format)
+        else:
+            source = _open_plain(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), name)
+    except OSError as error:
+        raise refusal(error, name, "be opened for reading") from error
+    if size is not None and size != source.size:
+        source.close()
+        raise UsageError(f"{name} has {source.size} bytes, not {size}: a size is said for standard input only")
+    return source
+
+
+def _open_plain(fd: int, name: str) -> Source:
+    """A source that owns the descriptor."""
+    try:
+        mode = os.fstat(fd).st_mode
+        _check_kind(name, mode)
+        return DeviceSource(fd, name) if stat.S_ISBLK(mode) else RawSource(fd, name)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _open_stream(format: str | None, size: int | None) -> Source:
+    if format not in (None, RAW):
+        raise UsageError(f"standard input is read raw: write it to a file to read it as {format}")
+    if size is not None and size < 1:
+        raise UsageError(f"standard input cannot have a size of {size} bytes")
+    try:
+        fd = os.dup(_STANDARD_INPUT)
+    except OSError as error:
+        raise refusal(error, "standard input", "be read") from error
+    if size is not None:
+        return StreamSource(fd, STREAM, size)
+    if _is_unread_image(fd):
+        return _open_plain(fd, STREAM)
+    os.close(fd)
+    raise UsageError("standard input needs its size said beforehand: --size, the whole size in bytes, GiB, ...")
+
+
+def _is_unread_image(fd: int) -> bool:
+    """Whether a file or a device was given as standard input, and nobody has read from it yet."""
+    mode = os.fstat(fd).st_mode
+    return (stat.S_ISREG(mode) or stat.S_ISBLK(mode)) and os.lseek(fd, 0, os.SEEK_CUR) == 0
+
+
+def _check_kind(name: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{name} is a folder; an image is a file, a block device or standard input (-)")
+    if stat.S_ISFIFO(mode):
+        raise UsageError(f"{name} is a pipe: give it as standard input, with its size: upload - --size SIZE < {name}")
+    if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+        raise UsageError(f"{name} is neither a file nor a block device")
