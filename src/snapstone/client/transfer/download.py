@@ -1,0 +1,274 @@
+"""A snapshot into an image: blocks in any order, each checked, into a target that becomes visible whole.
+
+What a journal says of an earlier run is believed only of blocks that the target still holds: each is read and hashed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from snapstone.client.api.control_calls import SHORTEST_PAGE
+from snapstone.client.api.service import Service
+from snapstone.client.api.values import SnapshotInfo
+from snapstone.client.errors import ClientError, DeniedError, NotFoundError, UsageError
+from snapstone.client.events import Note, Observer, Silence, Tally
+from snapstone.client.images.contract import Target
+from snapstone.client.images.space import check_space
+from snapstone.client.images.targets import open_target
+from snapstone.client.transfer.fetches import Fetch, changed, listed, with_gaps
+from snapstone.client.transfer.folders import Folders
+from snapstone.client.transfer.index import IndexStore
+from snapstone.client.transfer.journal import Journal, JournalStore
+from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.upload import GIB, SIZE_TAG
+from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST, digest_of
+
+PROBE_COUNT: Final = 4
+"""Blocks that a target has to share with the snapshot that it is said to hold, before changes are applied to it."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What a download did."""
+
+    snapshot_id: str
+    kind: str
+    """`full` or `incremental`."""
+    reason: str
+    size: int
+    """Bytes of the image."""
+    received_count: int
+    """Blocks received."""
+    zero_count: int
+    """Blocks made zeros without receiving them."""
+    resumed_count: int
+    """Blocks that an earlier run had written."""
+    seconds: float
+
+
+def download(
+    service: Service,
+    snapshot_id: str,
+    target_path: str,
+    *,
+    from_snapshot_id: str | None = None,
+    size: int | None = None,
+    force: bool = False,
+    format: str | None = None,
+    resume: bool = True,
+    dry_run: bool = False,
+    state: Folders | None = None,
+    observer: Observer | None = None,
+) -> Downloaded:
+    """Make an image of a snapshot; with `from_snapshot_id`, of an image that holds that one, writing only changes.
+
+    `size` in bytes; by default what the upload noted, else the volume's. Raises ClientError; after a resumable one the
+    same call goes on.
+    """
+    folders = state or Folders.standard()
+    folders.prepare()
+    work = _Download(service, snapshot_id, target_path, from_snapshot_id, observer or Silence())
+    return work.run(folders, size=size, force=force, format=format, resume=resume, dry_run=dry_run)
+
+
+class _Download:
+    def __init__(self, service: Service, snapshot_id: str, path: str, from_id: str | None, observer: Observer) -> None:
+        self._service = service
+        self._snapshot_id = snapshot_id
+        self._path = path
+        self._from_id = from_id
+        self._observer = observer
+        self._stop = Stop()
+        self._tally = Tally("download")
+        self._began_at = time.monotonic()
+        self._volume_size = service.volume_size_gib(snapshot_id) * GIB
+        self._info = described(service, snapshot_id)
+
+    def run(
+        self, folders: Folders, *, size: int | None, force: bool, format: str | None, resume: bool, dry_run: bool
+    ) -> Downloaded:
+        image_size = self._image_size(size)
+        kind = "full" if self._from_id is None else "incremental"
+        reason = "no earlier snapshot was named" if self._from_id is None else f"changes since {self._from_id}"
+        self._observer.note(Note("plan", f"{kind} download: {reason}", {"download": kind, "reason": reason}))
+        if dry_run:
+            self._count()
+        else:
+            target = self._open(image_size, force=force, format=format, resume=resume)
+            self._fill(target, folders, image_size, format)
+        return Downloaded(
+            snapshot_id=self._snapshot_id,
+            kind=kind,
+            reason=reason,
+            size=image_size,
+            received_count=self._tally.moved_count,
+            zero_count=self._tally.zero_count,
+            resumed_count=self._tally.resumed_count,
+            seconds=time.monotonic() - self._began_at,
+        )
+
+    def _image_size(self, asked: int | None) -> int:
+        """As asked for, as the upload noted, as the image to be changed has it, or the volume's."""
+        if asked is not None:
+            return asked
+        noted = "" if self._info is None else self._info.tags.get(SIZE_TAG, "")
+        if noted.isdecimal() and 0 < int(noted) <= self._volume_size:
+            return int(noted)
+        if self._from_id is not None:
+            status = os.stat(self._path) if os.path.exists(self._path) else None
+            if status and stat.S_ISREG(status.st_mode) and -(-status.st_size // GIB) * GIB == self._volume_size:
+                return status.st_size
+        return self._volume_size
+
+    def _open(self, size: int, *, force: bool, format: str | None, resume: bool) -> Target:
+        """The target; without `resume`, what an earlier run left of it is thrown away."""
+        part_name = self._snapshot_id if self._from_id is None else f"{self._from_id}.{self._snapshot_id}"
+
+        def opened() -> Target:
+            return open_target(
+                self._path,
+                size,
+                part_name=part_name,
+                force=force,
+                format=format,
+                existing=self._from_id is not None,
+            )
+
+        target = opened()
+        if not resume and self._from_id is None:
+            target.discard()
+            target = opened()
+        return target
+
+    def _fill(self, target: Target, folders: Folders, size: int, format: str | None) -> None:
+        try:
+            with JournalStore(folders.journals, self._observer).open_or_create(
+                self._key(size, format), self._volume_size // BLOCK_SIZE
+            ) as journal:
+                self._prepare(target, journal)
+                self._move(target, journal)
+                target.commit()
+                self._keep_index(folders, journal)
+                journal.remove()
+        except ClientError as error:
+            if error.resumable:
+                target.leave()
+                text = f"{self._path} is unfinished: the same command goes on with it"
+                self._observer.note(Note("unfinished", text, {"target": self._path}))
+            else:
+                target.discard()
+            raise
+        except BaseException:
+            target.leave()
+            raise
+
+    def _key(self, size: int, format: str | None) -> dict[str, object]:
+        return {
+            "kind": "download",
+            "endpoint": self._service.endpoint.url,
+            "region": self._service.endpoint.region,
+            "snapshot_id": self._snapshot_id,
+            "from_snapshot_id": self._from_id,
+            "target": os.path.abspath(self._path),
+            "size": size,
+            "format": format,
+        }
+
+    def _prepare(self, target: Target, journal: Journal) -> None:
+        """What can be known to fail is found before the long work."""
+        if journal.resumed:
+            count = journal.table.count()
+            text = f"going on with {self._path}, which has {count} blocks"
+            self._observer.note(Note("resumed", text, {"target": self._path, "written_count": count}))
+        elif self._from_id is not None:
+            self._check_holds(target, self._from_id)
+        if target.fresh and self._info is not None and self._info.full_size is not None and not journal.resumed:
+            check_space(self._path, self._info.full_size)
+
+    def _check_holds(self, target: Target, snapshot_id: str) -> None:
+        """A few blocks, here and there: a wrong image would become a mixture of two."""
+        wanted, found = memoryview(bytearray(BLOCK_SIZE)), memoryview(bytearray(BLOCK_SIZE))
+        block_count = self._volume_size // BLOCK_SIZE
+        for start in range(0, block_count, -(-block_count // PROBE_COUNT)):
+            pages = self._service.block_pages(snapshot_id, start, SHORTEST_PAGE)
+            for block in islice((block for page in pages for block in page.blocks), 1):
+                digest = self._service.get_block(snapshot_id, block.block_index, block.token, wanted)
+                target.read(block.block_index, found)
+                if digest_of(found) != digest:
+                    raise UsageError(
+                        f"{self._path} does not hold {snapshot_id}: block {block.block_index} is another. Name the "
+                        "snapshot that it holds, or download the whole without --from"
+                    )
+
+    def _fetches(self, *, fresh: bool) -> Iterator[Fetch]:
+        if self._from_id is not None:
+            return changed(self._service.changed_pages(self._from_id, self._snapshot_id))
+        blocks = listed(self._service.block_pages(self._snapshot_id))
+        return blocks if fresh else with_gaps(blocks, self._volume_size // BLOCK_SIZE)
+
+    def _count(self) -> None:
+        """A dry run: what would be received, and what would be made zeros."""
+        for fetch in self._fetches(fresh=True):
+            self._tally.add(moved=fetch.token is not None, zero=fetch.token is None)
+
+    def _move(self, target: Target, journal: Journal) -> None:
+        def perform(fetch: Fetch, buffer: memoryview) -> None:
+            self._write(fetch, buffer, target, journal)
+
+        options = self._service.options
+        if self._from_id is None and self._info is not None and self._info.full_size is not None:
+            self._tally.expected_count = self._info.full_size // BLOCK_SIZE
+        self._observer.begin(self._tally)
+        try:
+            run(
+                self._fetches(fresh=target.fresh),
+                perform,
+                worker_count=options.max_in_flight,
+                stall_seconds=options.stall_seconds,
+                stop=self._stop,
+            )
+        finally:
+            self._observer.end(self._tally)
+
+    def _write(self, fetch: Fetch, buffer: memoryview, target: Target, journal: Journal) -> None:
+        if fetch.token is None:
+            target.write_zeros(fetch.block_index)
+            self._tally.add(zero=1)
+            return
+        known = journal.table.get(fetch.block_index) if journal.resumed else None
+        if known is not None:
+            target.read(fetch.block_index, buffer)
+            if digest_of(buffer) == known:
+                self._tally.add(resumed=1)
+                return
+        digest = self._service.get_block(self._snapshot_id, fetch.block_index, fetch.token, buffer, stop=self._stop)
+        if digest != ZERO_DIGEST:
+            target.write(fetch.block_index, buffer)
+        elif known is not None or not target.fresh:
+            target.write_zeros(fetch.block_index)
+        journal.table.record(fetch.block_index, digest)
+        self._tally.add(moved=1)
+
+    def _keep_index(self, folders: Folders, journal: Journal) -> None:
+        """All blocks of the snapshot went through our hands: an upload on it need not read them again."""
+        if self._from_id is not None:
+            return
+        try:
+            store = IndexStore(folders.indexes, self._observer)
+            store.keep(journal.table, self._snapshot_id, self._volume_size // (BLOCK_SIZE * BLOCKS_PER_GIB))
+        except ClientError as error:
+            self._observer.note(Note("warning", f"no digest index of {self._snapshot_id} could be kept: {error}"))
+
+
+def described(service: Service, snapshot_id: str) -> SnapshotInfo | None:
+    """What EC2 says of a snapshot, where these credentials may ask."""
+    try:
+        return next(iter(service.describe([snapshot_id])), None)
+    except (DeniedError, NotFoundError):
+        return None

@@ -1,0 +1,108 @@
+"""What a parent holds, as a table of digests: from the index kept here, or by reading its blocks.
+
+An index is what an incremental upload leaves blocks out by, so it is not believed because of its name: a few of its
+blocks are read from the snapshot first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from snapstone.client.api.control_calls import SHORTEST_PAGE
+from snapstone.client.api.service import Service
+from snapstone.client.api.values import ListedBlock
+from snapstone.client.events import Note, Tally
+from snapstone.client.transfer.digests import DigestTable
+from snapstone.client.transfer.folders import Folders
+from snapstone.client.transfer.index import IndexStore
+from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
+
+PROBE_COUNT: Final = 4
+"""Blocks of the snapshot that an index has to agree with: spread over the volume, the first one among them."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A parent snapshot, as an upload sees it."""
+
+    snapshot_id: str
+    volume_size_gib: int
+    table: DigestTable | None
+    """What it holds; None where only a dirty bitmap says what changed."""
+    known_from: str
+    """`index`, `blocks`, or `dirty bitmap`."""
+
+
+def find_parent(service: Service, snapshot_id: str, folders: Folders, *, may_read: bool, stop: Stop) -> Parent:
+    """The parent with the digests of its blocks; reads all of them where no index is here and `may_read`."""
+    volume_size_gib = service.volume_size_gib(snapshot_id)
+    store = IndexStore(folders.indexes)
+    table = store.find(snapshot_id, volume_size_gib)
+    if table is not None and not _agrees(service, snapshot_id, table):
+        table.close()
+        store.forget(snapshot_id)
+        table = None
+        service.observer.note(Note("warning", f"the digest index of {snapshot_id} is not of that snapshot: removed"))
+    if table is not None:
+        return Parent(snapshot_id, volume_size_gib, table, "index")
+    if not may_read:
+        return Parent(snapshot_id, volume_size_gib, None, "dirty bitmap")
+    table = read_digests(service, snapshot_id, volume_size_gib, folders, stop)
+    return Parent(snapshot_id, volume_size_gib, table, "blocks")
+
+
+def read_digests(service: Service, snapshot_id: str, volume_size_gib: int, folders: Folders, stop: Stop) -> DigestTable:
+    """The digests of all blocks of a snapshot, by reading each; kept as its index."""
+    text = f"there is no digest index of {snapshot_id} here: reading its blocks, to know what they hold"
+    service.observer.note(Note("plan", text, {"snapshot_id": snapshot_id}))
+    with TemporaryDirectory(dir=folders.root, prefix="read-") as folder:
+        table = DigestTable.create(Path(folder) / snapshot_id, volume_size_gib * BLOCKS_PER_GIB, {})
+        tally = Tally("read")
+        service.observer.begin(tally)
+
+        def perform(block: ListedBlock, buffer: memoryview) -> None:
+            digest = service.get_block(snapshot_id, block.block_index, block.token, buffer, stop=stop)
+            table.record(block.block_index, digest)
+            tally.add(moved=1)
+
+        blocks = (block for page in service.block_pages(snapshot_id) for block in page.blocks)
+        options = service.options
+        try:
+            run(
+                blocks,
+                perform,
+                worker_count=options.max_in_flight,
+                stall_seconds=options.stall_seconds,
+                stop=stop,
+            )
+            return IndexStore(folders.indexes).merge(None, table, snapshot_id, volume_size_gib)
+        finally:
+            service.observer.end(tally)
+            table.close()
+
+
+def _agrees(service: Service, snapshot_id: str, table: DigestTable) -> bool:
+    """Whether blocks here and there of the snapshot are those of the table, and it lists none that the table lacks."""
+    buffer = memoryview(bytearray(BLOCK_SIZE))
+    for start in range(0, table.block_count, -(-table.block_count // PROBE_COUNT)):
+        block = next(_listed(service, snapshot_id, start), None)
+        expected = next(islice(table.items(start), 1), None)
+        if block is None or expected is None:
+            if block is not None or expected is not None:
+                return False
+            continue
+        if block.block_index != expected[0]:
+            return False
+        if service.get_block(snapshot_id, block.block_index, block.token, buffer) != expected[1]:
+            return False
+    return True
+
+
+def _listed(service: Service, snapshot_id: str, start: int) -> Iterator[ListedBlock]:
+    return (block for page in service.block_pages(snapshot_id, start, SHORTEST_PAGE) for block in page.blocks)

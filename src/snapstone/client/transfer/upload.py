@@ -1,0 +1,325 @@
+"""An image into a new snapshot: what changed is found, sent, journaled, and sealed with its aggregate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import merge
+from typing import Final
+
+from snapstone.client.api.service import Service
+from snapstone.client.api.values import StartRequest
+from snapstone.client.errors import ClientError, SourceChangedError, UsageError
+from snapstone.client.events import Note, Observer, Silence, Tally
+from snapstone.client.images.contract import Source
+from snapstone.client.transfer.dirty import DirtyRanges
+from snapstone.client.transfer.folders import Folders
+from snapstone.client.transfer.index import IndexStore
+from snapstone.client.transfer.journal import Journal, JournalStore
+from snapstone.client.transfer.parent import Parent, find_parent
+from snapstone.client.transfer.pending import PendingSnapshot, new_client_token
+from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.reading import Reading
+from snapstone.client.transfer.visits import Visit, visits
+from snapstone.client.transfer.zeros import ZERO_BLOCK
+from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, MAX_VOLUME_SIZE_GIB, ZERO_DIGEST, Digest
+
+GIB: Final = BLOCK_SIZE * BLOCKS_PER_GIB
+SIZE_TAG: Final = "snapstone:size"
+"""Tag with the image's size in bytes, where that is no whole number of GiB: a download makes it as large again."""
+
+TIMEOUT_MINUTES: Final = 1_440
+"""How long the endpoint keeps an interrupted upload: long enough to come back to it the next morning."""
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What an upload did; `snapshot_id` is None after a dry run."""
+
+    snapshot_id: str | None
+    kind: str
+    """`full` or `incremental`."""
+    reason: str
+    volume_size_gib: int
+    sent_count: int
+    zero_count: int
+    unchanged_count: int
+    resumed_count: int
+    seconds: float
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of all blocks sent."""
+        return self.sent_count * BLOCK_SIZE
+
+
+@dataclass(frozen=True)
+class What:
+    """What is to be made of an image."""
+
+    parent_id: str | None = None
+    description: str = ""
+    tags: Mapping[str, str] | None = None
+    encrypted: bool | None = None
+    kms_key_arn: str | None = None
+    volume_size_gib: int | None = None
+
+
+def upload(
+    service: Service,
+    source: Source,
+    *,
+    parent_id: str | None = None,
+    dirty: DirtyRanges | None = None,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+    encrypted: bool | None = None,
+    kms_key_arn: str | None = None,
+    volume_size_gib: int | None = None,
+    wait: bool = True,
+    keep_failed: bool = False,
+    resume: bool = True,
+    dry_run: bool = False,
+    state: Folders | None = None,
+    observer: Observer | None = None,
+) -> Uploaded:
+    """Make a snapshot of an image: with `parent_id` only what differs from the parent is sent.
+
+    `dirty` says where the image may differ from the parent; nothing else of it is read. Raises ClientError: a resumable
+    one leaves a journal and the pending snapshot, so that the same call goes on; any other deletes what was begun,
+    unless `keep_failed`.
+    """
+    what = What(parent_id, description, tags, encrypted, kms_key_arn, volume_size_gib)
+    folders = state or Folders.standard()
+    folders.prepare()
+    return _Upload(service, source, what, dirty, folders, observer or Silence()).run(
+        wait=wait, keep_failed=keep_failed, resume=resume and not source.sequential, dry_run=dry_run
+    )
+
+
+class _Upload:
+    def __init__(
+        self,
+        service: Service,
+        source: Source,
+        what: What,
+        dirty: DirtyRanges | None,
+        folders: Folders,
+        observer: Observer,
+    ) -> None:
+        _check(what, source, dirty)
+        self._service = service
+        self._source = source
+        self._what = what
+        self._dirty = dirty
+        self._folders = folders
+        self._observer = observer
+        self._stop = Stop()
+        self._tally = Tally("upload")
+        self._began_at = time.monotonic()
+        self._state = source.state()
+        self._reading = Reading(source, self._stop)
+        self._parent: Parent | None = None
+        if what.parent_id is not None:
+            self._parent = find_parent(service, what.parent_id, folders, may_read=dirty is None, stop=self._stop)
+        self._held = None if self._parent is None else self._parent.table
+        self._volume_size_gib = _volume_size_gib(what, source, self._parent)
+
+    def run(self, *, wait: bool, keep_failed: bool, resume: bool, dry_run: bool) -> Uploaded:
+        kind, reason = self._kind()
+        self._observer.note(Note("plan", f"{kind} upload: {reason}", {"upload": kind, "reason": reason}))
+        try:
+            snapshot_id = None
+            if dry_run:
+                self._move(None)
+                self._check_unchanged()
+            else:
+                snapshot_id = self._make(wait=wait, keep_failed=keep_failed, resume=resume)
+        finally:
+            if self._held is not None:
+                self._held.close()
+        return self._outcome(snapshot_id, kind, reason)
+
+    def _kind(self) -> tuple[str, str]:
+        parent = self._parent
+        if parent is None:
+            return "full", "no parent was named"
+        if parent.table is None:
+            return "incremental", f"on {parent.snapshot_id}; the dirty bitmap says what changed"
+        how = "its digest index" if parent.known_from == "index" else "its own blocks"
+        where = " inside the dirty bitmap" if self._dirty else ""
+        return "incremental", f"on {parent.snapshot_id}; compared{where} with {how}"
+
+    def _make(self, *, wait: bool, keep_failed: bool, resume: bool) -> str:
+        with JournalStore(self._folders.journals, self._observer).open_or_create(
+            self._key(resume=resume), self._volume_size_gib * BLOCKS_PER_GIB
+        ) as journal:
+            pending = PendingSnapshot(self._service, journal, self._request(), self._observer)
+            try:
+                if not pending.is_completed:
+                    self._move(pending)
+                    self._check_unchanged()
+                status = pending.complete()
+            except ClientError as error:
+                pending.after_failure(error, keep=keep_failed)
+                raise
+            self._keep_index(journal, pending.snapshot_id)
+            journal.remove()
+        if wait:
+            pending.wait(status)
+        return pending.snapshot_id
+
+    def _key(self, *, resume: bool) -> Mapping[str, object]:
+        """What makes two runs the same work. The image's state is not in it: whoever resumes reads the image again."""
+        what, endpoint = self._what, self._service.endpoint
+        return {
+            "kind": "upload",
+            "endpoint": endpoint.url,
+            "region": endpoint.region,
+            "source": self._source.name,
+            "parent_id": what.parent_id,
+            "volume_size_gib": self._volume_size_gib,
+            "description": what.description,
+            "tags": dict(sorted((what.tags or {}).items())),
+            "encrypted": what.encrypted,
+            "kms_key_arn": what.kms_key_arn,
+            "run": None if resume else new_client_token(),
+        }
+
+    def _request(self) -> StartRequest:
+        tags = dict(self._what.tags or {})
+        if self._source.size % GIB and not self._source.sequential:
+            tags.setdefault(SIZE_TAG, str(self._source.size))
+        return StartRequest(
+            volume_size_gib=self._volume_size_gib,
+            client_token=new_client_token(),
+            parent_id=self._what.parent_id,
+            description=self._what.description,
+            tags=tags,
+            encrypted=self._what.encrypted,
+            kms_key_arn=self._what.kms_key_arn,
+            timeout_minutes=TIMEOUT_MINUTES,
+        )
+
+    def _move(self, pending: PendingSnapshot | None) -> None:
+        """Look at every block that there may be, and send (or, without `pending`, count) those that have to be sent."""
+
+        def perform(visit: Visit, buffer: memoryview) -> None:
+            self._look(visit, buffer, pending)
+
+        options = self._service.options
+        self._observer.begin(self._tally)
+        try:
+            run(
+                self._visits(pending),
+                perform,
+                worker_count=options.max_in_flight,
+                stall_seconds=options.stall_seconds,
+                stop=self._stop,
+            )
+        finally:
+            self._observer.end(self._tally)
+
+    def _visits(self, pending: PendingSnapshot | None) -> Iterator[Visit]:
+        held: list[Iterable[tuple[int, Digest]]] = [] if pending is None else [pending.acknowledged()]
+        if self._held is not None:
+            held.append(self._held.items())
+        within = None if self._dirty is None else self._dirty.block_ranges()
+        data = self._source.ranges()
+        if within is not None and self._held is None:
+            # Nothing here knows what the parent holds: every dirty block is looked at, holes too.
+            return visits(self._dirty_ranges(), ())
+        return visits(data, merge(*held), within=within)
+
+    def _dirty_ranges(self) -> Iterator[range]:
+        assert self._dirty is not None
+        block_count = -(-self._source.size // BLOCK_SIZE)
+        for indexes in self._dirty.block_ranges():
+            if indexes.start < block_count:
+                yield range(indexes.start, min(indexes.stop, block_count))
+
+    def _look(self, visit: Visit, buffer: memoryview, pending: PendingSnapshot | None) -> None:
+        """Read a block, and send it unless what is there already, or inherited, is the same."""
+        block_index = visit.block_index
+        digest = ZERO_DIGEST if visit.is_hole else self._reading.read(block_index, buffer)
+        acknowledged = None if pending is None else pending.known(block_index)
+        if acknowledged == digest:
+            self._tally.add(resumed=1)
+        elif acknowledged is None and self._is_inherited(block_index, digest):
+            self._tally.add(zero=digest == ZERO_DIGEST, unchanged=digest != ZERO_DIGEST)
+        else:
+            if pending is not None:
+                block = memoryview(ZERO_BLOCK) if digest == ZERO_DIGEST else buffer
+                pending.put(block_index, block, digest, self._stop)
+            self._tally.add(moved=1)
+
+    def _is_inherited(self, block_index: int, digest: Digest) -> bool:
+        """Whether the snapshot reads as these bytes without a put."""
+        if self._parent is None:
+            return digest == ZERO_DIGEST
+        if self._held is None:
+            return False
+        held = self._held.get(block_index) if block_index < self._held.block_count else None
+        return digest == (ZERO_DIGEST if held is None else held)
+
+    def _check_unchanged(self) -> None:
+        """Raises SourceChangedError where the image was written to since the upload began."""
+        state = self._source.state()
+        if state != self._state:
+            facts = ", ".join(
+                sorted(name for name in {*state, *self._state} if state.get(name) != self._state.get(name))
+            )
+            raise SourceChangedError(
+                f"{self._source.name} was written to while it was read ({facts} changed): what was read is no state "
+                "that it ever had. Upload a snapshot of it (LVM, ZFS, qemu), or while nothing writes to it"
+            )
+
+    def _keep_index(self, journal: Journal, snapshot_id: str) -> None:
+        """The upload is done: without an index the next one only takes longer, so a failure is said and no more."""
+        if self._parent is not None and self._held is None:
+            return
+        store = IndexStore(self._folders.indexes, self._observer)
+        try:
+            store.merge(self._held, journal.table, snapshot_id, self._volume_size_gib).close()
+        except ClientError as error:
+            self._observer.note(Note("warning", f"no digest index of {snapshot_id} could be kept: {error}"))
+
+    def _outcome(self, snapshot_id: str | None, kind: str, reason: str) -> Uploaded:
+        tally = self._tally
+        return Uploaded(
+            snapshot_id=snapshot_id,
+            kind=kind,
+            reason=reason,
+            volume_size_gib=self._volume_size_gib,
+            sent_count=tally.moved_count,
+            zero_count=tally.zero_count,
+            unchanged_count=tally.unchanged_count,
+            resumed_count=tally.resumed_count,
+            seconds=time.monotonic() - self._began_at,
+        )
+
+
+def _check(what: What, source: Source, dirty: DirtyRanges | None) -> None:
+    if source.size == 0:
+        raise UsageError(f"{source.name} is empty: there is nothing to make a snapshot of")
+    if dirty is not None and what.parent_id is None:
+        raise UsageError("a dirty bitmap says what changed since a parent: name the parent too")
+    if dirty is not None and source.sequential:
+        raise UsageError("a dirty bitmap needs an image that can be read anywhere, and a stream is not")
+    if what.parent_id is not None and (what.encrypted is not None or what.kms_key_arn is not None):
+        raise UsageError("a snapshot on a parent is encrypted as its parent is: leave out encryption, or the parent")
+
+
+def _volume_size_gib(what: What, source: Source, parent: Parent | None) -> int:
+    """As asked for; else what the image needs, and no less than the parent's."""
+    needed = -(-source.size // GIB)
+    least = needed if parent is None else max(needed, parent.volume_size_gib)
+    chosen = what.volume_size_gib or least
+    if needed > MAX_VOLUME_SIZE_GIB:
+        raise UsageError(f"{source.name} has {source.size} bytes, and a snapshot at most 64 TiB")
+    if chosen < needed:
+        raise UsageError(f"{source.name} needs {needed} GiB, and a volume of {chosen} GiB was asked for")
+    if chosen < least:
+        raise UsageError(f"the parent has {least} GiB, and a child of {chosen} GiB cannot be smaller")
+    return chosen
