@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +27,11 @@ from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.stream_out import write_out
 from snapstone.client.transfer.upload import GIB, SIZE_TAG
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST, digest_of
+
+STANDARD_OUTPUT: Final = "-"
 
 PROBE_COUNT: Final = 4
 """Blocks that a target has to share with the snapshot that it is said to hold, before changes are applied to it."""
@@ -66,7 +70,7 @@ def download(
     state: Folders | None = None,
     observer: Observer | None = None,
 ) -> Downloaded:
-    """Make an image of a snapshot; with `from_snapshot_id`, of an image that holds that one, writing only changes.
+    """Make an image of a snapshot (`-`: standard output); with `from_snapshot_id`, of an image that holds that one, writing only changes.
 
     `size` in bytes; by default what the upload noted, else the volume's. Raises ClientError; after a resumable one the
     same call goes on.
@@ -84,6 +88,8 @@ class _Download:
         self._path = path
         self._from_id = from_id
         self._observer = observer
+        if path == STANDARD_OUTPUT and from_id is not None:
+            raise UsageError("changes can be applied to an image only, and standard output is none: leave out --from")
         self._stop = Stop()
         self._tally = Tally("download")
         self._began_at = time.monotonic()
@@ -99,6 +105,9 @@ class _Download:
         self._observer.note(Note("plan", f"{kind} download: {reason}", {"download": kind, "reason": reason}))
         if dry_run:
             self._count()
+        elif self._path == STANDARD_OUTPUT:
+            self._expect_full()
+            write_out(self._service, self._snapshot_id, image_size, sys.stdout.fileno(), self._tally, self._observer)
         else:
             target = self._open(image_size, force=force, format=format, resume=resume)
             self._fill(target, folders, image_size, format)
@@ -222,8 +231,7 @@ class _Download:
             self._write(fetch, buffer, target, journal)
 
         options = self._service.options
-        if self._from_id is None and self._info is not None and self._info.full_size is not None:
-            self._tally.expected_count = self._info.full_size // BLOCK_SIZE
+        self._expect_full()
         self._observer.begin(self._tally)
         try:
             run(
@@ -235,6 +243,10 @@ class _Download:
             )
         finally:
             self._observer.end(self._tally)
+
+    def _expect_full(self) -> None:
+        if self._from_id is None and self._info is not None and self._info.full_size is not None:
+            self._tally.expected_count = self._info.full_size // BLOCK_SIZE
 
     def _write(self, fetch: Fetch, buffer: memoryview, target: Target, journal: Journal) -> None:
         if fetch.token is None:

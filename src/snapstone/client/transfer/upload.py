@@ -209,6 +209,8 @@ class _Upload:
             self._look(visit, buffer, pending)
 
         options = self._service.options
+        if not self._source.sequential and self._dirty is None:
+            self._tally.expected_count = sum(len(indexes) for indexes in self._source.ranges())
         self._observer.begin(self._tally)
         try:
             run(
