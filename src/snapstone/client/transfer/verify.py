@@ -1,0 +1,195 @@
+"""Whether a snapshot's blocks are what their checksums say, and whether an image is what a snapshot says."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+from snapstone.client.api.service import Service
+from snapstone.client.api.values import ListedBlock
+from snapstone.client.errors import ClientError, DamagedError, UnreachableError, UsageError
+from snapstone.client.events import Observer, Silence, Tally
+from snapstone.client.images.contract import Source
+from snapstone.client.transfer.compare import Pair, check_unchanged, compare_pair, pair_up
+from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.reading import Reading
+
+Item = TypeVar("Item", ListedBlock, Pair)
+
+MAX_FINDING_COUNT: Final = 1_000
+"""Findings that are kept one by one; beyond, they are only counted."""
+
+Verdict = Literal["damaged", "changed", "added", "removed"]
+"""`damaged`: the snapshot's block cannot be read as it was written; the others are differences of the image."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Finding:
+    """One block that is not as it should be."""
+
+    block_index: int
+    verdict: Verdict
+    message: str = ""
+    """What was said about it, where something was."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a verification found."""
+
+    snapshot_id: str
+    listed_count: int
+    """Blocks that could have been checked."""
+    checked_count: int
+    """Blocks that were: fewer where a sample was asked for."""
+    finding_count: int
+    findings: tuple[Finding, ...]
+    """The findings, `MAX_FINDING_COUNT` at most, ascending."""
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found."""
+        return self.finding_count == 0
+
+
+def verify_snapshot(
+    service: Service,
+    snapshot_id: str,
+    *,
+    sample_percent: float | None = None,
+    chance: random.Random | None = None,
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+) -> Verified:
+    """Get every block of a snapshot, or about so many percent of them, and hold it against its checksum."""
+    stop = stop or Stop()
+
+    def check(block: ListedBlock, buffer: memoryview) -> Finding | None:
+        service.get_block(snapshot_id, block.block_index, block.token, buffer, stop=stop)
+        return None
+
+    listed = (block for page in service.block_pages(snapshot_id) for block in page.blocks)
+    return _Verification(service, snapshot_id, sample_percent, chance, observer, stop).run(listed, check)
+
+
+def verify_image(
+    service: Service,
+    snapshot_id: str,
+    source: Source,
+    *,
+    sample_percent: float | None = None,
+    chance: random.Random | None = None,
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+) -> Verified:
+    """Hold every block of an image against the snapshot's bytes, got from the endpoint, and the reverse.
+
+    Raises SourceChangedError where the image was written to in between, UsageError for a sample of a stream.
+    """
+    if source.sequential and sample_percent is not None:
+        raise UsageError("a stream is read from end to end: a sample of it saves nothing; leave --sample away")
+    stop = stop or Stop()
+    reading = Reading(source, stop)
+
+    def check(pair: Pair, buffer: memoryview) -> Finding | None:
+        difference = compare_pair(service, snapshot_id, reading, pair, buffer, stop)
+        return None if difference is None else Finding(difference.block_index, difference.kind)
+
+    before = source.state()
+    pairs = pair_up(service, snapshot_id, source)
+    verified = _Verification(service, snapshot_id, sample_percent, chance, observer, stop).run(pairs, check)
+    check_unchanged(source, before)
+    return verified
+
+
+class _Verification:
+    """One run: what was listed, checked and found so far."""
+
+    def __init__(
+        self,
+        service: Service,
+        snapshot_id: str,
+        sample_percent: float | None,
+        chance: random.Random | None,
+        observer: Observer | None,
+        stop: Stop,
+    ) -> None:
+        if sample_percent is not None and not 0 < sample_percent <= 100:
+            raise UsageError(f"a sample of {sample_percent:g} % cannot be taken: more than 0, 100 at most")
+        self._service = service
+        self._snapshot_id = snapshot_id
+        self._sample_percent = sample_percent
+        self._chance = chance or random.Random()
+        self._observer = observer or Silence()
+        self._stop = stop
+        self._tally = Tally("verify")
+        self._listed_count = 0
+        self._finding_count = 0
+        self._findings: list[Finding] = []
+        self._lock = threading.Lock()
+
+    def run(self, work: Iterable[Item], check: Callable[[Item, memoryview], Finding | None]) -> Verified:
+        """Check what the sample takes of `work`, and go on after each finding."""
+
+        def perform(item: Item, buffer: memoryview) -> None:
+            try:
+                finding = check(item, buffer)
+            except DamagedError as error:
+                finding = Finding(item.block_index, "damaged", str(error))
+            except UnreachableError as error:
+                if not self._answers():
+                    raise
+                finding = Finding(item.block_index, "damaged", str(error))
+            if finding is not None:
+                self._found(finding)
+            self._tally.add(moved=1)
+
+        begun = time.monotonic()
+        self._observer.begin(self._tally)
+        try:
+            run(
+                self._sampled(work),
+                perform,
+                worker_count=self._service.options.max_in_flight,
+                # A block that cannot be read holds its worker for the whole retry time, and is no standstill.
+                stall_seconds=self._service.options.stall_seconds + self._service.options.retry_seconds,
+                stop=self._stop,
+            )
+        finally:
+            self._observer.end(self._tally)
+        return Verified(
+            snapshot_id=self._snapshot_id,
+            listed_count=self._listed_count,
+            checked_count=self._tally.visited_count,
+            finding_count=self._finding_count,
+            findings=tuple(sorted(self._findings)),
+            seconds=time.monotonic() - begun,
+        )
+
+    def _sampled(self, work: Iterable[Item]) -> Iterator[Item]:
+        for item in work:
+            self._listed_count += 1
+            if self._sample_percent is None or self._chance.random() * 100 < self._sample_percent:
+                yield item
+
+    def _found(self, finding: Finding) -> None:
+        with self._lock:
+            self._finding_count += 1
+            if len(self._findings) < MAX_FINDING_COUNT:
+                self._findings.append(finding)
+
+    def _answers(self) -> bool:
+        """Whether the endpoint answers at all: then it is this block that it cannot give.
+
+        A server that finds a stored block damaged can say so only as its own failure (500).
+        """
+        try:
+            self._service.volume_size_gib(self._snapshot_id)
+        except ClientError:
+            return False
+        return True
