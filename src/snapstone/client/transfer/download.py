@@ -70,7 +70,7 @@ def download(
     state: Folders | None = None,
     observer: Observer | None = None,
 ) -> Downloaded:
-    """Make an image of a snapshot (`-`: standard output); with `from_snapshot_id`, of an image that holds that one, writing only changes.
+    """Make an image of a snapshot (`-`: standard output); with `from_snapshot_id`, apply changes to one that is there.
 
     `size` in bytes; by default what the upload noted, else the volume's. Raises ClientError; after a resumable one the
     same call goes on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -53,7 +53,7 @@ def ordered(
     window: int,
     stall_seconds: float,
     stop: Stop,
-) -> Iterator[tuple[T, memoryview, R]]:
+) -> Generator[tuple[T, memoryview, R], None, None]:
     """`fetch` for every item, in parallel; item, buffer and result are given out in the order of `work`.
 
     At most `window` buffers exist; one that was given out is used again after the next step. Errors as in `run`, but an
