@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from snapstone.client.errors import ClientError, DamagedError, DeniedError, NoSpaceError, NotFoundError, UsageError
-from snapstone.client.images import kernel, qemu_img
+from snapstone.client.images import qemu_img
 from snapstone.client.images.contract import Source, State, Target
 from snapstone.client.images.extents import block_ranges
-from snapstone.client.images.file_copy import copy_file, sync_file
+from snapstone.client.images.file_copy import sync_file
 from snapstone.client.images.nbd import MAX_STATUS_SIZE, Connection
 from snapstone.client.images.nbd_messages import RequestError
+from snapstone.client.images.part_file import open_part, publish, take_over_owner
 from snapstone.client.images.qemu_formats import detect_format
 from snapstone.client.images.qemu_nbd import ImageServer
 from snapstone.client.images.refusals import refusal
+from snapstone.client.images.starting_copy import start_part_from_copy
 from snapstone.core.blocks import BLOCK_SIZE
 
 __all__ = ["detect_format", "open_qemu_source", "open_qemu_target"]
@@ -54,11 +56,18 @@ def open_qemu_target(
     absolute = Path(os.path.realpath(path))
     _check_place(absolute, force=force, existing=existing)
     part = absolute.with_name(part_name)
-    if not part.exists():
-        with _refused(str(part), "be made"):
-            _begin(absolute, part, format, size, existing=existing)
-    server = _serve_part(part, format, size)
-    return _QemuTarget(absolute, part, server, fresh=not existing, replace=force or existing)
+    resumed = os.path.lexists(part)
+    try:
+        if not resumed:
+            _begin_part(absolute, part, format, size, existing=existing)
+        with _refused(str(part), "be opened"):
+            os.close(open_part(part)[0])
+        server = _serve_part(part, format, size, enlarge=existing)
+    except UsageError:
+        if not resumed:
+            part.unlink(missing_ok=True)
+        raise
+    return _QemuTarget(absolute, part, server, fresh=not existing, resumed=resumed, replace=force or existing)
 
 
 class _ServedImage:
@@ -134,9 +143,13 @@ class _QemuSource(_ServedImage):
 class _QemuTarget(_ServedImage):
     """An image that qemu-nbd writes, under its temporary name."""
 
-    def __init__(self, path: Path, part: Path, server: ImageServer, *, fresh: bool, replace: bool) -> None:
+    def __init__(
+        self, path: Path, part: Path, server: ImageServer, *, fresh: bool, resumed: bool, replace: bool
+    ) -> None:
         super().__init__(path, server)
         self.fresh = fresh
+        self.resumed = resumed
+        """Whether an earlier run left something here."""
         self._path = path
         self._part = part
         self._replace = replace
@@ -171,10 +184,11 @@ class _QemuTarget(_ServedImage):
         trouble = self._server.end()
         if trouble is not None:
             raise ClientError(f"qemu-nbd did not close {self._part} in order: {trouble}")
-        with _refused(self.name, "be made durable"):
+        with _refused(str(self._part), "be made durable"):
+            if self._replace:
+                self._take_over_owner()
             sync_file(self._part)
-            self._take_name()
-            sync_file(self._path.parent)
+        publish(self._part, self._path, replace=self._replace)
 
     def leave(self) -> None:
         """Keep the part."""
@@ -186,15 +200,16 @@ class _QemuTarget(_ServedImage):
         with _refused(str(self._part), "be removed"):
             self._part.unlink(missing_ok=True)
 
-    def _take_name(self) -> None:
+    def allocated_bytes(self) -> int:
+        """Bytes that the part occupies already; they need no more room."""
+        return self._part.stat().st_blocks * qemu_img.SECTOR_SIZE
+
+    def _take_over_owner(self) -> None:
+        descriptor = os.open(self._part, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if not self._replace and kernel.rename_if_absent(str(self._part), self.name):
-                return
-            if not self._replace and self._path.exists():
-                raise FileExistsError
-            self._part.rename(self._path)
-        except FileExistsError as error:
-            raise UsageError(f"{self.name} has come to be in the meantime; {self._part} is whole") from error
+            take_over_owner(descriptor, self._path)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -221,34 +236,37 @@ def _check_place(path: Path, *, force: bool, existing: bool) -> None:
         raise UsageError(f"{path} exists; --force replaces it")
 
 
-def _begin(path: Path, part: Path, image_format: str, size: int, *, existing: bool) -> None:
+def _begin_part(path: Path, part: Path, image_format: str, size: int, *, existing: bool) -> None:
     """Make the part, whole or not at all."""
-    unfinished = part.with_name(part.name + _UNFINISHED_SUFFIX)
-    unfinished.unlink(missing_ok=True)
     if existing:
         qemu_img.check_single(path, image_format)
-        copy_file(path, unfinished)
-        if qemu_img.size_of(unfinished, image_format) < size:
-            qemu_img.enlarge(unfinished, image_format, size)
-    else:
+        start_part_from_copy(path, part)
+        return
+    unfinished = part.with_name(part.name + _UNFINISHED_SUFFIX)
+    with _refused(str(unfinished), "be made"):
+        unfinished.unlink(missing_ok=True)
         qemu_img.create(unfinished, image_format, size)
-    unfinished.rename(part)
+        unfinished.rename(part)
 
 
-def _serve_part(part: Path, image_format: str, size: int) -> ImageServer:
-    """Open the part, waiting a little where it is locked."""
+def _serve_part(part: Path, image_format: str, size: int, *, enlarge: bool) -> ImageServer:
+    """Open the part, waiting a little where it is locked; its size is checked."""
     deadline = time.monotonic() + LOCK_SECONDS
+    wanted_size = qemu_img.whole_sectors(size)
     while True:
         try:
+            if enlarge and qemu_img.size_of(part, image_format) < wanted_size:
+                qemu_img.enlarge(part, image_format, wanted_size)
             server = ImageServer(part, image_format, writable=True)
             break
-        except qemu_img.ImageInUseError:
+        except qemu_img.ImageInUseError as error:
             if time.monotonic() > deadline:
-                raise
+                raise UsageError(f"another process is writing {part}: wait for it, or end it") from error
             time.sleep(_LOCK_POLL_SECONDS)
-    if server.size != qemu_img.whole_sectors(size):
+    if server.size != wanted_size:
         server.end()
         raise UsageError(
-            f"{part} holds an image of {server.size} bytes, and {size} are needed: remove it to begin anew"
+            f"the image in {part} has {server.size} bytes, and {size} are to be written: "
+            "name another image, or remove that file to begin anew"
         )
     return server

@@ -39,7 +39,7 @@ class ImageInUseError(UsageError):
 def files_of(path: Path, image_format: str) -> list[Path]:
     """The local files that the image's bytes come from: its own, and those of the images that it is based on."""
     answer = json.loads(_ask(path, image_format, "info", "--backing-chain", "--output=json", "--", str(path)))
-    return list(dict.fromkeys(file for image in answer for file in _own_files(image)))
+    return list(dict.fromkeys([path, *(file for image in answer for file in _own_files(image))]))
 
 
 def check_single(path: Path, image_format: str) -> None:
@@ -71,7 +71,7 @@ def enlarge(path: Path, image_format: str, size: int) -> None:
     _ask(path, image_format, "resize", "-q", "--", str(path), str(whole_sectors(size)))
 
 
-def refusal(path: Path, image_format: str, words: str) -> ClientError:
+def refusal(path: Path, image_format: str, words: str, otherwise: type[ClientError] = DamagedError) -> ClientError:
     """The error that QEMU's words are about when it does not open, make or change an image."""
     lowered = words.lower()
     if "lock" in lowered and "failed to get" in lowered:
@@ -87,7 +87,7 @@ def refusal(path: Path, image_format: str, words: str) -> ClientError:
         return NoSpaceError(f"there is no room for {path}: {words}")
     if "unknown driver" in lowered or "does not support" in lowered or "not supported" in lowered:
         return UsageError(f"QEMU cannot do this with {path} as {image_format}: {words}")
-    return DamagedError(f"QEMU cannot use {path} as {image_format}: {words}")
+    return otherwise(f"QEMU cannot use {path} as {image_format}: {words}")
 
 
 def plain(output: bytes) -> str:
@@ -124,5 +124,6 @@ def _ask(path: Path, image_format: str, verb: str, *arguments: str) -> bytes:
     except subprocess.TimeoutExpired as error:
         raise ClientError(f"qemu-img {verb} {path} took more than {TOOL_SECONDS:.0f} s, and was ended") from error
     if done.returncode != 0:
-        raise refusal(path, image_format, plain(done.stderr))
+        otherwise = DamagedError if verb == "info" else UsageError
+        raise refusal(path, image_format, plain(done.stderr), otherwise)
     return done.stdout

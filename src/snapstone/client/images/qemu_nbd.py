@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from snapstone.client.errors import StalledError
 from snapstone.client.images.nbd import Connection, ServerGoneError
 from snapstone.client.images.qemu_img import environment, plain, refusal, tool
 
@@ -52,14 +53,17 @@ class ImageServer:
         self._path = path
         self._format = image_format
         self._ending = threading.Lock()
+        self._status = 0
+        self._said = ""
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._alive: int | None
         self._guard, self._alive, sockets = _start(self._command(writable), self._words)
         try:
             self._connections = [Connection(connected) for connected in sockets]
         except ServerGoneError as error:
             _close_all(sockets)
             self._wait()
-            raise refusal(path, image_format, self._said()) from error
+            raise refusal(path, image_format, self._said) from error
         except BaseException:
             _close_all(sockets)
             self._wait()
@@ -83,6 +87,8 @@ class ImageServer:
             yield connection
         except ServerGoneError as error:
             raise self._gone() from error
+        except StalledError as error:
+            raise StalledError(f"{self._path}: {error}") from error
         finally:
             self._idle.put(connection)
 
@@ -96,7 +102,7 @@ class ImageServer:
         for connection in self._connections:
             connection.abort()
         status = self._wait()
-        return None if status == 0 else f"{_manner(status)}: {self._said()}"
+        return None if status == 0 else f"{_manner(status)}: {self._said}"
 
     def _take_idle(self) -> list[Connection]:
         idle = []
@@ -113,23 +119,18 @@ class ImageServer:
     def _wait(self) -> int:
         """Let the guard go, and with it qemu-nbd. Ends both by force where they do not end by themselves."""
         with self._ending:
-            if self._alive >= 0:
-                os.close(self._alive)
-                self._alive = -1
-            try:
-                return self._guard.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._guard.pid, signal.SIGKILL)
-                return self._guard.wait()
-
-    def _said(self) -> str:
-        size = os.fstat(self._words.fileno()).st_size
-        return plain(os.pread(self._words.fileno(), MAX_WORDS_SIZE, max(0, size - MAX_WORDS_SIZE)))
+            if self._alive is not None:
+                _let_go(self._alive)
+                self._alive = None
+                self._status = _wait_or_kill(self._guard)
+                self._said = _last_words(self._words)
+                self._words.close()
+            return self._status
 
     def _gone(self) -> ServerGoneError:
         manner = _manner(self._wait())
         return ServerGoneError(
-            f"qemu-nbd, which opened {self._path}, ended in the middle of the work ({manner}): {self._said()}"
+            f"qemu-nbd, which opened {self._path}, ended in the middle of the work ({manner}): {self._said}"
         )
 
 
@@ -164,6 +165,27 @@ def _connect(name: str) -> socket.socket:
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connected.connect(name)
     return connected
+
+
+def _let_go(alive: int) -> None:
+    """End the guard's waiting, even where a fork of this process holds the pipe, too."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(alive, b"\n")
+    os.close(alive)
+
+
+def _wait_or_kill(guard: subprocess.Popen[bytes]) -> int:
+    try:
+        return guard.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(guard.pid, signal.SIGKILL)
+        return guard.wait()
+
+
+def _last_words(words: IO[bytes]) -> str:
+    size = words.seek(0, os.SEEK_END)
+    words.seek(max(0, size - MAX_WORDS_SIZE))
+    return plain(words.read())
 
 
 def _close_all(sockets: Sequence[socket.socket]) -> None:
