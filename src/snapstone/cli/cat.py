@@ -55,9 +55,7 @@ def run(options: argparse.Namespace) -> Exit:
 def _end(options: argparse.Namespace, size: int) -> int:
     """Where the range ends; a range that goes beyond the volume is a mistake and no shorter range."""
     end: int = size if options.length is None else options.offset + options.length
-    if options.offset > size or end > size:
-        raise CommandError(
-            f"bytes {options.offset} to {end} are not all in the volume, which has {size}: {options.snapshot}",
-            Exit.USAGE,
-        )
+    if max(options.offset, end) > size:
+        whole = f"{options.snapshot} has {size} bytes"
+        raise CommandError(f"--offset and --length go to byte {max(options.offset, end)}, and {whole}", Exit.USAGE)
     return end

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from snapstone.cli import quantities
 from snapstone.cli.outcome import CommandError, Exit
 from snapstone.cli.remote import add_command, endpoint_options, open_service, transfer_options
 from snapstone.cli.reporting import report_options, reporting
@@ -33,6 +34,12 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("target", metavar="FILE", help="file, block device, or - for standard output")
     snapshot_argument(parser, "--from", "snapshot that FILE holds now: only what changed since is written")
     parser.add_argument("--force", action="store_true", help="overwrite a file or device that is there")
+    parser.add_argument(
+        "--size",
+        metavar="SIZE",
+        type=quantities.size,
+        help="bytes of the image (default: as when it was uploaded, else the volume's)",
+    )
     parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: raw)")
     parser.add_argument("--no-resume", action="store_true", help="start anew where an earlier download was interrupted")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
@@ -46,6 +53,7 @@ def run(options: argparse.Namespace) -> Exit:
     to_stream = options.target == STANDARD_OUTPUT
     if to_stream and sys.stdout.isatty() and not options.force:
         raise CommandError("standard output is a terminal: send it to a file or a pipe, or give --force", Exit.USAGE)
+    from snapstone.client.events import Note
     from snapstone.client.transfer.download import download
     from snapstone.client.transfer.folders import Folders
 
@@ -55,6 +63,7 @@ def run(options: argparse.Namespace) -> Exit:
             options.snapshot,
             options.target,
             from_snapshot_id=vars(options)["from"],
+            size=options.size,
             force=options.force,
             format=options.format,
             resume=not options.no_resume,
@@ -62,6 +71,9 @@ def run(options: argparse.Namespace) -> Exit:
             state=Folders.standard(),
             observer=reporter,
         )
+        if options.dry_run:
+            words = f"{downloaded.received_count:,} blocks would be received"
+            reporter.note(Note("dry-run", words, {"received_count": downloaded.received_count}))
         if to_stream:
             reporter.result_aside(asdict(downloaded))
         else:

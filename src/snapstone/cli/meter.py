@@ -19,6 +19,9 @@ WINDOW_SECONDS: Final = 10.0
 MAX_SAMPLE_COUNT: Final = 128
 
 
+_MOVED: Final = {"upload": "sent", "download": "received", "copy": "copied", "verify": "read"}
+
+
 @dataclass(frozen=True)
 class Look:
     """A tally at one moment."""
@@ -101,7 +104,7 @@ def line_of(look: Look) -> str:
 
 
 def summary_of(look: Look) -> str:
-    """What work came to: `upload: 4,096 blocks in 2.1 s, 2,048 moved (1.0 GiB, 487.6 MiB/s), 2,048 zero`."""
+    """What work came to: `upload: 4,096 blocks in 2.1 s, 2,048 sent (1.0 GiB, 487.6 MiB/s), 2,048 zero`."""
     unfinished = look.expected_count is not None and look.visited_count < look.expected_count
     of_whole = f" of {look.expected_count:,}" if unfinished else ""
     size = look.moved_count * BLOCK_SIZE
@@ -109,5 +112,5 @@ def summary_of(look: Look) -> str:
     skipped = f", {look.skipped}" if look.skipped else ""
     return (
         f"{look.what}: {look.visited_count:,}{of_whole} blocks in {elapsed(look.seconds)}, "
-        f"{look.moved_count:,} moved ({binary(size)}{rate}){skipped}"
+        f"{look.moved_count:,} {_MOVED.get(look.what, 'moved')} ({binary(size)}{rate}){skipped}"
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from snapstone.client.events import Note
 
 FRAME_SECONDS: Final = 0.125
+WIDEST_BAR: Final = 40
+NARROWEST_BAR: Final = 8
 
 
 class Terminal:
@@ -45,7 +47,7 @@ class Terminal:
         """The bar moves."""
         if self._live is not None:
             with contextlib.suppress(OSError):
-                self._live.update(Group(*(_picture(look) for look in looks)), refresh=True)
+                self._live.update(Group(*(_picture(look, self._console.width) for look in looks)), refresh=True)
 
     def asked(self, looks: Sequence[Look]) -> None:
         """A line that stays, above the bar."""
@@ -72,25 +74,33 @@ class Terminal:
             self._console.print(Text(line, style=style), soft_wrap=True)
 
 
-def _picture(look: Look) -> RenderableType:
-    """Name, bar, share, blocks, rate, time left; below it what was skipped."""
-    grid = Table.grid(padding=(0, 1))
-    for _ in range(2):
-        grid.add_column(no_wrap=True)
-    for _ in range(4):
-        grid.add_column(no_wrap=True, justify="right")
+def _picture(look: Look, width: int) -> RenderableType:
+    """Name, bar, share, blocks, rate, time left; below it what was skipped. A narrow terminal gets less of it."""
     whole = look.expected_count
     share = "" if not whole else f"{min(look.visited_count * 100 // whole, 100)}%"
     left = "" if look.eta_seconds is None else f"{elapsed(look.eta_seconds)} left"
-    bar = ProgressBar(total=whole or 1, completed=look.visited_count if whole else 0, width=24, pulse=whole is None)
-    grid.add_row(
-        Text(look.what, style="bold"),
-        bar,
-        Text(share),
+    words = [
+        Text(f"{share:>4}"),
         Text(look.blocks),
-        Text(f"{binary(look.bytes_per_second)}/s", style="green"),
-        Text(left, style="cyan"),
+        Text(f"{binary(look.bytes_per_second) + '/s':>13}", style="green"),
+        Text(f"{left:>12}", style="cyan"),
+    ]
+    room = width - len(look.what) - sum(len(word) + 1 for word in words) - 2
+    if room < 0:
+        del words[1]
+    bar = ProgressBar(
+        total=whole or 1,
+        completed=look.visited_count if whole else 0,
+        width=max(min(room, WIDEST_BAR), 1),
+        pulse=whole is None,
+        complete_style="cyan",
+        finished_style="green",
     )
+    row: list[RenderableType] = [Text(look.what, style="bold"), *([bar] if room >= NARROWEST_BAR else []), *words]
+    grid = Table.grid(padding=(0, 1))
+    for _ in row:
+        grid.add_column(no_wrap=True)
+    grid.add_row(*row)
     if not look.skipped:
         return grid
     return Group(grid, Text(f"{' ' * len(look.what)} skipped {look.skipped}", style="dim", no_wrap=True))

@@ -38,7 +38,9 @@ def register(subparsers: Subparsers) -> None:
         type=Path,
         help="which parts were written since the parent was made; no others are read",
     )
-    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="bytes of a stream, or of a device")
+    parser.add_argument(
+        "--size", metavar="SIZE", type=quantities.size, help="whole size of standard input, which cannot tell it itself"
+    )
     parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: found out)")
     parser.add_argument("--description", metavar="TEXT", default="", help="description of the snapshot")
     parser.add_argument("--tag", metavar="KEY=VALUE", type=tag, action="append", default=[], help="tag of the snapshot")
@@ -61,10 +63,13 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Upload; prints the id."""
+    from snapstone.client.events import Note
     from snapstone.client.images.sources import open_source
+    from snapstone.client.transfer.dirty import read_dirty
     from snapstone.client.transfer.folders import Folders
     from snapstone.client.transfer.upload import upload
 
+    dirty = None if options.dirty is None else read_dirty(options.dirty)
     with reporting(options) as reporter, open_service(options, reporter) as service:
         source = open_source(options.image, format=options.format, size=options.size)
         try:
@@ -72,7 +77,7 @@ def run(options: argparse.Namespace) -> Exit:
                 service,
                 source,
                 parent_id=options.parent,
-                dirty=options.dirty,
+                dirty=dirty,
                 description=options.description,
                 tags=dict(options.tag),
                 encrypted=options.encrypted,
@@ -87,5 +92,8 @@ def run(options: argparse.Namespace) -> Exit:
             )
         finally:
             source.close()
-        reporter.result(uploaded.snapshot_id or "", asdict(uploaded))
+        if options.dry_run:
+            words = f"{uploaded.sent_count:,} blocks ({quantities.binary(uploaded.sent_bytes)}) would be sent"
+            reporter.note(Note("dry-run", words, {"sent_count": uploaded.sent_count}))
+        reporter.result(uploaded.snapshot_id or "", {**asdict(uploaded), "sent_bytes": uploaded.sent_bytes})
     return Exit.DONE
