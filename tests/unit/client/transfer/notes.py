@@ -1,0 +1,15 @@
+"""An observer that keeps what it is told."""
+
+from __future__ import annotations
+
+from snapstone.client.events import Note, Silence
+
+
+class Notes(Silence):
+    """Keeps all notes, in order."""
+
+    def __init__(self) -> None:
+        self.list: list[Note] = []
+
+    def note(self, note: Note) -> None:
+        self.list.append(note)
