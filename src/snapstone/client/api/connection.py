@@ -177,6 +177,8 @@ class Connection:
             if count == 0:
                 break
             incoming.feed(self._view[:count])
+            if len(incoming.body) > MAX_LOOSE_BODY_SIZE:
+                raise BrokenAnswerError("an answer is longer than any that was asked for")
         if not incoming.is_complete:
             incoming.answer.headers["connection"] = "close"
         incoming.answer.loose = bytes(incoming.body)
@@ -205,8 +207,6 @@ class _Incoming:
         self.answer.status = self._parser.get_status_code()
 
     def on_body(self, piece: bytes) -> None:
-        if len(self.body) + len(piece) > MAX_LOOSE_BODY_SIZE:
-            raise BrokenAnswerError("an answer is longer than any that was asked for")
         self.body += piece
 
     def on_message_complete(self) -> None:

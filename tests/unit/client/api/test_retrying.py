@@ -1,0 +1,252 @@
+"""The retry layer, against attempts that fail as told, on a clock that only its own waits move."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from types import SimpleNamespace
+
+import pytest
+
+from snapstone.client.api import retrying
+from snapstone.client.api.endpoint import AccessKey
+from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError
+from snapstone.client.api.pace import Pace
+from snapstone.client.api.retrying import (
+    FIRST_CONTACT_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    MAX_CORRUPT_ATTEMPTS,
+    MAX_FAULT_ATTEMPTS,
+    SETTLE_SECONDS,
+    Options,
+    Retrying,
+)
+from snapstone.client.api.signing import Signer
+from snapstone.client.errors import (
+    ClientError,
+    DamagedError,
+    DeniedError,
+    InterruptedTransferError,
+    NotFoundError,
+    RemoteError,
+    ThrottledOutError,
+    UnreachableError,
+)
+from snapstone.client.events import Note, Silence
+from snapstone.client.transfer.pipeline import Stop
+
+OLD, NEW = AccessKey("ASIAOLD", "s", "t"), AccessKey("ASIANEW", "s", "t")
+
+
+@dataclass
+class FakeEndpoint:
+    """Credentials that can be renewed `renewable` times."""
+
+    renewable: int = 0
+    name: str = "http://127.0.0.1:1 (eu-central-1)"
+    key: AccessKey = OLD
+
+    def access_key(self) -> AccessKey:
+        return self.key
+
+    def renew_credentials(self, stale: AccessKey) -> bool:
+        if self.renewable and self.key == stale:
+            self.renewable -= 1
+            self.key = NEW
+        return self.key != stale
+
+
+@dataclass
+class Notes(Silence):
+    notes: list[Note] = field(default_factory=list)
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+
+
+@dataclass
+class Bench:
+    """A retry layer with what is around it."""
+
+    endpoint: FakeEndpoint
+    signer: Signer
+    observer: Notes
+    retrying: Retrying
+    now: list[float]
+
+    def run(self, *outcomes: Exception | str, recent: bool = False, pace: Pace | None = None) -> str:
+        """Attempts that end as told; the last one again and again."""
+        self.attempts: list[AccessKey] = []
+
+        def attempt(key: AccessKey) -> str:
+            self.attempts.append(key)
+            outcome = outcomes[min(len(self.attempts), len(outcomes)) - 1]
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        return self.retrying.run("do it", attempt, recent=recent, pace=pace)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    now = [1_000_000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(
+        retrying, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep, time=lambda: 1_780_000_000.0)
+    )
+    random.seed(7)
+    endpoint, signer, observer = FakeEndpoint(), Signer("x", "r"), Notes()
+    layer = Retrying(endpoint, signer, Options(retry_seconds=300), observer)  # type: ignore[arg-type]
+    return Bench(endpoint, signer, observer, layer, now)
+
+
+def fault(code: str, status: int = 400, message: str = "", **more: str) -> FaultError:
+    return FaultError(Fault(code, message, status, **more))
+
+
+THROTTLE, BROKEN = fault("ThrottlingException"), fault("InternalServerException", 500)
+ABSENT = fault("ResourceNotFoundException", 404)
+
+
+@pytest.mark.parametrize(
+    "failure", [THROTTLE, BROKEN, fault("HTTP 503", 503), ConnectionResetError(), fault(CHECKSUM_MISMATCH, 200)]
+)
+def test_what_can_pass_is_tried_again(bench: Bench, failure: Exception) -> None:
+    assert bench.run(failure, failure, "done") == "done"
+    assert len(bench.attempts) == 3
+    assert bench.retrying.trouble.retried_count == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (fault("AccessDeniedException", 403), DeniedError),
+        (ABSENT, NotFoundError),
+        (fault("ValidationException"), RemoteError),
+        (fault("ConflictException", 409), RemoteError),
+    ],
+)
+def test_what_cannot_pass_is_tried_once(bench: Bench, failure: Exception, error: type[ClientError]) -> None:
+    with pytest.raises(error):
+        bench.run(failure)
+    assert len(bench.attempts) == 1
+    assert bench.now[0] == 1_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"), [(THROTTLE, ThrottledOutError), (fault("HTTP 503", 503), UnreachableError)]
+)
+def test_a_call_ends_within_its_time_budget(bench: Bench, failure: Exception, error: type[ClientError]) -> None:
+    with pytest.raises(error):
+        bench.run(failure)
+    spent = bench.now[0] - 1_000_000.0
+    assert 300 - LONGEST_WAIT_SECONDS <= spent <= 300
+
+
+def test_broken_connections_end_within_the_budget_once_the_endpoint_has_answered(bench: Bench) -> None:
+    bench.run("done")
+    with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1"):
+        bench.run(ConnectionRefusedError(111, "Connection refused"))
+    assert 300 - LONGEST_WAIT_SECONDS <= bench.now[0] - 1_000_000.0 <= 300
+
+
+def test_an_endpoint_that_never_answered_is_given_up_soon(bench: Bench) -> None:
+    with pytest.raises(UnreachableError, match="Connection refused"):
+        bench.run(ConnectionRefusedError(111, "Connection refused"))
+    assert bench.now[0] - 1_000_000.0 <= FIRST_CONTACT_SECONDS
+
+
+def test_a_server_that_fails_the_same_call_for_ever_is_given_up_before_the_budget_ends(bench: Bench) -> None:
+    with pytest.raises(UnreachableError):
+        bench.run(BROKEN)
+    assert len(bench.attempts) == MAX_FAULT_ATTEMPTS
+
+
+def test_bytes_that_never_arrive_whole_are_damage(bench: Bench) -> None:
+    with pytest.raises(DamagedError):
+        bench.run(fault(CHECKSUM_MISMATCH, 200))
+    assert len(bench.attempts) == MAX_CORRUPT_ATTEMPTS
+
+
+def test_what_was_just_made_is_waited_for_within_bounds(bench: Bench) -> None:
+    assert bench.run(ABSENT, ABSENT, ABSENT, "done", recent=True) == "done"
+    begun = bench.now[0]
+    with pytest.raises(NotFoundError):
+        bench.run(ABSENT, recent=True)
+    assert SETTLE_SECONDS - LONGEST_WAIT_SECONDS <= bench.now[0] - begun <= SETTLE_SECONDS
+
+
+def test_expired_credentials_are_renewed_once_and_at_once(bench: Bench) -> None:
+    bench.endpoint.renewable = 1
+    assert bench.run(fault("ExpiredTokenException", 403), "done") == "done"
+    assert bench.attempts == [OLD, NEW]
+    assert bench.now[0] == 1_000_000.0
+
+
+def test_expired_credentials_without_newer_ones_end_the_call(bench: Bench) -> None:
+    with pytest.raises(DeniedError, match="log in again"):
+        bench.run(fault("ExpiredTokenException", 403))
+    assert len(bench.attempts) == 1
+
+
+def test_a_wrong_clock_is_set_by_the_answers_date(bench: Bench) -> None:
+    skewed = fault("RequestExpired", date=formatdate(1_780_000_000 + 3_600, usegmt=True))
+    assert bench.run(skewed, "done") == "done"
+    assert bench.signer.skew_seconds == 3_600
+    assert "-3600 s" in bench.observer.notes[0].message
+
+
+def test_a_clock_that_stays_wrong_ends_the_call(bench: Bench) -> None:
+    skewed = fault("RequestExpired", date=formatdate(1_780_000_000, usegmt=True))
+    with pytest.raises(DeniedError, match="clock"):
+        bench.run(skewed)
+    assert len(bench.attempts) == 3
+
+
+def test_a_stop_ends_waiting(bench: Bench) -> None:
+    stop = Stop()
+
+    def attempt(_: AccessKey) -> None:
+        stop.set()
+        raise THROTTLE
+
+    with pytest.raises(InterruptedTransferError):
+        bench.retrying.run("do it", attempt, stop=stop)
+
+
+def test_pace_is_told_of_throttles_and_failures(bench: Bench) -> None:
+    told: list[str] = []
+
+    class Told:
+        def __enter__(self) -> Told:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            told.append("left")
+
+        def throttled(self) -> None:
+            told.append("throttled")
+
+        def failed(self) -> None:
+            told.append("failed")
+
+    turn: Callable[[object], Told] = lambda _: Told()  # noqa: E731
+    pace = SimpleNamespace(turn=turn)
+    bench.run(THROTTLE, BROKEN, ConnectionResetError(), "done", pace=pace)  # type: ignore[arg-type]
+    assert told == ["throttled", "left", "failed", "left", "failed", "left", "left"]
+    assert bench.retrying.trouble.throttled_count == 1
+
+
+def test_trouble_of_one_kind_is_noted_now_and_then_only(bench: Bench) -> None:
+    for _ in range(3):
+        bench.run(THROTTLE, BROKEN, "done")
+    assert [note.facts["cause"] for note in bench.observer.notes] == ["throttled", "broken"]
+    bench.now[0] += 11
+    bench.run(THROTTLE, "done")
+    assert len(bench.observer.notes) == 3
