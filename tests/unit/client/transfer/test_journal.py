@@ -81,12 +81,6 @@ def test_a_journal_that_was_closed_is_gone_on_with(here: Given) -> None:
 
 def test_each_fact_of_the_key_makes_another_work(here: Given) -> None:
     changes: list[Facts] = [{}, {"kind": "download"}, {"endpoint": "x"}, {"source": "x"}, {"parent_id": "x"}]
-        {},
-        {"kind": "download"},
-        {"endpoint": "x"},
-        {"source": "x"},
-        {"parent_id": "x"},
-    ]
     journals = [here.open({**KEY, **change}) for change in changes]
     assert len(here.store.list()) == len(changes)
     for journal in journals:
