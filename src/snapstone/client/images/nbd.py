@@ -196,12 +196,12 @@ class Connection:
 
     def _send(self, head: bytes, data: memoryview | None = None) -> None:
         try:
-            sent = 0 if data is None else self._socket.sendmsg([head, data])
-            if sent < len(head):
-                self._socket.sendall(head[sent:])
-                sent = len(head)
-            if data is not None:
-                self._socket.sendall(data[sent - len(head) :])
+            parts = [memoryview(head)] if data is None else [memoryview(head), data]
+            sent = self._socket.sendmsg(parts)
+            for part in parts:
+                if sent < len(part):
+                    self._socket.sendall(part[sent:])
+                sent = max(0, sent - len(part))
         except TimeoutError as error:
             raise StalledError(f"the NBD server took nothing for {self._socket.gettimeout():.0f} s") from error
         except OSError as error:
