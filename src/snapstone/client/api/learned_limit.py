@@ -4,6 +4,8 @@ from __future__ import annotations
 
 START_LIMIT = 8
 """In flight at first, and the least that a try of fewer goes down to: enough for a server on the same machine."""
+LEAST_LIMIT = 2
+"""However much fails: one request that hangs must not keep all others from finding out that the endpoint is back."""
 GROWTH = 1.5
 SHRINKAGE = 0.75
 WORTHWHILE_SHARE = 0.3
@@ -16,7 +18,7 @@ HOLD_SECONDS = 8.0
 """Between two tries, when the last one showed no gain."""
 COLLAPSE = 0.7
 """A rate below this share of what it was is a reason to try at once."""
-FAULT_COUNT = 4
+FAULT_COUNT = 8
 FAULT_SHARE = 0.25
 """Fewer faults than these, among the answers since the limit changed, are single mishaps and no sign of overload."""
 
@@ -57,7 +59,7 @@ class LearnedLimit:
             return
         self._fault_count += 1
         if self._fault_count >= min(FAULT_COUNT, self.limit) and self._fault_count > FAULT_SHARE * self._count:
-            self.limit = max(1, self.limit // 2)
+            self.limit = max(min(LEAST_LIMIT, self.limit), self.limit // 2)
             self._sample_anew(now)
 
     def throttled(self, now: float) -> None:

@@ -56,8 +56,8 @@ def new_buffer() -> memoryview:
 class Crew(Generic[T]):
     """Workers that take items one after the other.
 
-    `lend` gives the buffer for the next item (None: no more are wanted); `perform` gets the item's number in the order of
-    the stream, the item and the buffer.
+    `lend` gives the buffer for the next item (None: no more are wanted); `perform` gets the item's number in the order
+    of the stream, the item and the buffer.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Crew(Generic[T]):
         self._seen_at = time.monotonic()
 
     def check(self) -> None:
-        """Raise the first error, or InterruptedTransferError after a stop, or StalledError when nothing was finished."""
+        """Raise the first error, else InterruptedTransferError after a stop, StalledError when nothing was finished."""
         if self._error is not None:
             raise self._error
         if self._stop.is_set() and not (self._exhausted and self._present_count == 0):
