@@ -28,6 +28,8 @@ class DeviceSource:
         if self.size == 0:
             raise NotFoundError(f"{name} has a size of 0 bytes: there is no medium, or nothing behind it")
         self._number = os.fstat(fd).st_rdev
+        self.uses = UseTable().uses_of_device(self._number)
+        """Who uses it at the moment of opening; while it is mounted it may change under the reader."""
         self._file = BlockFile(fd, name, self.size, trust_cache=False)
         self._settle()
 
@@ -54,7 +56,9 @@ class DeviceSource:
         self._file.close()
 
     def _settle(self) -> None:
-        """Bring to the disk what is cached of it, so that it can be read, and is counted before it is read."""
+        """Bring to the disk what is cached of it and of its file systems: only then it can be read, and is counted."""
+        for mount_point in {use.mount_point for use in self.uses if use.mount_point is not None}:
+            kernel.sync_file_system(mount_point)
         if not kernel.flush_device(self._file.fd):
             with suppress(OSError):
                 os.fsync(self._file.fd)

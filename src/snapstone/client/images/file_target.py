@@ -58,7 +58,9 @@ class FileTarget:
         self._file.close()
 
     def discard(self) -> None:
-        """Remove the part, while it is still locked."""
+        """Remove the part, while it is still locked. After a commit, even one that failed, there is nothing to do."""
+        if self._file.fd < 0:
+            return
         try:
             self._part.unlink(missing_ok=True)
         finally:

@@ -65,6 +65,18 @@ def flush_device(fd: int) -> bool:
     return True
 
 
+def sync_file_system(folder: str) -> bool:
+    """Write out all that is cached of the file system at a folder; False where it cannot be reached."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return bool(_libc.syncfs(fd) == 0)
+    finally:
+        os.close(fd)
+
+
 def zero_device(fd: int, offset: int, size: int) -> bool:
     """Have a device write zeros itself; False where it cannot."""
     try:

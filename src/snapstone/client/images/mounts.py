@@ -66,16 +66,16 @@ class UseTable:
                 uses += [Use(lead + use.what, use.mount_point) for use in above] or [Use(f"is behind {device.name}")]
         return uses
 
-    def _uses_of_known(self, device: BlockDevice, lead: str) -> list[Use]:
+    def _uses_of_known(self, device: BlockDevice, lead: str, depth: int = 0) -> list[Use]:
         number = device.number
-        return [] if number is None else self._uses_of(number, lead)
+        return [] if number is None or depth > MAX_DEPTH else self._uses_of(number, lead, depth)
 
     def _uses_of(self, number: int, lead: str, depth: int = 0) -> list[Use]:
         uses = [Use(f"{lead}is mounted at {mount.point}", mount.point) for mount in self._mounts_of(number)]
         uses += [Use(f"{lead}is used as swap") for swap in self._swaps if _device_number(swap) == number]
         for holder in BlockDevice.of(number, self._sys).holders():
-            above = [] if depth >= MAX_DEPTH or holder.number is None else self._uses_of(holder.number, "", depth + 1)
-            uses.append(Use(f"{lead}is held by {holder.name}" + "".join(f", which {use.what}" for use in above[:1])))
+            held = f"{lead}is held by {holder.name}"
+            uses += self._uses_of_known(holder, f"{held}, which ", depth + 1) or [Use(held)]
         return uses
 
     def _mounts_of(self, number: int) -> Iterator[_Mount]:

@@ -5,6 +5,7 @@ Only one process works on it at a time (flock). It stays when work ends unfinish
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -22,6 +23,9 @@ MAX_NAME_SIZE: Final = 255
 """Bytes of a file name, on every file system that matters here."""
 
 _DIGEST_SIZE: Final = 8
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What a network's file system answers that has no locks: work goes on without."""
+
 _MAX_OPENINGS: Final = 100
 """Times that a part may vanish just before it is locked, because another process had finished it that moment."""
 
@@ -43,7 +47,8 @@ def open_part(part: Path) -> tuple[int, bool]:
     for _ in range(_MAX_OPENINGS):
         fd, existed = _open_or_create(part)
         try:
-            _check_own(fd, part)
+            if existed:
+                _check_own(fd, part)
             _lock(fd, part)
         except BaseException:
             os.close(fd)
@@ -71,18 +76,19 @@ def publish(part: Path, path: Path, *, replace: bool) -> None:
         raise refusal(error, str(path), "get its name") from error
 
 
-def take_over_permissions(fd: int, path: Path) -> None:
-    """Give an open file the permissions of a file that it will replace; nothing where there is none."""
+def restrict_like(fd: int, path: Path) -> None:
+    """Let nobody read a part who may not read the file that it will replace; its owner can go on writing to it."""
     with suppress(OSError):
-        os.fchmod(fd, stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode))
+        os.fchmod(fd, stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode) & 0o777 | 0o600)
 
 
 def take_over_owner(fd: int, path: Path) -> None:
-    """Give an open file the owner and group of a file that it will replace, as far as this user may."""
+    """Give an open file the owner, as far as this user may, and the permissions of a file that it will replace."""
     with suppress(OSError):
         status = os.stat(path, follow_symlinks=False)
-        os.fchown(fd, status.st_uid, status.st_gid)
-    take_over_permissions(fd, path)  # a change of owner may take some of them away
+        with suppress(PermissionError):
+            os.fchown(fd, status.st_uid, status.st_gid)
+        os.fchmod(fd, stat.S_IMODE(status.st_mode) & 0o777)
 
 
 def _open_or_create(part: Path) -> tuple[int, bool]:
@@ -103,8 +109,15 @@ def _check_own(fd: int, part: Path) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{part} is no file, and is in the way of what is to be written: remove it")
-    if status.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid() and _may_be_put_there_by_others(part.parent):
         raise DeniedError(f"{part} belongs to another user, who could change what is written: remove it")
+    if status.st_nlink != 1:
+        raise UsageError(f"{part} is a file that has another name too, and is in the way: remove it")
+
+
+def _may_be_put_there_by_others(folder: Path) -> bool:
+    """Where only one user can make files, a foreign owner is how the file system shows him (NFS, SMB, FAT)."""
+    return bool(stat.S_IMODE(os.stat(folder).st_mode) & 0o022)
 
 
 def _lock(fd: int, part: Path) -> None:
@@ -113,7 +126,8 @@ def _lock(fd: int, part: Path) -> None:
     except BlockingIOError as error:
         raise UsageError(f"another process is writing {part}: wait for it, or end it") from error
     except OSError as error:
-        raise refusal(error, str(part), "be locked") from error
+        if error.errno not in _NO_LOCKS:
+            raise refusal(error, str(part), "be locked") from error
 
 
 def _is_at(fd: int, part: Path) -> bool:

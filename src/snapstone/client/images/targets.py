@@ -12,7 +12,7 @@ from snapstone.client.images.contract import Target
 from snapstone.client.images.device import open_device_target
 from snapstone.client.images.file_target import FileTarget
 from snapstone.client.images.mounts import UseTable
-from snapstone.client.images.part_file import open_part, part_path, take_over_permissions
+from snapstone.client.images.part_file import open_part, part_path, restrict_like
 from snapstone.client.images.qemu import detect_format, open_qemu_target
 from snapstone.client.images.refusals import refusal
 from snapstone.client.images.space import check_space
@@ -38,8 +38,9 @@ def open_target(
     """Open what an image of `size` bytes is to be written to.
 
     A file grows as `.NAME.part_name.part` beside its name, which has to be free, unless `force` lets it be replaced at
-    the commit. A part that is there already is resumed, so `part_name` has to name the content. `existing` begins with
-    a copy of the image that is there, and replaces it. A device is written in place, and with `force` only.
+    the commit. A part that is there already is resumed, so `part_name` has to name the content, and what it began as.
+    `existing` begins with a copy of the image that is there, and replaces it. A device is written in place, and with
+    `force` only.
     A format other than `raw` is QEMU's; None is raw, or with `existing` the image's own.
 
     Raises UsageError, NotFoundError, DeniedError, NoSpaceError.
@@ -57,7 +58,7 @@ def open_target(
     _check_place(place, status, force=force, existing=existing)
     image_format = detect_format(place) if format is None and existing else format
     if image_format not in (None, RAW):
-        part = part_path(place, part_name)
+        part = part_path(place, f"{part_name}.{image_format}")
         return open_qemu_target(place, size, part_name=part.name, force=force, format=image_format, existing=existing)
     return _open_file(place, size, part_path(place, part_name), force=force, existing=existing)
 
@@ -72,7 +73,7 @@ def _open_file(path: Path, size: int, part: Path, *, force: bool, existing: bool
         if os.fstat(fd).st_size != size:
             os.ftruncate(fd, size)
         if replace:
-            take_over_permissions(fd, path)
+            restrict_like(fd, path)
         return FileTarget(fd, part, path, size, fresh=not existing, resumed=existed and not copied, replace=replace)
     except OSError as error:
         if not existed:

@@ -1,0 +1,77 @@
+"""The copy that an increment is applied to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from snapstone.client.errors import NoSpaceError
+from snapstone.client.images import kernel, starting_copy
+from snapstone.client.images.starting_copy import start_part_from_copy
+from tests.unit.client.images.conftest import Mount
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(1 << 39)
+        file.write(b"in the middle")
+    return path
+
+
+def test_the_copy_is_the_image_and_as_sparse(image: Path, tmp_path: Path) -> None:
+    part = tmp_path / ".image.x.part"
+    start_part_from_copy(image, part)
+    assert part.stat().st_size == 1 << 40
+    assert part.stat().st_blocks == image.stat().st_blocks
+    with part.open("rb") as file:
+        file.seek(1 << 39)
+        assert file.read(14) == b"in the middle\0"
+    assert sorted(os.listdir(tmp_path)) == [".image.x.part", "image"]
+
+
+def test_what_an_interrupted_copy_left_is_done_anew(image: Path, tmp_path: Path) -> None:
+    (tmp_path / ".image.x.copy").write_bytes(b"half a copy")
+    start_part_from_copy(image, tmp_path / ".image.x.part")
+    assert sorted(os.listdir(tmp_path)) == [".image.x.part", "image"]
+    assert (tmp_path / ".image.x.part").stat().st_size == 1 << 40
+
+
+def test_where_the_file_system_shares_bytes_nothing_is_copied(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def share(source_fd: int, target_fd: int) -> bool:
+        os.write(target_fd, b"shared")
+        return True
+
+    monkeypatch.setattr(kernel, "clone_file", share)
+    start_part_from_copy(image, tmp_path / ".image.x.part")
+    assert (tmp_path / ".image.x.part").read_bytes() == b"shared"
+
+
+def test_a_copy_without_room_is_refused_before_it_begins(mount: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = mount("-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    (folder / "image").write_bytes(os.urandom(1_200_000))
+    copied: list[Path] = []
+    monkeypatch.setattr(starting_copy, "copy_file", lambda image, copy: copied.append(copy))
+    with pytest.raises(NoSpaceError, match="are needed"):
+        start_part_from_copy(folder / "image", folder / ".image.x.part")
+    assert copied == []
+    assert os.listdir(folder) == ["image"]
+
+
+def test_a_disk_that_fills_up_meanwhile_keeps_the_image_and_no_copy(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = mount("-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    content = os.urandom(1_200_000)
+    (folder / "image").write_bytes(content)
+    monkeypatch.setattr(starting_copy, "check_space", lambda path, needed_bytes: None)
+    with pytest.raises(NoSpaceError, match="No space left"):
+        start_part_from_copy(folder / "image", folder / ".image.x.part")
+    assert os.listdir(folder) == ["image"]
+    assert (folder / "image").read_bytes() == content
