@@ -45,6 +45,7 @@ class Connection:
         self._cookie = 0
         self._sound = True
         self._context_id = -1
+        self._read_flags = 0
         self.size = -1
         """Bytes of the export."""
         self._negotiate(export)
@@ -120,13 +121,15 @@ class Connection:
         told = self._option(messages.OPTION_SET_META_CONTEXT, messages.meta_context_payload(export))
         contexts = [messages.parse_context(it) for kind, it in told if kind == messages.REPLY_META_CONTEXT]
         told = self._option(messages.OPTION_GO, messages.go_payload(export))
-        sizes = [messages.parse_export(it) for kind, it in told if kind == messages.REPLY_INFO]
-        known = [size for size in sizes if size is not None]
+        exports = [messages.parse_export(it) for kind, it in told if kind == messages.REPLY_INFO]
+        known = [it for it in exports if it is not None]
         if len(contexts) != 1 or len(known) != 1:
             raise ProtocolError(
                 f"the server tells {len(contexts)} meta contexts and {len(known)} sizes; one of each is due"
             )
-        self._context_id, self.size = contexts[0], known[0]
+        self._context_id, self.size = contexts[0], known[0].size
+        # A read in pieces that fails half-way has no answer but a closed connection: so it is with qemu-nbd 7.
+        self._read_flags = messages.READ_WHOLE if known[0].reads_whole else 0
 
     def _option(self, kind: int, payload: bytes) -> list[tuple[int, bytes]]:
         """Kinds and payloads that the server answers, up to its acknowledgement."""
@@ -150,7 +153,8 @@ class Connection:
             raise ServerGoneError("the connection to the NBD server is broken")
         self._sound = False
         self._cookie += 1
-        self._send(messages.request(command, self._cookie, offset, size), data)
+        flags = self._read_flags if command == messages.READ else 0
+        self._send(messages.request(command, self._cookie, offset, size, flags), data)
         failure: RequestError | None = None
         final = False
         while not final:

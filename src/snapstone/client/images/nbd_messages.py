@@ -49,6 +49,9 @@ CHUNK_BLOCK_STATUS: Final = 5
 _CHUNK_ERROR: Final = (1 << 15) + 1
 _CHUNK_ERROR_AT: Final = (1 << 15) + 2
 
+READ_WHOLE: Final = 1 << 2
+"""Flag of a read that is to be answered in one piece (DF, "do not fragment")."""
+
 ALLOCATION: Final = b"base:allocation"
 MAX_OPTION_REPLY_SIZE: Final = 65_536
 MAX_ERROR_SIZE: Final = 8_192
@@ -63,6 +66,7 @@ _CHUNK_MAGIC: Final = 0x668E_33EF
 _FLAG_FIXED_NEWSTYLE: Final = 1
 _FLAG_NO_ZEROES: Final = 2
 _INFO_EXPORT: Final = 0
+_CAN_READ_WHOLE: Final = 1 << 7
 _CHUNK_FINAL: Final = 1
 _STATE_ZERO: Final = 2
 _MAX_SIZE: Final = (1 << 63) - 1
@@ -114,6 +118,15 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """What the server says about the disk that it serves."""
+
+    size: int
+    reads_whole: bool
+    """Whether READ_WHOLE may be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Extent:
     """A stretch of the export that is all alike."""
 
@@ -154,8 +167,8 @@ def parse_option_reply(head: bytes, kind: int) -> OptionReply:
     return OptionReply(reply_kind, size)
 
 
-def parse_export(payload: bytes) -> int | None:
-    """Size of the export in bytes, or None where the information is of another kind."""
+def parse_export(payload: bytes) -> Export | None:
+    """What is told about the export, or None where the information is of another kind."""
     if len(payload) < 2:
         raise ProtocolError("the server's information about the export is too short")
     if int.from_bytes(payload[:2]) != _INFO_EXPORT:
@@ -165,7 +178,7 @@ def parse_export(payload: bytes) -> int | None:
     size = int.from_bytes(payload[2:10])
     if size > _MAX_SIZE:
         raise ProtocolError(f"the server claims an export of {size} bytes")
-    return size
+    return Export(size, reads_whole=bool(int.from_bytes(payload[10:]) & _CAN_READ_WHOLE))
 
 
 def parse_context(payload: bytes) -> int:
@@ -175,9 +188,9 @@ def parse_context(payload: bytes) -> int:
     return int.from_bytes(payload[:4])
 
 
-def request(command: int, cookie: int, offset: int, size: int) -> bytes:
+def request(command: int, cookie: int, offset: int, size: int, flags: int = 0) -> bytes:
     """Head of a request; a write's bytes follow."""
-    return struct.pack(">IHHQQI", _REQUEST_MAGIC, 0, command, cookie, offset, size)
+    return struct.pack(">IHHQQI", _REQUEST_MAGIC, flags, command, cookie, offset, size)
 
 
 def needs_rest(head: bytes) -> bool:

@@ -244,9 +244,12 @@ def _begin_part(path: Path, part: Path, image_format: str, size: int, *, existin
         return
     unfinished = part.with_name(part.name + _UNFINISHED_SUFFIX)
     with _refused(str(unfinished), "be made"):
-        unfinished.unlink(missing_ok=True)
-        qemu_img.create(unfinished, image_format, size)
-        unfinished.rename(part)
+        try:
+            unfinished.unlink(missing_ok=True)
+            qemu_img.create(unfinished, image_format, size)
+            unfinished.rename(part)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def _serve_part(part: Path, image_format: str, size: int, *, enlarge: bool) -> ImageServer:

@@ -14,8 +14,8 @@ from snapstone.client.images.nbd import Connection
 CONTEXT_ID = 7
 SIZE = 1 << 20
 
-Request = tuple[int, int, int, int]
-"""Command, cookie, offset and length."""
+Request = tuple[int, int, int, int, int]
+"""Command, cookie, offset, length and flags."""
 Script = Callable[[socket.socket, Request], None]
 
 GREETING = b"NBDMAGIC" + b"IHAVEOPT" + struct.pack(">H", 3)
@@ -51,9 +51,9 @@ def receive(peer: socket.socket, size: int) -> bytes:
     return payload
 
 
-def negotiate(peer: socket.socket, greeting: bytes = GREETING, size: int = SIZE) -> None:
+def negotiate(peer: socket.socket, export_flags: int = 1) -> None:
     """The server's side of the handshake, as the protocol's document has it."""
-    peer.sendall(greeting)
+    peer.sendall(GREETING)
     assert receive(peer, 4) == struct.pack(">I", 3)
     while True:
         magic, option, length = struct.unpack(">8sII", receive(peer, 16))
@@ -62,7 +62,7 @@ def negotiate(peer: socket.socket, greeting: bytes = GREETING, size: int = SIZE)
         if option == 10:
             peer.sendall(option_reply(10, 4, struct.pack(">I", CONTEXT_ID) + b"base:allocation"))
         if option == 7:
-            peer.sendall(option_reply(7, 3, struct.pack(">HQH", 0, size, 1)))
+            peer.sendall(option_reply(7, 3, struct.pack(">HQH", 0, SIZE, export_flags)))
         peer.sendall(option_reply(option, 1))
         if option == 7:
             return
@@ -70,8 +70,8 @@ def negotiate(peer: socket.socket, greeting: bytes = GREETING, size: int = SIZE)
 
 def next_request(peer: socket.socket) -> Request:
     magic, flags, command, cookie, offset, length = struct.unpack(">IHHQQI", receive(peer, 28))
-    assert (magic, flags) == (0x25609513, 0)
-    return command, cookie, offset, length
+    assert magic == 0x25609513
+    return command, cookie, offset, length, flags
 
 
 class ScriptedServer:

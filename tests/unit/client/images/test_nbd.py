@@ -25,6 +25,7 @@ from .nbd_script import (
     chunk,
     data,
     hole,
+    negotiate,
     option_reply,
     receive,
     simple,
@@ -74,7 +75,20 @@ def test_a_read_asks_for_exactly_its_bytes() -> None:
 
     with ScriptedServer(script) as server:
         read(server.connect(), 4096, 512)
-    assert [(command, offset, size) for command, _, offset, size in seen] == [(READ, 4096, 512)]
+    assert [(command, *rest) for command, _, *rest in seen] == [(READ, 4096, 512, 0)]
+
+
+def test_a_server_that_can_is_asked_for_reads_in_one_piece() -> None:
+    can_read_whole, whole = 1 << 7, 1 << 2
+    seen: list[Request] = []
+
+    def script(peer: socket.socket, request: Request) -> None:
+        seen.append(request)
+        peer.sendall(chunk(request[1], DATA if request[0] == READ else NONE, data(0, b"abcd"), final=True))
+
+    with ScriptedServer(script, begin=lambda peer: negotiate(peer, 1 | can_read_whole)) as server:
+        assert read(server.connect(), 0, 4) == b"abcd"
+    assert seen[0][4] == whole
 
 
 def test_the_last_chunk_of_a_read_may_be_an_empty_one() -> None:
@@ -210,7 +224,7 @@ def test_zeros_and_flushes_are_requests_without_bytes() -> None:
         connection = server.connect()
         connection.write_zeros(512, 1024)
         connection.flush()
-    assert [(command, offset, size) for command, _, offset, size in seen] == [(WRITE_ZEROES, 512, 1024), (FLUSH, 0, 0)]
+    assert [(command, *rest) for command, _, *rest in seen] == [(WRITE_ZEROES, 512, 1024, 0), (FLUSH, 0, 0, 0)]
 
 
 def test_extents_tell_what_reads_as_zeros() -> None:
