@@ -153,7 +153,7 @@ class Crew(Generic[T]):
         with self._state_lock:
             if self._idle_count or self._dismissed or len(self._threads) >= self._most:
                 return
-            number = len(self._threads)
+            number = len(self._done_counts)
             thread = threading.Thread(target=self._labour, args=(number,), name=f"snapstone-{number}", daemon=True)
             self._threads.append(thread)
             self._done_counts.append(0)
@@ -162,8 +162,12 @@ class Crew(Generic[T]):
         try:
             thread.start()
         except RuntimeError:  # the system has no thread left: those that are there go on
+            with self._state_lock:
+                self._threads.remove(thread)
+                self._most = len(self._threads)
+                self._idle_count -= 1
             self._leave()
-            if number == 0:
+            if not self._threads:
                 raise
 
     def _labour(self, number: int) -> None:
