@@ -29,7 +29,7 @@ check: setup  ## format, lint, types, layers, unit tests: under a minute
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit
 
-test: check clients disk-tools image-tools  ## every test there is
+test: disk-tools image-tools check clients  ## every test there is
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
