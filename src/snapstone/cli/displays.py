@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS: Final = 10.0
 JSON_SECONDS: Final = 1.0
+UNFINISHED: Final = "unfinished"
+"""Kind of the note that says what is left, and how to go on, after a failure."""
 
 
 class Display(Protocol):
@@ -85,12 +87,14 @@ class Plain:
 
 
 class Quiet(Plain):
-    """Nothing but what is asked for by signal."""
+    """Nothing but what is asked for by signal, and how to go on where the command ends with an error."""
 
     interval: float | None = None
 
     def note(self, note: Note) -> None:
-        """Nothing."""
+        """A note that goes with an error."""
+        if note.kind == UNFINISHED:
+            super().note(note)
 
     def end(self, look: Look) -> None:
         """Nothing."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Final
 
-_NUMBER = r"(\d{1,18}(?:\.\d{1,9})?)"
+_NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,9})?)"
 _SIZE: Final = re.compile(_NUMBER + r"(|B|[KMGT](?:|B|iB))")
 _TIME: Final = re.compile(_NUMBER + r"(|s|m|h)")
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -54,7 +54,7 @@ def count(least: int, most: int) -> Callable[[str], int]:
     """A whole number from `least` to `most`."""
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"\d{1,18}", text) or not least <= int(text) <= most:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
         return int(text)
 

@@ -48,10 +48,18 @@ def endpoint_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     group.add_argument(f"--{prefix}profile", metavar="NAME", help="profile of AWS's configuration files")
     group.add_argument(f"--{prefix}endpoint-url", metavar="URL", help="a server, such as http://127.0.0.1:9800")
     group.add_argument(f"--{prefix}region", metavar="REGION", help="region")
+    if not prefix:
+        group.add_argument(
+            "--retry-time",
+            metavar="TIME",
+            type=quantities.duration,
+            default=RETRY_SECONDS,
+            help="give up on a request that fails or is throttled for so long (default: 5m)",
+        )
 
 
 def transfer_options(parser: argparse.ArgumentParser) -> None:
-    """How hard to work, and how long to try."""
+    """How hard to work, and how long to stand still."""
     group = parser.add_argument_group("transfer")
     group.add_argument(
         "--limit-rate", metavar="RATE", type=quantities.rate, help="bytes a second at most, such as 50M or 1.5GiB/s"
@@ -62,13 +70,6 @@ def transfer_options(parser: argparse.ArgumentParser) -> None:
         type=quantities.count(1, MOST_IN_FLIGHT),
         default=MAX_IN_FLIGHT,
         help=f"requests in flight at most (default: {MAX_IN_FLIGHT}); how many really are is learned",
-    )
-    group.add_argument(
-        "--retry-time",
-        metavar="TIME",
-        type=quantities.duration,
-        default=RETRY_SECONDS,
-        help="give up on a request that fails or is throttled for so long (default: 5m)",
     )
     group.add_argument(
         "--stall-time",

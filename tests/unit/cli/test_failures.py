@@ -1,0 +1,56 @@
+"""Exit codes: one for each kind of end, all of them in the help."""
+
+from __future__ import annotations
+
+import pytest
+
+from snapstone.cli.failures import EXITS, exit_of
+from snapstone.cli.outcome import EXIT_CODES, Exit
+from snapstone.client import errors
+
+
+def test_every_error_of_the_client_is_in_the_table() -> None:
+    family = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ClientError) and kind is not errors.ClientError
+    }
+    assert family == set(EXITS)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("x"), 2),
+        (errors.UnreachableError("x"), 3),
+        (errors.StalledError("x"), 3),
+        (errors.NoSpaceError("x"), 3),
+        (errors.DeniedError("x"), 4),
+        (errors.ThrottledOutError("x"), 5),
+        (errors.DamagedError("x"), 6),
+        (errors.NotFoundError("x"), 7),
+        (errors.SourceChangedError("x"), 8),
+        (errors.InterruptedTransferError("x"), 130),
+        (errors.RemoteError("x", "Code"), 1),
+        (errors.ClientError("x"), 1),
+    ],
+)
+def test_codes_are_those_that_scripts_rely_on(error: errors.ClientError, code: int) -> None:
+    assert exit_of(error) == code
+
+
+def test_a_kind_of_its_own_ends_as_the_kind_above_it() -> None:
+    class LostError(errors.NotFoundError):
+        pass
+
+    assert exit_of(LostError("x")) is Exit.NOT_FOUND
+
+
+def test_what_can_go_on_and_only_that_has_a_code_that_says_so() -> None:
+    goes_on = {Exit.UNFINISHED, Exit.THROTTLED, Exit.INTERRUPTED}
+    assert {kind for kind, code in EXITS.items() if code in goes_on} == {kind for kind in EXITS if kind.resumable}
+
+
+def test_every_code_is_in_the_help() -> None:
+    listed = [int(line.split()[0]) for line in EXIT_CODES.splitlines()[1:]]
+    assert listed == sorted(Exit)
