@@ -1,0 +1,114 @@
+"""Which blocks of a snapshot are present, and by which token each is read: listed where that is asked, never whole."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from snapstone.client.errors import RemoteError
+from snapstone.client.library.contract import Readable
+from snapstone.core.blocks import BLOCKS_PER_GIB
+
+MAX_WINDOW_COUNT: Final = 8
+"""Windows that are remembered: at most eight pages of 10,000 tokens."""
+
+WINDOW_ALIGNMENT: Final = 1_024
+"""Windows begin at multiples of this, so that reading backwards does not list anew for every block."""
+
+TOKEN_LIFETIME_SECONDS: Final = 6 * 3600.0
+"""Tokens that are older are fetched anew. AWS's live for about seven days (api-ebs.md, section 8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What is present in a range of block indexes."""
+
+    start: int
+    stop: int
+    tokens: dict[int, str]
+    fetched_at: float
+
+    def covers(self, block_index: int, now: float) -> bool:
+        return self.start <= block_index < self.stop and now - self.fetched_at < TOKEN_LIFETIME_SECONDS
+
+
+class Listing:
+    """The blocks of one completed snapshot. Safe from any thread."""
+
+    def __init__(self, service: Readable, snapshot_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Asks for the volume size, and so whether the snapshot can be read; raises NotFoundError where it cannot."""
+        self.snapshot_id = snapshot_id
+        self.block_count = service.volume_size_gib(snapshot_id) * BLOCKS_PER_GIB
+        self._service = service
+        self._clock = clock
+        self._windows: list[_Window] = []
+        """The one used last comes first."""
+        self._lock = threading.Lock()
+        self._fetching = threading.Lock()
+
+    def token(self, block_index: int) -> str | None:
+        """The token of a block, or None where the block is absent and so reads as zeros."""
+        window = self._known(block_index) or self._fetched(block_index)
+        return window.tokens.get(block_index)
+
+    def is_known_absent(self, block_index: int) -> bool:
+        """Whether a block is absent, as far as can be said without asking the endpoint."""
+        window = self._known(block_index)
+        return window is not None and block_index not in window.tokens
+
+    def forget(self, block_index: int) -> None:
+        """Drop the tokens around a block: one of them was refused."""
+        with self._lock:
+            self._windows = [window for window in self._windows if not window.start <= block_index < window.stop]
+
+    def read(self, block_index: int, into: memoryview) -> bool:
+        """Read a block into 524,288 bytes; False, and `into` as it was, where the block is absent.
+
+        A token that the endpoint no longer takes is fetched anew, once.
+        """
+        token = self.token(block_index)
+        if token is None:
+            return False
+        try:
+            self._service.get_block(self.snapshot_id, block_index, token, into)
+        except RemoteError as error:
+            if "BLOCK_TOKEN" not in str(error):
+                raise
+            self.forget(block_index)
+            if (token := self.token(block_index)) is None:
+                return False
+            self._service.get_block(self.snapshot_id, block_index, token, into)
+        return True
+
+    def _known(self, block_index: int) -> _Window | None:
+        now = self._clock()
+        with self._lock:
+            for place, window in enumerate(self._windows):
+                if window.covers(block_index, now):
+                    if place:
+                        self._windows.insert(0, self._windows.pop(place))
+                    return window
+        return None
+
+    def _fetched(self, block_index: int) -> _Window:
+        with self._fetching:
+            window = self._known(block_index)
+            if window is None:
+                window = self._fetch(block_index)
+                with self._lock:
+                    self._windows = [window, *self._windows[: MAX_WINDOW_COUNT - 1]]
+            return window
+
+    def _fetch(self, block_index: int) -> _Window:
+        """List from the beginning of the window on, until a page reaches the block or there are no more."""
+        start = block_index - block_index % WINDOW_ALIGNMENT
+        now = self._clock()
+        tokens: dict[int, str] = {}
+        for page in self._service.block_pages(self.snapshot_id, start):
+            tokens.update((block.block_index, block.token) for block in page.blocks)
+            if page.blocks and page.blocks[-1].block_index >= block_index:
+                return _Window(start, page.blocks[-1].block_index + 1, tokens, now)
+        return _Window(start, self.block_count, tokens, now)

@@ -1,0 +1,279 @@
+"""One endpoint, with everything that can be done there as methods: what `snapstone.client.connect` gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypedDict, Unpack
+
+from snapstone.client.api.endpoint import resolve
+from snapstone.client.api.retrying import Options
+from snapstone.client.api.service import Service
+from snapstone.client.api.values import SnapshotInfo
+from snapstone.client.errors import NotFoundError
+from snapstone.client.events import Observer
+from snapstone.client.images.contract import Source
+from snapstone.client.images.sources import open_source
+from snapstone.client.library.blocks import Block, iterate_blocks
+from snapstone.client.library.cache import DEFAULT_BLOCK_COUNT
+from snapstone.client.library.reader import DEFAULT_READ_AHEAD_COUNT, SnapshotReader
+from snapstone.client.library.writer import WAIT_SECONDS, SnapshotWriter
+from snapstone.client.transfer.compare import Difference, diff_image, diff_snapshots
+from snapstone.client.transfer.copy import Copied, copy
+from snapstone.client.transfer.copy_request import AUTO
+from snapstone.client.transfer.download import Downloaded, download
+from snapstone.client.transfer.folders import Folders
+from snapstone.client.transfer.upload import Uploaded, upload
+from snapstone.client.transfer.verify import Verified, verify_image, verify_snapshot
+
+Image = str | os.PathLike[str] | Source
+"""A path (`-` is standard input), or a source of one's own."""
+
+
+class Limits(TypedDict, total=False):
+    """How patient, how parallel and how fast; what is left out is as in `Options`."""
+
+    retry_seconds: float
+    stall_seconds: float
+    max_in_flight: int
+    limit_bytes_per_second: float | None
+
+
+def connect(
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    *,
+    observer: Observer | None = None,
+    state_folder: Path | None = None,
+    **limits: Unpack[Limits],
+) -> Client:
+    """The endpoint that plain AWS configuration names, unless told otherwise. Nothing is asked of it yet.
+
+    `observer` is told what long work does. `state_folder` is where journals and digest indexes are kept; by default
+    where the commands keep theirs. Raises UsageError or DeniedError where region or credentials are missing.
+    """
+    endpoint = resolve(profile=profile, endpoint_url=endpoint_url, region=region)
+    folders = Folders.standard() if state_folder is None else Folders(state_folder)
+    return Client(Service(endpoint, Options(**limits), observer), folders)
+
+
+class Client:
+    """One endpoint. Any thread may use it; every method raises ClientError, and nothing else, where it fails."""
+
+    def __init__(self, service: Service, folders: Folders) -> None:
+        self.service = service
+        """The endpoint's calls one by one."""
+        self._folders = folders
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.service.close()
+
+    def blocks(self, snapshot_id: str, start: int = 0, stop: int | None = None) -> Generator[Block]:
+        """The blocks that are present, from index `start` to before `stop`, ascending, fetched in parallel."""
+        return iterate_blocks(self.service, snapshot_id, start, stop)
+
+    def open(
+        self,
+        snapshot_id: str,
+        *,
+        cache_block_count: int = DEFAULT_BLOCK_COUNT,
+        read_ahead_count: int = DEFAULT_READ_AHEAD_COUNT,
+    ) -> SnapshotReader:
+        """A completed snapshot as a file to read."""
+        return SnapshotReader(
+            self.service, snapshot_id, cache_block_count=cache_block_count, read_ahead_count=read_ahead_count
+        )
+
+    def create(
+        self,
+        volume_size_gib: int | None = None,
+        *,
+        parent_id: str | None = None,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+        encrypted: bool | None = None,
+        kms_key_arn: str | None = None,
+        timeout_minutes: int = 60,
+        wait: bool = True,
+        spill_folder: Path | None = None,
+    ) -> SnapshotWriter:
+        """A new snapshot as a file to write; see SnapshotWriter."""
+        return SnapshotWriter(
+            self.service,
+            volume_size_gib=volume_size_gib,
+            parent_id=parent_id,
+            description=description,
+            tags=tags,
+            encrypted=encrypted,
+            kms_key_arn=kms_key_arn,
+            timeout_minutes=timeout_minutes,
+            wait=wait,
+            spill_folder=spill_folder,
+        )
+
+    def upload(
+        self,
+        image: Image,
+        *,
+        parent_id: str | None = None,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+        encrypted: bool | None = None,
+        kms_key_arn: str | None = None,
+        volume_size_gib: int | None = None,
+        wait: bool = True,
+        keep_failed: bool = False,
+        resume: bool = True,
+    ) -> Uploaded:
+        """Make a snapshot of an image; with a parent, send only what differs from it."""
+        with _opened(image) as source:
+            return upload(
+                self.service,
+                source,
+                parent_id=parent_id,
+                description=description,
+                tags=tags or {},
+                encrypted=encrypted,
+                kms_key_arn=kms_key_arn,
+                volume_size_gib=volume_size_gib,
+                wait=wait,
+                keep_failed=keep_failed,
+                resume=resume,
+                state=self._folders,
+                observer=self._observer,
+            )
+
+    def download(
+        self,
+        snapshot_id: str,
+        path: str | os.PathLike[str],
+        *,
+        from_snapshot_id: str | None = None,
+        size: int | None = None,
+        force: bool = False,
+        format: str | None = None,
+        resume: bool = True,
+    ) -> Downloaded:
+        """Make an image of a snapshot; with `from_snapshot_id`, bring one that holds that snapshot up to this one."""
+        return download(
+            self.service,
+            snapshot_id,
+            os.fspath(path),
+            from_snapshot_id=from_snapshot_id,
+            size=size,
+            force=force,
+            format=format,
+            resume=resume,
+            state=self._folders,
+            observer=self._observer,
+        )
+
+    def diff(self, first_id: str, second_id: str, *, exact: bool = False) -> Iterator[Difference]:
+        """The blocks that differ between two snapshots; `exact` compares bytes, where AWS lists what was written."""
+        return diff_snapshots(self.service, first_id, second_id, exact=exact, observer=self._observer)
+
+    def diff_image(self, snapshot_id: str, image: Image) -> Iterator[Difference]:
+        """The blocks that differ between a snapshot and an image, by their bytes."""
+        with _opened(image) as source:
+            yield from diff_image(self.service, snapshot_id, source, observer=self._observer)
+
+    def verify(self, snapshot_id: str, image: Image | None = None, *, sample_percent: float | None = None) -> Verified:
+        """Read a snapshot, or a part of it, against its own checksums, or against an image."""
+        if image is None:
+            return verify_snapshot(self.service, snapshot_id, sample_percent=sample_percent, observer=self._observer)
+        with _opened(image) as source:
+            return verify_image(
+                self.service, snapshot_id, source, sample_percent=sample_percent, observer=self._observer
+            )
+
+    def copy_to(
+        self,
+        other: Client,
+        snapshot_id: str,
+        *,
+        parent_id: str | None = AUTO,
+        source_parent_id: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        encrypted: bool | None = None,
+        kms_key_arn: str | None = None,
+        wait: bool = True,
+        keep_failed: bool = False,
+        resume: bool = True,
+    ) -> Copied:
+        """Make a snapshot at another endpoint that holds what this one's holds; incremental where that is possible."""
+        return copy(
+            self.service,
+            other.service,
+            snapshot_id,
+            parent_id=parent_id,
+            source_parent_id=source_parent_id,
+            description=description,
+            tags=tags,
+            encrypted=encrypted,
+            kms_key_arn=kms_key_arn,
+            wait=wait,
+            keep_failed=keep_failed,
+            resume=resume,
+            state=self._folders,
+            observer=self._observer,
+        )
+
+    def snapshots(
+        self, filters: Mapping[str, Sequence[str]] | None = None, *, owner: str | None = "self"
+    ) -> list[SnapshotInfo]:
+        """Snapshots as EC2 describes them; filters are EC2's (`{"tag:backup": ["nightly"]}`)."""
+        return self.service.describe((), filters, owner)
+
+    def describe(self, snapshot_id: str) -> SnapshotInfo:
+        """One snapshot, whoever owns it. Raises NotFoundError."""
+        found = self.service.describe([snapshot_id], owner=None)
+        if not found:
+            raise NotFoundError(f"{snapshot_id} does not exist at {self.service.endpoint.name}")
+        return found[0]
+
+    def delete(self, snapshot_id: str) -> None:
+        """Delete a snapshot, pending ones too."""
+        self.service.delete_snapshot(snapshot_id)
+
+    def tag(self, snapshot_id: str, tags: Mapping[str, str]) -> None:
+        """Add tags, or give them other values."""
+        self.service.tag(snapshot_id, tags)
+
+    def untag(self, snapshot_id: str, names: Sequence[str]) -> None:
+        """Take tags off."""
+        self.service.untag(snapshot_id, names)
+
+    def wait(self, snapshot_id: str, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until a snapshot is completed and can be read."""
+        self.service.wait_completed(snapshot_id, seconds)
+
+    @property
+    def _observer(self) -> Observer:
+        return self.service.observer
+
+
+@contextmanager
+def _opened(image: Image) -> Iterator[Source]:
+    """A source; one that was opened here is closed."""
+    if not isinstance(image, str | os.PathLike):
+        yield image
+        return
+    source = open_source(image)
+    try:
+        yield source
+    finally:
+        source.close()
