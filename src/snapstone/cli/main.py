@@ -16,6 +16,8 @@ from snapstone.cli import (
     account,
     cat,
     completion,
+    copy,
+    diff,
     doctor,
     download,
     env,
@@ -27,6 +29,7 @@ from snapstone.cli import (
     tag,
     upload,
     user,
+    verify,
     wait,
 )
 from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit, say
@@ -42,6 +45,9 @@ COMMANDS: Final = (
     key,
     upload,
     download,
+    copy,
+    diff,
+    verify,
     ls,
     show,
     tag,
@@ -70,6 +76,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the process's exit code. Wrong usage ends in SystemExit(2), as argparse does."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _occupy_standard_streams()
     parser = build_parser()
     if COMPLETION_VARIABLE in os.environ:
         import argcomplete
@@ -87,10 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from snapstone.cli.failures import exit_of
 
         code = say(options, str(error), exit_of(error))
-    except BrokenPipeError as error:
-        code = Exit.READER_GONE if _reader_is_gone() else say(options, str(error), Exit.FAILED)
     except OSError as error:
-        code = say(options, str(error), Exit.FAILED)
+        code = _after_failed_call(options, error)
     return int(code)
 
 
@@ -116,15 +122,36 @@ def _client_error() -> type[ClientError]:
     return ClientError
 
 
+def _after_failed_call(options: argparse.Namespace, error: OSError) -> Exit:
+    """A reader of standard output that went away knows it, and is told nothing."""
+    if isinstance(error, BrokenPipeError) and _reader_is_gone():
+        code = Exit.READER_GONE
+    else:
+        code = say(options, str(error), Exit.FAILED)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer goes nowhere, instead of failing once more when Python ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return code
+
+
 def _reader_is_gone() -> bool:
-    """Whether it is standard output that broke; if so, what is still to be flushed goes nowhere, and nobody is told."""
+    """Whether it is standard output that broke, and not some other pipe."""
     import select
 
     poll = select.poll()
     poll.register(1, 0)
-    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
-        return False
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
-    return True
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _occupy_standard_streams() -> None:
+    """Give closed ones to the null device, so that no file that is opened later takes the place of standard output."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
