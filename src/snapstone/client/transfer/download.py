@@ -156,26 +156,36 @@ class _Download:
         return target
 
     def _fill(self, target: Target, folders: Folders, size: int, format: str | None) -> None:
+        store = JournalStore(folders.journals, self._observer)
         try:
-            with JournalStore(folders.journals, self._observer).open_or_create(
-                self._key(size, format), self._volume_size // BLOCK_SIZE
-            ) as journal:
-                self._prepare(target, journal)
-                self._move(target, journal)
-                target.commit()
-                self._keep_index(folders, journal)
-                journal.remove()
-        except ClientError as error:
-            if error.resumable:
-                target.leave()
-                text = f"{self._path} is unfinished: the same command goes on with it"
-                self._observer.note(Note("unfinished", text, {"target": self._path}))
-            else:
-                target.discard()
-            raise
+            journal = store.open_or_create(self._key(size, format), self._volume_size // BLOCK_SIZE)
         except BaseException:
             target.leave()
             raise
+        with journal:
+            try:
+                self._prepare(target, journal)
+                self._move(target, journal)
+            except ClientError as error:
+                self._after_failure(target, journal, error)
+                raise
+            except BaseException:
+                target.leave()
+                raise
+            # Where this fails, the partial file is whole, and the same command goes on with it.
+            target.commit()
+            self._keep_index(folders, journal)
+            journal.remove()
+
+    def _after_failure(self, target: Target, journal: Journal, error: ClientError) -> None:
+        """Leave what can be gone on with, and nothing else."""
+        if error.resumable:
+            target.leave()
+            text = f"{self._path} is unfinished: the same command goes on with it"
+            self._observer.note(Note("unfinished", text, {"target": self._path}))
+        else:
+            target.discard()
+            journal.remove()
 
     def _key(self, size: int, format: str | None) -> dict[str, object]:
         return {

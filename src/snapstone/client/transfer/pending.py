@@ -153,7 +153,12 @@ class PendingSnapshot:
             request = StartRequest(**stored)
         else:
             self._journal.update({"request": asdict(request)})
-        snapshot_id = self._service.start_snapshot(request)
+        try:
+            snapshot_id = self._service.start_snapshot(request)
+        except ClientError as error:
+            if not error.resumable:
+                self._journal.remove()
+            raise
         self._journal.update({"snapshot_id": snapshot_id})
         self._is_recent = True
         self._observer.note(Note("started", f"started {snapshot_id}", {"snapshot_id": snapshot_id}))
