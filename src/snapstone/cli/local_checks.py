@@ -98,7 +98,7 @@ def _journal(kept: KeptJournal, now: float) -> Finding:
     if kept.fault is not None:
         return warn("journal", kept.fault, f"remove {kept.path}")
     if kept.holder is not None:
-        return ok("journal", f"{kept.path}: in use by {kept.holder}")
+        return ok("journal", f"{kept.path} is in use: {kept.holder}")
     key = kept.facts.get("key")
     of = ", ".join(f"{name} {value}" for name, value in key.items() if value) if isinstance(key, dict) else "?"
     return warn(

@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if COMPLETION_VARIABLE in os.environ:
         import argcomplete
 
-        argcomplete.autocomplete(parser)
+        argcomplete.autocomplete(parser, always_complete_options=False)
     options = parser.parse_args(arguments)
     try:
         code: Exit = options.run(options)

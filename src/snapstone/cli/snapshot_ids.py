@@ -24,7 +24,9 @@ def snapshot_id(text: str) -> str:
 
 
 def complete(prefix: str, parsed_args: argparse.Namespace, **_: object) -> dict[str, str]:
-    """What argcomplete asks for: ids that begin with `prefix`, each with a few words about it."""
+    """What argcomplete asks for: ids that begin with `prefix` and are not given yet, each with a few words about it."""
     from snapstone.cli.known_snapshots import known_snapshots
 
-    return {known: words for known, words in known_snapshots(parsed_args).items() if known.startswith(prefix)}
+    given = vars(parsed_args).get("snapshots") or ()
+    known = known_snapshots(parsed_args)
+    return {found: words for found, words in known.items() if found.startswith(prefix) and found not in given}

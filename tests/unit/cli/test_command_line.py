@@ -12,6 +12,7 @@ import pytest
 from tests.server_process import ServerProcess
 
 from snapstone import __version__
+from snapstone.cli.main import COMMANDS
 
 LIMIT_SECONDS = 30.0
 
@@ -29,7 +30,8 @@ def snapstone(*arguments: str, **environ: str) -> subprocess.CompletedProcess[st
 
 
 def test_help_lists_commands_and_exit_codes() -> None:
-    for arguments in (["--help"], ["serve", "--help"], ["env", "--help"], ["key", "rotate", "--help"]):
+    commands = (["--help"], ["serve", "--help"], ["env", "--help"], ["key", "rotate", "--help"], ["upload", "--help"])
+    for arguments in commands:
         done = snapstone(*arguments)
         assert done.returncode == 0
         assert "exit codes:" in done.stdout
@@ -43,7 +45,14 @@ def test_version_is_the_packages() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["serve", "--help"], ["env", "--data", "/nowhere"], ["user", "rm", "--help"]],
+    [
+        ["--help"],
+        ["env", "--data", "/nowhere"],
+        ["user", "rm", "--help"],
+        ["upload"],
+        ["cat", "snap-12345678", "--offset", "x"],
+        *([command.__name__.rpartition(".")[2], "--help"] for command in COMMANDS),
+    ],
 )
 def test_nothing_heavy_is_imported_to_say_little(arguments: list[str]) -> None:
     program = (
@@ -54,7 +63,10 @@ def test_nothing_heavy_is_imported_to_say_little(arguments: list[str]) -> None:
         "print(json.dumps(sorted(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    heavy = {"botocore", "boto3", "httptools", "sqlite3", "xxhash", "snapstone.wire", "snapstone.storage"}
+    heavy = {
+        *("argcomplete", "botocore", "boto3", "httptools", "rich", "sqlite3", "ssl", "xxhash"),
+        *("snapstone.client", "snapstone.wire", "snapstone.storage"),
+    }
     assert heavy.isdisjoint(json.loads(done.stdout))
 
 
@@ -62,6 +74,20 @@ def test_no_command_or_an_unknown_one_is_wrong_usage() -> None:
     assert snapstone().returncode == 2
     done = snapstone("frobnicate")
     assert (done.returncode, "frobnicate" in done.stderr) == (2, True)
+
+
+def test_wrong_usage_is_one_line_that_says_where_help_is() -> None:
+    done = snapstone("upload", "disk.img", "--size", "5 apples")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "snapstone upload: argument --size: '5 apples' is not a size, such as 4096, 50M (= 50MiB), 50MB or 1.5GiB "
+        "(help: snapstone upload --help)\n"
+    )
+
+
+def test_options_have_no_abbreviations() -> None:
+    done = snapstone("rm", "snap-12345678", "--dry")
+    assert (done.returncode, "--dry" in done.stderr) == (2, True)
 
 
 def test_a_wrong_option_is_named_in_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""The doctor: what it says when all is well, and what is amiss when it is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.server_process import ServerProcess
+from tests.unit.cli.running import Client, on_terminal
+
+from snapstone.cli import endpoint_checks, local_checks
+from snapstone.cli.finding import Health
+from snapstone.client.transfer.folders import Folders
+from snapstone.client.transfer.journal import JournalStore
+
+OPERATIONS = {
+    "ec2:DescribeSnapshots",
+    "ebs:ListSnapshotBlocks",
+    "ebs:ListChangedBlocks",
+    "ebs:GetSnapshotBlock",
+    "ebs:StartSnapshot",
+    "ebs:PutSnapshotBlock",
+    "ebs:CompleteSnapshot",
+    "ec2:DeleteSnapshot",
+    "ec2:CreateTags",
+    "ec2:DeleteTags",
+}
+
+
+def findings(client: Client, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    done = client.run("doctor", "--json", *arguments)
+    assert done.stderr == ""
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def of_check(found: list[dict[str, Any]], check: str) -> list[dict[str, Any]]:
+    return [finding for finding in found if finding["check"] == check]
+
+
+def with_variables(client: Client, **variables: str) -> Client:
+    return Client({**client.environment, **variables}, client.folder)
+
+
+def test_all_is_well_and_nothing_is_changed(client: Client, server: ServerProcess) -> None:
+    before = server.client("ec2").describe_snapshots()["Snapshots"]
+    code, found = findings(client)
+    assert code == 0
+    assert {finding["message"] for finding in of_check(found, "right")} == OPERATIONS
+    assert all(finding["health"] == "ok" for finding in found if finding["check"] not in ("tools", "space"))
+    assert ":root" in of_check(found, "identity")[0]["message"]
+    assert server.client("ec2").describe_snapshots()["Snapshots"] == before
+    assert list(client.folder.iterdir()) == []
+
+
+def test_lines_are_for_people_and_coloured_on_a_terminal_alone(client: Client) -> None:
+    lines = client.output("doctor").splitlines()
+    assert all(line.split()[0] in ("ok", "warn", "fail") for line in lines)
+    code, shown = on_terminal(client, "doctor")
+    assert code == 0
+    assert "snapstone" in shown
+
+
+def test_rights_that_are_missing_are_warned_of(client: Client, server: ServerProcess) -> None:
+    iam = server.client("iam")
+    iam.create_user(UserName="reader")
+    iam.attach_user_policy(UserName="reader", PolicyArn="arn:aws:iam::aws:policy/SnapstoneReadOnly")
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    reader = with_variables(client, AWS_ACCESS_KEY_ID=key["AccessKeyId"], AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"])
+    code, found = findings(reader)
+    rights = of_check(found, "right")
+    permitted = {finding["message"] for finding in rights if finding["health"] == "ok"}
+    assert permitted == {
+        "ec2:DescribeSnapshots",
+        "ebs:ListSnapshotBlocks",
+        "ebs:ListChangedBlocks",
+        "ebs:GetSnapshotBlock",
+    }
+    denied = {finding["message"].split(": ")[0] for finding in rights if finding["health"] == "warn"}
+    assert denied == OPERATIONS - permitted
+    assert code == 0
+
+
+def test_a_wrong_secret_is_a_failure_with_advice(client: Client) -> None:
+    code, found = findings(with_variables(client, AWS_SECRET_ACCESS_KEY="wrong"))
+    assert code == 1
+    [identity] = of_check(found, "identity")
+    assert (identity["health"], "secret" in identity["advice"]) == ("fail", True)
+    assert of_check(found, "right") == []
+
+
+def test_an_endpoint_that_is_not_there_is_a_failure(client: Client) -> None:
+    code, found = findings(client, "--endpoint-url", "http://127.0.0.1:1")
+    assert code == 1
+    assert found[-1]["check"] == "endpoint"
+    assert found[-1]["health"] == "fail"
+
+
+def test_without_configuration_it_says_what_to_do(client: Client) -> None:
+    bare = {name: value for name, value in client.environment.items() if not name.startswith("AWS_")}
+    bare["AWS_EC2_METADATA_DISABLED"] = "true"
+    code, found = findings(Client(bare, client.folder))
+    assert (code, found[-1]["check"], found[-1]["health"]) == (1, "configuration", "fail")
+    assert "snapstone env" in found[-1]["advice"]
+
+
+def test_tools_that_are_missing_are_warned_of(client: Client, tmp_path: Path) -> None:
+    _, found = findings(with_variables(client, PATH=str(tmp_path)))
+    [tools] = of_check(found, "tools")
+    assert (tools["health"], "qemu-utils" in tools["advice"]) == ("warn", True)
+
+
+@pytest.mark.parametrize(
+    ("skew", "health"),
+    [
+        (0.0, Health.OK),
+        (29.0, Health.OK),
+        (31.0, Health.WARN),
+        (-299.0, Health.WARN),
+        (301.0, Health.FAIL),
+        (-301.0, Health.FAIL),
+    ],
+)
+def test_clocks_that_differ_are_said(skew: float, health: Health) -> None:
+    # Tue, 24 Nov 2026 12:00:00 GMT is 1795521600 seconds after 1970 began.
+    sent_at = 1_795_521_600.5 - skew
+    finding = endpoint_checks._clock("Tue, 24 Nov 2026 12:00:00 GMT", sent_at)
+    assert finding.health is health
+    if health is not Health.OK:
+        assert f"{abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'}" in finding.words
+
+
+def test_a_state_folder_that_others_can_write_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    monkeypatch.setenv("SNAPSTONE_STATE", str(state))
+    found = {finding.check: finding for finding in local_checks.state_folder()}
+    assert found["state folder"].health is Health.FAIL
+    assert found["state folder"].advice == f"chmod 700 {state}"
+
+
+def test_a_state_folder_that_is_a_file_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "state").touch()
+    monkeypatch.setenv("SNAPSTONE_STATE", str(tmp_path / "state"))
+    assert next(local_checks.state_folder()).health is Health.FAIL
+
+
+def test_a_state_folder_that_can_be_made_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNAPSTONE_STATE", str(tmp_path / "a" / "b"))
+    assert next(local_checks.state_folder()).health is Health.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unfinished_transfers_are_listed_and_those_under_way_are_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNAPSTONE_STATE", str(tmp_path / "state"))
+    folders = Folders.standard()
+    folders.prepare()
+    store = JournalStore(folders.journals)
+    with store.open_or_create({"kind": "upload", "source": "/disk"}, 8):
+        [held] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
+        assert held.health is Health.OK
+        assert "is in use: Another part of this process" in held.words
+    [left] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
+    assert left.health is Health.WARN
+    assert "kind upload, source /disk" in left.words
+    assert "same command again" in left.advice
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNAPSTONE_STATE", str(tmp_path / "state"))
+    folders = Folders.standard()
+    folders.prepare()
+    damaged = folders.journals / "0.journal"
+    damaged.write_bytes(b"no journal")
+    [finding] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
+    assert (finding.health, finding.advice) == (Health.WARN, f"remove {damaged}")
