@@ -55,8 +55,7 @@ class VirtualTime:
     def pause(self) -> None:
         """Wait to be woken."""
         me = self._current
-        self._pass_on()
-        if self._current is not me:
+        if self._pass_on() is not me:
             me.baton.acquire()
         if self._error is not None:
             raise self._error
@@ -105,7 +104,8 @@ class VirtualTime:
             if task.baton.locked():
                 task.baton.release()
 
-    def _pass_on(self) -> None:
+    def _pass_on(self) -> _Task:
+        """Who runs from now on: as soon as its baton is released, nothing here is the caller's any more."""
         me = self._current
         while self._events:
             at, _, task, wait_number = heapq.heappop(self._events)
@@ -116,7 +116,7 @@ class VirtualTime:
             if task is not me:
                 self.switch_count += 1
                 task.baton.release()
-            return
+            return task
         raise DeadlockError(f"all threads wait at {self.now}")
 
 
