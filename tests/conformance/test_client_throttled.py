@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 from tests.client_command import LOGGING_ALL, ClientCommand, Request, Requests
-from tests.conformance.given import block
+from tests.conformance.given import A, B, C, block
 from tests.server_process import ServerProcess
 from tests.unreliable_proxy import UnreliableProxy
 
@@ -91,6 +91,21 @@ def test_transfers_end_right_and_at_the_rate_of_the_quota(hard: ServerProcess, i
         assert len(of_method) <= (1 + MOST_IN_VAIN) * admitted_count
     snapshots = hard.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]
     assert [each["SnapshotId"] for each in snapshots] == [snapshot_id]
+
+
+@pytest.mark.parametrize("cut_after", [0, 1, 50, 2000])
+def test_a_list_that_is_cut_short_is_asked_for_again(tmp_path: Path, cut_after: int) -> None:
+    (tmp_path / "faults.json").write_text(json.dumps([{"operation": "e??:*", "cut_after": cut_after, "every": 2}]))
+    arguments = ["--faults", str(tmp_path / "faults.json"), "--allow-fault-injection"]
+    (tmp_path / "image").write_bytes(A + B + C)
+    with ServerProcess(tmp_path / "data", arguments) as server:
+        client = ClientCommand(server, tmp_path / "state")
+        first_id = client.run("upload", tmp_path / "image")
+        (tmp_path / "image").write_bytes(A + C + C)
+        snapshot_id = client.run("upload", tmp_path / "image", "--parent", first_id)
+        client.run("download", first_id, tmp_path / "copy")
+        client.run("download", snapshot_id, tmp_path / "copy", "--from", first_id)
+    assert (tmp_path / "copy").read_bytes() == A + C + C
 
 
 def test_blocks_that_arrive_with_wrong_bytes_are_fetched_again(server: ServerProcess, tmp_path: Path) -> None:

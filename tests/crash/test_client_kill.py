@@ -51,12 +51,11 @@ def client(server: ServerProcess, tmp_path: Path) -> ClientCommand:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """Blocks that all differ, with a hole at the end that makes it 1 GiB, a whole volume."""
+    """Blocks that all differ."""
     path = tmp_path / "image"
     with path.open("wb") as file:
         for stamp in range(BLOCK_COUNT):
             file.write(block(stamp))
-        file.truncate(1 << 30)
     return path
 
 

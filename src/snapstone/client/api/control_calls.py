@@ -21,6 +21,19 @@ LONGEST_PAGE: Final = 10_000
 SHORTEST_PAGE: Final = 100
 DESCRIBED_AT_ONCE: Final = 1_000
 
+ALWAYS_ANSWERED: Final = {
+    "start_snapshot": "SnapshotId",
+    "complete_snapshot": "Status",
+    "list_snapshot_blocks": "VolumeSize",
+    "list_changed_blocks": "VolumeSize",
+    "describe_snapshots": "Snapshots",
+    "get_caller_identity": "Arn",
+}
+"""A member of each answer without which it is none.
+
+botocore takes an answer whose connection was cut after the head for one without members: a listing would be empty.
+"""
+
 
 class ControlCalls:
     """One attempt at each; raises FaultError or OSError, and ClientError where the request itself cannot be made."""
@@ -128,6 +141,8 @@ class ControlCalls:
             answer: Mapping[str, Any] = getattr(client, operation)(
                 **{name: value for name, value in members.items() if value is not None}
             )
+        if operation in ALWAYS_ANSWERED and ALWAYS_ANSWERED[operation] not in answer:
+            raise ConnectionError(f"the answer to {operation} ends before its {ALWAYS_ANSWERED[operation]}")
         return answer
 
 
