@@ -47,10 +47,17 @@ class SnapstoneFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec i
         endpoint_url: str | None = None,
         region: str | None = None,
         service: Service | None = None,
+        volume_size_gib: int | None = None,
+        parent_id: str | None = None,
         **storage_options: Any,
     ) -> None:
-        """The endpoint that plain AWS configuration names, unless told otherwise or given as `service`."""
+        """The endpoint that plain AWS configuration names, unless told otherwise or given as `service`.
+
+        Volume size and parent are for new snapshots, where opening one does not say otherwise.
+        """
         super().__init__(**storage_options)
+        self._volume_size_gib = volume_size_gib
+        self._parent_id = parent_id
         self.service: Service = service or Service(
             resolve(profile=profile, endpoint_url=endpoint_url, region=region), Options()
         )
@@ -142,8 +149,8 @@ class SnapstoneFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec i
             raise FileExistsError(f"{name}: a snapshot cannot be written to; a new one gets its id from the endpoint")
         return ClosedByCompletion(
             self.service,
-            volume_size_gib=volume_size_gib,
-            parent_id=parent_id,
+            volume_size_gib=volume_size_gib or self._volume_size_gib,
+            parent_id=parent_id or self._parent_id,
             description=name,
             tags=tags,
             encrypted=encrypted,
