@@ -31,8 +31,9 @@ def start_part_from_copy(image: Path, part: Path) -> None:
         os.rename(unfinished, part)
         sync_file(part.parent)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise refusal(error, str(image), f"be copied to {part}, where the changes are to be applied") from error
+    finally:
+        unfinished.unlink(missing_ok=True)  # also where somebody asked for the end
 
 
 def _clone(image: Path, copy: Path) -> bool:

@@ -10,8 +10,9 @@ from typing import Final
 
 SYS: Final = Path("/sys")
 
-_WRITE_COUNTERS: Final = {"writes": 4, "sectors_written": 6, "discards": 11, "sectors_discarded": 13}
-"""Fields of `stat`, by Linux' Documentation/block/stat.rst (I/Os and sectors; discards since 4.18)."""
+_WRITE_COUNTERS: Final = {"sectors_written": 6, "sectors_discarded": 13}
+"""Fields of `stat`, by Linux' Documentation/block/stat.rst (discards since 4.18). Not the numbers of requests: a mere
+flush counts among those."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class BlockDevice:
         if _text(self.whole.folder / "queue" / "iostats") == "0":
             return None
         fields = (_text(self.folder / "stat") or "").split()
-        if len(fields) <= _WRITE_COUNTERS["writes"]:
+        if len(fields) <= _WRITE_COUNTERS["sectors_written"]:
             return None
         return {name: int(fields[place]) for name, place in _WRITE_COUNTERS.items() if place < len(fields)}
 

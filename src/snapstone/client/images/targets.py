@@ -70,8 +70,9 @@ def _open_file(path: Path, size: int, part: Path, *, force: bool, existing: bool
     fd, existed = open_part(part)
     replace = force or existing
     try:
-        if os.fstat(fd).st_size != size:
-            os.ftruncate(fd, size)
+        if existing:  # an image that is larger than asked for stays so: nothing of it is cut off
+            size = max(size, os.fstat(fd).st_size)
+        os.ftruncate(fd, size)
         if replace:
             restrict_like(fd, path)
         return FileTarget(fd, part, path, size, fresh=not existing, resumed=existed and not copied, replace=replace)

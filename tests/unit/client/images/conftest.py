@@ -86,14 +86,21 @@ def public_folder() -> Iterator[Path]:
 @pytest.fixture
 def root() -> None:
     """The test is about what only root can do."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can give files away")
+    _become(NOBODY)
+    _become(0)
 
 
 @pytest.fixture
 def as_nobody() -> Iterator[Callable[[], None]]:
     """Called, makes the rest of the test run as a user without rights; root is needed to do that."""
-    if os.geteuid() != 0:
+    _become(NOBODY)
+    _become(0)
+    yield lambda: _become(NOBODY)
+    _become(0)
+
+
+def _become(user: int) -> None:
+    try:
+        os.seteuid(user)
+    except PermissionError:
         pytest.skip("only root can become somebody else")
-    yield lambda: os.seteuid(NOBODY)
-    os.seteuid(0)

@@ -17,6 +17,7 @@ from snapstone.client.images.sources import open_source
 from snapstone.client.images.stream import StreamSource
 from snapstone.core.blocks import BLOCK_SIZE
 from tests.unit.client.images.conftest import Attach
+from tests.unit.client.images.qemu_tools import convert, needs_qemu, raw_disk
 
 
 @pytest.fixture
@@ -55,6 +56,19 @@ def test_a_device_is_read_as_a_device(image: Path, attach: Attach) -> None:
     with closing(open_source(attach(image))) as source:
         assert isinstance(source, DeviceSource)
         assert source.size == 2 * BLOCK_SIZE
+
+
+@needs_qemu
+def test_the_format_of_a_file_is_told_by_its_first_bytes(tmp_path: Path, into: memoryview) -> None:
+    raw = raw_disk(tmp_path / "raw", 3 * BLOCK_SIZE)
+    image = convert(raw, tmp_path / "without.suffix", "qcow2")
+    got = b""
+    with closing(open_source(image)) as source:
+        assert source.size == 3 * BLOCK_SIZE
+        for block_index in range(3):
+            source.read(block_index, into)
+            got += bytes(into)
+    assert got == raw.read_bytes()
 
 
 def test_a_file_that_says_raw_is_raw_whatever_its_first_bytes_are(image: Path, into: memoryview) -> None:

@@ -41,6 +41,20 @@ def test_what_an_interrupted_copy_left_is_done_anew(image: Path, tmp_path: Path)
     assert (tmp_path / ".image.x.part").stat().st_size == 1 << 40
 
 
+def test_a_copy_that_is_interrupted_leaves_nothing(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(original: Path, copy: Path) -> None:
+        copy.write_bytes(b"half a copy")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kernel, "clone_file", lambda source_fd, target_fd: False)
+    monkeypatch.setattr(starting_copy, "copy_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        start_part_from_copy(image, tmp_path / ".image.x.part")
+    assert os.listdir(tmp_path) == ["image"]
+
+
 def test_where_the_file_system_shares_bytes_nothing_is_copied(
     image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from mmap import mmap
 from pathlib import Path
 
 import pytest
 
-from snapstone.client.errors import DeniedError, NotFoundError, UsageError
+from snapstone.client.errors import DeniedError, NoSpaceError, NotFoundError, UsageError
 from snapstone.client.images.contract import Target
 from snapstone.client.images.device import DeviceTarget
 from snapstone.client.images.file_target import FileTarget
 from snapstone.client.images.targets import open_target
 from snapstone.core.blocks import BLOCK_SIZE
 from tests.unit.client.images.conftest import Attach, Mount, run_as_root
+from tests.unit.client.images.qemu_tools import convert, needs_qemu, raw_bytes, raw_disk
 
 SIZE = 3 * BLOCK_SIZE
 
@@ -153,6 +155,7 @@ def test_discarding_after_a_commit_that_failed_keeps_what_was_written(tmp_path: 
     assert sorted(os.listdir(tmp_path)) == [".image.snap-1.part", "image"]
 
 
+@needs_qemu
 def test_parts_of_different_formats_do_not_meet(tmp_path: Path) -> None:
     target = open_target(tmp_path / "image", SIZE, part_name="snap-1", format="qcow2")
     target.leave()
@@ -195,6 +198,65 @@ def test_changes_may_make_an_image_larger(tmp_path: Path, block: memoryview) -> 
     target.write(2, block)
     target.commit()
     assert (tmp_path / "image").read_bytes() == b"a" * BLOCK_SIZE + bytes(BLOCK_SIZE) + bytes(block)
+
+
+def test_an_image_that_is_larger_stays_so(tmp_path: Path, block: memoryview) -> None:
+    (tmp_path / "image").write_bytes(b"a" * 3 * BLOCK_SIZE)
+    target = open_file(tmp_path / "image", 2 * BLOCK_SIZE, existing=True)
+    target.write(0, block)
+    target.write_zeros(2)
+    target.commit()
+    assert (tmp_path / "image").read_bytes() == bytes(block) + b"a" * BLOCK_SIZE + bytes(BLOCK_SIZE)
+
+
+def test_a_full_disk_is_resumed_when_there_is_room(tmp_path: Path, attach: Attach, mount: Mount) -> None:
+    (tmp_path / "disk").touch()
+    os.truncate(tmp_path / "disk", 8 << 20)
+    device = attach(tmp_path / "disk")
+    run_as_root("mkfs.ext4", "-q", str(device))
+    folder = mount(str(device))
+    (folder / "other").write_bytes(os.urandom(4 << 20))
+    blocks = [memoryview(mmap(-1, BLOCK_SIZE)) for _ in range(8)]
+    for content in blocks:
+        content[:] = os.urandom(BLOCK_SIZE)
+    target = open_file(folder / "image", 8 * BLOCK_SIZE)
+    written: list[int] = []
+
+    def write_all() -> None:
+        for block_index, content in enumerate(blocks):
+            target.write(block_index, content)
+            written.append(block_index)
+
+    with pytest.raises(NoSpaceError, match="make room and run the same command again"):
+        write_all()
+    assert written
+    target.leave()
+    (folder / "other").unlink()
+    again = open_file(folder / "image", 8 * BLOCK_SIZE)
+    assert again.resumed
+    assert [content_of(again, block_index) for block_index in written] == blocks[: len(written)]
+    for block_index in range(len(written), 8):
+        again.write(block_index, blocks[block_index])
+    again.commit()
+    assert (folder / "image").read_bytes() == b"".join(blocks)
+
+
+@needs_qemu
+def test_changes_are_applied_in_the_images_own_format(tmp_path: Path, block: memoryview) -> None:
+    old = raw_disk(tmp_path / "raw", SIZE).read_bytes()
+    image = convert(tmp_path / "raw", tmp_path / "image", "qcow2")
+    target = open_target(image, SIZE, part_name="snap-1", existing=True)
+    target.write(1, block)
+    target.commit()
+    assert raw_bytes(image, "qcow2") == old[:BLOCK_SIZE] + bytes(block) + old[2 * BLOCK_SIZE :]
+
+
+@needs_qemu
+def test_a_new_image_has_the_format_that_is_said(tmp_path: Path, block: memoryview) -> None:
+    target = open_target(tmp_path / "image", SIZE, part_name="snap-1", format="qcow2")
+    target.write(2, block)
+    target.commit()
+    assert raw_bytes(tmp_path / "image", "qcow2") == bytes(2 * BLOCK_SIZE) + bytes(block)
 
 
 def test_changes_need_an_image(tmp_path: Path) -> None:
