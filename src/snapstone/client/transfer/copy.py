@@ -204,7 +204,7 @@ class _Copy:
             observer=self._observer,
         )
         plan = plan_for(self._asked, counterparts)
-        facts = {"copy": plan.kind, "reason": plan.reason, "parent_id": plan.parent_id}
+        facts = {"copy": plan.kind, "reason": plan.reason, "parent_id": plan.parent_id, "rejected": dict(plan.rejected)}
         self._observer.note(Note("plan", f"{plan.kind} copy: {plan.reason}", facts))
         return plan
 

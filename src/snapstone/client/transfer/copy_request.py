@@ -12,7 +12,7 @@ from snapstone.client.errors import DeniedError, NotFoundError, UsageError
 from snapstone.client.events import Note, Observer
 from snapstone.client.transfer.counterparts import COPIED_FROM, Counterpart, Counterparts, origin_value
 from snapstone.client.transfer.pending import new_client_token
-from snapstone.client.transfer.upload import SIZE_TAG, TIMEOUT_MINUTES
+from snapstone.client.transfer.upload_request import SIZE_TAG, TIMEOUT_MINUTES
 
 AUTO: Final = "auto"
 """Look for a parent on the other side."""
@@ -74,6 +74,8 @@ class Plan:
 
     counterpart: Counterpart | None
     reason: str
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Snapshots there that were looked at and cannot be the parent, each with the reason."""
 
     @property
     def kind(self) -> str:
@@ -114,7 +116,7 @@ def plan_for(asked: Asked, counterparts: Counterparts) -> Plan:
         if asked.has_key:
             return Plan(None, "encryption was asked for, and an incremental copy takes its parent's key")
         search = counterparts.search()
-        return Plan(search.found, search.why)
+        return Plan(search.found, search.why, search.rejected)
     pair = counterparts.named(asked.parent_id, asked.source_parent_id)
     return Plan(pair, pair.why)
 

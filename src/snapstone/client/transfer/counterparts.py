@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -50,6 +50,8 @@ class Search:
     found: Counterpart | None
     why: str
     """Why this one, or why none: for people."""
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Candidates there that were looked at and cannot be used, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,9 @@ class Counterparts:
             pair = candidate.pair
             refusal = self._refusal(pair)
             if refusal is None:
-                return Search(pair, pair.why)
+                return Search(pair, pair.why, rejected)
             rejected[pair.target_id] = f"{pair.why}, but {refusal}"
-        why = _summary(len(candidates), rejected)
-        self._observer.note(Note("parent", f"no parent on the other side: {why}", {"rejected": rejected}))
-        return Search(None, why)
+        return Search(None, _summary(len(candidates), rejected), rejected)
 
     def named(self, target_id: str, source_id: str | None) -> Counterpart:
         """The counterpart that somebody names. Raises UsageError where it cannot be used, saying why."""

@@ -253,7 +253,7 @@ class TestIncremental:
         assert (copied.kind, copied.parent_id, copied.sent_count) == ("full", None, 2)
         assert "are not related" in copied.reason
         assert copied.reason in sides.memory.messages("plan")[-1]
-        rejected = next(note.facts["rejected"] for note in sides.memory.notes[::-1] if note.kind == "parent")
+        rejected = next(note.facts["rejected"] for note in sides.memory.notes[::-1] if note.kind == "plan")
         assert isinstance(rejected, dict)
         assert "are not related" in rejected[stranger.snapshot_id]
 
