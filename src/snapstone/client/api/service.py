@@ -15,10 +15,10 @@ from snapstone.client.api.faults import FaultError
 from snapstone.client.api.pace import Pace
 from snapstone.client.api.retrying import Options, Retrying, Stop, Trouble
 from snapstone.client.api.signing import Signer
-from snapstone.client.api.values import BlockPage, ChangePage, SnapshotInfo, StartRequest
+from snapstone.client.api.values import ABSENT_ID, BlockPage, ChangePage, SnapshotInfo, StartRequest
 from snapstone.client.errors import DeniedError, NotFoundError, RemoteError, UnreachableError
 from snapstone.client.events import Observer, Silence
-from snapstone.core.blocks import BLOCK_SIZE, Digest
+from snapstone.core.blocks import BLOCK_SIZE, Digest, linear_aggregate
 
 P = TypeVar("P", BlockPage, ChangePage)
 
@@ -96,6 +96,16 @@ class Service:
             f"complete {snapshot_id}",
             lambda _: self._control.complete(snapshot_id, changed_block_count, aggregate),
         )
+
+    def may_complete(self) -> bool:
+        """Whether CompleteSnapshot seems to be permitted: found out with an id that cannot exist."""
+        try:
+            self.complete_snapshot(ABSENT_ID, 0, linear_aggregate([]))
+        except DeniedError:
+            return False
+        except (NotFoundError, RemoteError):
+            return True
+        return True
 
     def get_block(
         self,

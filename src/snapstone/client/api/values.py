@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+ABSENT_ID: Final = "snap-fffffffffffffffff"
+"""A well-formed id that nobody will ever mint: ids are random, with 68 bits. What is asked about it tells rights."""
 
 
 @dataclass(frozen=True)

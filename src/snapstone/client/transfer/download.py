@@ -28,7 +28,7 @@ from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.pipeline import Stop, run
 from snapstone.client.transfer.stream_out import write_out
-from snapstone.client.transfer.upload import GIB, SIZE_TAG
+from snapstone.client.transfer.upload_request import GIB, SIZE_TAG
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST, digest_of
 
 STANDARD_OUTPUT: Final = "-"

@@ -6,11 +6,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import merge
-from typing import Final
 
 from snapstone.client.api.service import Service
-from snapstone.client.api.values import StartRequest
-from snapstone.client.errors import ClientError, SourceChangedError, UsageError
+from snapstone.client.errors import ClientError, SourceChangedError
 from snapstone.client.events import Note, Observer, Silence, Tally
 from snapstone.client.images.contract import Source
 from snapstone.client.transfer.dirty import DirtyRanges
@@ -21,16 +19,10 @@ from snapstone.client.transfer.parent import Parent, find_parent
 from snapstone.client.transfer.pending import PendingSnapshot, new_client_token
 from snapstone.client.transfer.pipeline import Stop, run
 from snapstone.client.transfer.reading import Reading
+from snapstone.client.transfer.upload_request import UploadRequest
 from snapstone.client.transfer.visits import Visit, visits
 from snapstone.client.transfer.zeros import ZERO_BLOCK
-from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, MAX_VOLUME_SIZE_GIB, ZERO_DIGEST, Digest
-
-GIB: Final = BLOCK_SIZE * BLOCKS_PER_GIB
-SIZE_TAG: Final = "snapstone:size"
-"""Tag with the image's size in bytes, where that is no whole number of GiB: a download makes it as large again."""
-
-TIMEOUT_MINUTES: Final = 1_440
-"""How long the endpoint keeps an interrupted upload: long enough to come back to it the next morning."""
+from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST, Digest
 
 
 @dataclass(frozen=True)
@@ -52,18 +44,6 @@ class Uploaded:
     def sent_bytes(self) -> int:
         """Bytes of all blocks sent."""
         return self.sent_count * BLOCK_SIZE
-
-
-@dataclass(frozen=True)
-class What:
-    """What is to be made of an image."""
-
-    parent_id: str | None = None
-    description: str = ""
-    tags: Mapping[str, str] | None = None
-    encrypted: bool | None = None
-    kms_key_arn: str | None = None
-    volume_size_gib: int | None = None
 
 
 def upload(
@@ -90,10 +70,10 @@ def upload(
     one leaves a journal and the pending snapshot, so that the same call goes on; any other deletes what was begun,
     unless `keep_failed`.
     """
-    what = What(parent_id, description, tags, encrypted, kms_key_arn, volume_size_gib)
+    request = UploadRequest(parent_id, description, tags or {}, encrypted, kms_key_arn, volume_size_gib)
     folders = state or Folders.standard()
     folders.prepare()
-    return _Upload(service, source, what, dirty, folders, observer or Silence()).run(
+    return _Upload(service, source, request, dirty, folders, observer or Silence()).run(
         wait=wait, keep_failed=keep_failed, resume=resume and not source.sequential, dry_run=dry_run
     )
 
@@ -103,15 +83,15 @@ class _Upload:
         self,
         service: Service,
         source: Source,
-        what: What,
+        request: UploadRequest,
         dirty: DirtyRanges | None,
         folders: Folders,
         observer: Observer,
     ) -> None:
-        _check(what, source, dirty)
+        request.check(source, with_dirty=dirty is not None)
         self._service = service
         self._source = source
-        self._what = what
+        self._request = request
         self._dirty = dirty
         self._folders = folders
         self._observer = observer
@@ -121,10 +101,11 @@ class _Upload:
         self._state = source.state()
         self._reading = Reading(source, self._stop)
         self._parent: Parent | None = None
-        if what.parent_id is not None:
-            self._parent = find_parent(service, what.parent_id, folders, may_read=dirty is None, stop=self._stop)
+        if request.parent_id is not None:
+            self._parent = find_parent(service, request.parent_id, folders, may_read=dirty is None, stop=self._stop)
         self._held = None if self._parent is None else self._parent.table
-        self._volume_size_gib = _volume_size_gib(what, source, self._parent)
+        parent_size_gib = 0 if self._parent is None else self._parent.volume_size_gib
+        self._volume_size_gib = request.volume_size_for(source, parent_size_gib)
 
     def run(self, *, wait: bool, keep_failed: bool, resume: bool, dry_run: bool) -> Uploaded:
         kind, reason = self._kind()
@@ -135,6 +116,7 @@ class _Upload:
                 self._move(None)
                 self._check_unchanged()
             else:
+                self._check_rights()
                 snapshot_id = self._make(wait=wait, keep_failed=keep_failed, resume=resume)
         finally:
             if self._held is not None:
@@ -155,7 +137,8 @@ class _Upload:
         with JournalStore(self._folders.journals, self._observer).open_or_create(
             self._key(resume=resume), self._volume_size_gib * BLOCKS_PER_GIB
         ) as journal:
-            pending = PendingSnapshot(self._service, journal, self._request(), self._observer)
+            request = self._request.start(self._source, self._volume_size_gib)
+            pending = PendingSnapshot(self._service, journal, request, self._observer)
             try:
                 if not pending.is_completed:
                     self._move(pending)
@@ -170,37 +153,28 @@ class _Upload:
             pending.wait(status)
         return pending.snapshot_id
 
+    def _check_rights(self) -> None:
+        """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
+        if not self._service.may_complete():
+            text = "these credentials may not call ebs:CompleteSnapshot, it seems: the upload could not be sealed"
+            self._observer.note(Note("warning", text))
+
     def _key(self, *, resume: bool) -> Mapping[str, object]:
         """What makes two runs the same work. The image's state is not in it: whoever resumes reads the image again."""
-        what, endpoint = self._what, self._service.endpoint
+        request, endpoint = self._request, self._service.endpoint
         return {
             "kind": "upload",
             "endpoint": endpoint.url,
             "region": endpoint.region,
             "source": self._source.name,
-            "parent_id": what.parent_id,
+            "parent_id": request.parent_id,
             "volume_size_gib": self._volume_size_gib,
-            "description": what.description,
-            "tags": dict(sorted((what.tags or {}).items())),
-            "encrypted": what.encrypted,
-            "kms_key_arn": what.kms_key_arn,
+            "description": request.description,
+            "tags": dict(sorted(request.tags.items())),
+            "encrypted": request.encrypted,
+            "kms_key_arn": request.kms_key_arn,
             "run": None if resume else new_client_token(),
         }
-
-    def _request(self) -> StartRequest:
-        tags = dict(self._what.tags or {})
-        if self._source.size % GIB and not self._source.sequential:
-            tags.setdefault(SIZE_TAG, str(self._source.size))
-        return StartRequest(
-            volume_size_gib=self._volume_size_gib,
-            client_token=new_client_token(),
-            parent_id=self._what.parent_id,
-            description=self._what.description,
-            tags=tags,
-            encrypted=self._what.encrypted,
-            kms_key_arn=self._what.kms_key_arn,
-            timeout_minutes=TIMEOUT_MINUTES,
-        )
 
     def _move(self, pending: PendingSnapshot | None) -> None:
         """Look at every block that there may be, and send (or, without `pending`, count) those that have to be sent."""
@@ -300,28 +274,3 @@ class _Upload:
             resumed_count=tally.resumed_count,
             seconds=time.monotonic() - self._began_at,
         )
-
-
-def _check(what: What, source: Source, dirty: DirtyRanges | None) -> None:
-    if source.size == 0:
-        raise UsageError(f"{source.name} is empty: there is nothing to make a snapshot of")
-    if dirty is not None and what.parent_id is None:
-        raise UsageError("a dirty bitmap says what changed since a parent: name the parent too")
-    if dirty is not None and source.sequential:
-        raise UsageError("a dirty bitmap needs an image that can be read anywhere, and a stream is not")
-    if what.parent_id is not None and (what.encrypted is not None or what.kms_key_arn is not None):
-        raise UsageError("a snapshot on a parent is encrypted as its parent is: leave out encryption, or the parent")
-
-
-def _volume_size_gib(what: What, source: Source, parent: Parent | None) -> int:
-    """As asked for; else what the image needs, and no less than the parent's."""
-    needed = -(-source.size // GIB)
-    least = needed if parent is None else max(needed, parent.volume_size_gib)
-    chosen = what.volume_size_gib or least
-    if needed > MAX_VOLUME_SIZE_GIB:
-        raise UsageError(f"{source.name} has {source.size} bytes, and a snapshot at most 64 TiB")
-    if chosen < needed:
-        raise UsageError(f"{source.name} needs {needed} GiB, and a volume of {chosen} GiB was asked for")
-    if chosen < least:
-        raise UsageError(f"the parent has {least} GiB, and a child of {chosen} GiB cannot be smaller")
-    return chosen

@@ -15,7 +15,8 @@ from snapstone.client.api.service import Service
 from snapstone.client.api.values import ChangedBlock, StartRequest
 from snapstone.client.errors import DeniedError, NotFoundError, RemoteError, UnreachableError, UsageError
 from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, Digest, digest_of, linear_aggregate
-from tests.server_process import REGION, ServerProcess
+from tests.server_process import REGION, AccessKeyPair, ServerProcess
+from tests.unit.client.transfer.two_sides import service_of
 
 
 @pytest.fixture
@@ -149,6 +150,16 @@ def test_another_ones_token_is_refused(service: Service) -> None:
     first, second = next(service.block_pages(snapshot_id)).blocks
     with pytest.raises(RemoteError, match="block token"):
         service.get_block(snapshot_id, second.block_index, first.token, memoryview(bytearray(BLOCK_SIZE)))
+
+
+def test_the_right_to_complete_is_found_out_without_a_snapshot(server: ServerProcess, service: Service) -> None:
+    assert service.may_complete()
+    iam = server.client("iam")
+    name = f"writer-{uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    with service_of(server, key=AccessKeyPair(key["AccessKeyId"], key["SecretAccessKey"])) as nobody:
+        assert not nobody.may_complete()
 
 
 def test_who_we_are(service: Service) -> None:

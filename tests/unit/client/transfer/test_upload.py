@@ -365,6 +365,15 @@ def test_what_does_not_go_together_is_refused_before_anything_is_started(
     assert len(service.describe()) == before
 
 
+def test_a_right_that_is_needed_at_the_end_is_missed_at_the_beginning(
+    service: Watched, state: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "may_complete", lambda: False)
+    observer = Memory()
+    upload(service, image(BASE), state=state, observer=observer)
+    assert any("ebs:CompleteSnapshot" in message for message in observer.messages("warning"))
+
+
 def test_a_parent_that_does_not_exist_is_named(service: Watched, state: Folders) -> None:
     with pytest.raises(NotFoundError, match="snap-0123456789abcdef0"):
         upload(service, image(BASE), parent_id="snap-0123456789abcdef0", state=state)
