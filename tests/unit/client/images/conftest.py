@@ -16,6 +16,7 @@ from snapstone.core.blocks import BLOCK_SIZE
 
 Attach = Callable[[Path], Path]
 Mount = Callable[..., Path]
+SplitDisk = tuple[Path, Path, Path]
 
 NOBODY = 65_534
 
@@ -58,6 +59,23 @@ def attach() -> Iterator[Attach]:
             return Path(device)
 
         yield attach_file
+
+
+@pytest.fixture
+def split_disk(tmp_path: Path, attach: Attach) -> Iterator[SplitDisk]:
+    """A disk of 8 MiB with two partitions of 2 MiB, at 1 MiB and at 4 MiB."""
+    image = tmp_path / "split disk"
+    image.touch()
+    os.truncate(image, 8 << 20)
+    disk = attach(image)
+    with ExitStack() as after:
+        for place, start_sector in (("1", "2048"), ("2", "8192")):
+            run_as_root("addpart", str(disk), place, start_sector, "4096")
+            after.callback(subprocess.run, ["delpart", str(disk), place], check=True)
+        first, second = Path(f"{disk}p1"), Path(f"{disk}p2")
+        if not first.exists() or not second.exists():
+            pytest.skip("nobody makes the nodes of partitions here")
+        yield disk, first, second
 
 
 @pytest.fixture

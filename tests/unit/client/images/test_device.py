@@ -14,8 +14,9 @@ from snapstone.client.errors import DamagedError, DeniedError, NotFoundError, Us
 from snapstone.client.images import kernel
 from snapstone.client.images.device import DeviceSource, DeviceTarget, open_device_target
 from snapstone.core.blocks import BLOCK_SIZE
-from tests.unit.client.images.conftest import Attach, Mount, run_as_root
+from tests.unit.client.images.conftest import Attach, Mount, SplitDisk, run_as_root
 
+PARTITION_START = 1 << 20
 SIZE = 4 * BLOCK_SIZE + 4_096
 
 
@@ -85,6 +86,21 @@ def test_what_a_mounted_file_system_writes_changes_the_state(device: Path, mount
     with open_device(device) as source:
         before = source.state()
         (folder / "file").write_bytes(b"x" * 10_000)
+        assert source.state() != before
+
+
+def test_a_partition_sees_what_is_written_to_it_past_it(split_disk: SplitDisk) -> None:
+    disk, first, second = split_disk
+    with open_device(first) as source:
+        before = source.state()
+        with second.open("rb+", buffering=0) as neighbour:
+            neighbour.write(b"x")
+            os.fsync(neighbour.fileno())
+        assert source.state() == before
+        with disk.open("rb+", buffering=0) as whole:
+            whole.seek(PARTITION_START)
+            whole.write(b"x")
+            os.fsync(whole.fileno())
         assert source.state() != before
 
 

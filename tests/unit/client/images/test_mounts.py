@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.images.mounts import Use, UseTable
-from tests.unit.client.images.conftest import Attach, Mount, run_as_root
+from tests.unit.client.images.conftest import Attach, Mount, SplitDisk, run_as_root
 from tests.unit.client.images.test_sysfs import add_device
 
 # Lines as proc_pid_mountinfo(5) has them, optional fields and all.
@@ -116,6 +116,27 @@ def test_a_real_loop_device_and_its_file_are_in_use_while_mounted(attach: Attach
     link = tmp_path / "link"
     os.link(image, link)
     assert UseTable().uses_of_file(link) == [Use(f"is behind {device.name}, which is mounted at {folder}", str(folder))]
+
+
+def test_a_real_disk_is_in_use_where_a_partition_is_mounted(split_disk: SplitDisk, mount: Mount) -> None:
+    disk, first, second = split_disk
+    run_as_root("mkfs.ext4", "-q", str(first))
+    folder = mount(str(first))
+    assert [use.what for use in UseTable().uses_of_device(os.stat(disk).st_rdev)] == [
+        f"has {first.name}, which is mounted at {folder}"
+    ]
+    assert UseTable().uses_of_device(os.stat(second).st_rdev) == []
+
+
+def test_a_real_btrfs_which_has_a_number_of_its_own_is_found(attach: Attach, mount: Mount, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.touch()
+    os.truncate(image, 128 << 20)
+    device = attach(image)
+    run_as_root("mkfs.btrfs", "-q", str(device))
+    folder = mount(str(device))
+    assert os.stat(folder).st_dev != os.stat(device).st_rdev
+    assert UseTable().uses_of_device(os.stat(device).st_rdev) == [Use(f"is mounted at {folder}", str(folder))]
 
 
 def test_a_real_device_that_is_swapped_to_is_in_use(attach: Attach, tmp_path: Path) -> None:

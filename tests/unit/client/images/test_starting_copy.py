@@ -10,7 +10,7 @@ import pytest
 from snapstone.client.errors import NoSpaceError
 from snapstone.client.images import kernel, starting_copy
 from snapstone.client.images.starting_copy import start_part_from_copy
-from tests.unit.client.images.conftest import Mount
+from tests.unit.client.images.conftest import Attach, Mount, run_as_root
 
 
 @pytest.fixture
@@ -53,6 +53,22 @@ def test_a_copy_that_is_interrupted_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         start_part_from_copy(image, tmp_path / ".image.x.part")
     assert os.listdir(tmp_path) == ["image"]
+
+
+@pytest.mark.parametrize(("make", "size"), [("mkfs.btrfs", 256 << 20), ("mkfs.xfs", 320 << 20)])
+def test_a_file_system_that_shares_bytes_needs_no_room_for_the_copy(
+    tmp_path: Path, attach: Attach, mount: Mount, make: str, size: int
+) -> None:
+    (tmp_path / "disk").touch()
+    os.truncate(tmp_path / "disk", size)
+    device = attach(tmp_path / "disk")
+    run_as_root(make, "-q", str(device))
+    folder = mount(str(device))
+    room = os.statvfs(folder)
+    content = os.urandom(1 << 20) * (room.f_bavail * room.f_frsize * 6 // 10 >> 20)
+    (folder / "image").write_bytes(content)
+    start_part_from_copy(folder / "image", folder / ".image.x.part")
+    assert (folder / ".image.x.part").read_bytes() == content
 
 
 def test_where_the_file_system_shares_bytes_nothing_is_copied(
