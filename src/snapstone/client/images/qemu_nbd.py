@@ -38,12 +38,19 @@ MAX_WORDS_SIZE: Final = 4_096
 _GUARD: Final = """
 exec 3<&0 </dev/null
 LISTEN_FDS=1 sh -c 'export LISTEN_PID=$$; exec "$@"' sh "$@" >/dev/null &
+served=$!
 exec 3<&-
 read -r line <&1
+while kill "$served"; do sleep 0.1; done 2>/dev/null &
+wait "$served"
+status=$?
 kill "$!" 2>/dev/null
-wait "$!"
+exit "$status"
 """
-"""Standard input is the listening socket, which becomes qemu-nbd's descriptor 3; standard output is the pipe."""
+"""Standard input is the listening socket, which becomes qemu-nbd's descriptor 3; standard output is the pipe.
+
+SIGTERM is sent again and again: a qemu-nbd that has just begun forgets the first.
+"""
 
 
 class ImageServer:
