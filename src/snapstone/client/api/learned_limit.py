@@ -9,22 +9,25 @@ LEAST_LIMIT = 2
 GROWTH = 1.5
 SHRINKAGE = 0.75
 WORTHWHILE_SHARE = 0.3
-"""A growth is kept where at least this share of it arrives as rate: half as many again, and 15 % faster."""
-SAME_RATE = 0.96
-"""A smaller limit is kept where this much of the rate stays."""
+"""More in flight is worth it where at least this share arrives as rate: half as many again, and 15 % faster."""
+CLEAR_SHARE = 0.75
+PATIENCE = 6
+"""Between nothing and the clear share, it is measured up to so many times as long."""
 SAMPLE_COUNT = 48
 """Answers that a limit is judged by, at least; and twice the limit."""
 HOLD_SECONDS = 8.0
 """Between two tries, when the last one showed no gain."""
 COLLAPSE = 0.7
 """A rate below this share of what it was is a reason to try at once."""
+USED_SHARE = 0.5
+"""A limit that is not used by half, because there is less to send, is not judged."""
 FAULT_COUNT = 8
 FAULT_SHARE = 0.25
 """Fewer faults than these, among the answers since the limit changed, are single mishaps and no sign of overload."""
 
 
 class LearnedLimit:
-    """Hill climbing. While somebody always waits for a place, limit divided by mean time is the rate (Little's law)."""
+    """Hill climbing on the rate, which is what is in flight divided by the mean time (Little's law)."""
 
     def __init__(self, maximum: int) -> None:
         self.maximum = max(1, maximum)
@@ -36,21 +39,23 @@ class LearnedLimit:
         self._settled_rate = 0.0
         """The best that is known: 0 as long as nothing is."""
         self._try_at = 0.0
-        self._try_fewer = False
+        self._more_next = True
         self._sample_anew(0.0)
 
-    def succeeded(self, now: float, started_at: float, waited: bool) -> None:
-        """A request ended well; `waited`: it had to wait for others to end."""
+    def succeeded(self, now: float, started_at: float, in_flight: int, paced: bool) -> None:
+        """A request ended well. `in_flight`: with how many others; `paced`: not the limit, the rate holds them back."""
         if started_at < self._began_at:
             return
         self._count += 1
         self._seconds += now - started_at
-        self._waited_count += waited
+        self._in_flight_sum += in_flight
         if self.limit < self._aim:
             if self._count >= self.limit:
                 self.limit = min(self.limit * 2, self._aim)
                 self._sample_anew(now)
-        elif self._count >= SAMPLE_COUNT and self._count >= 2 * self.limit:
+        elif paced:
+            self._sample_anew(now)
+        elif self._count >= self._enough:
             self._judge(now)
 
     def failed(self, now: float, started_at: float) -> None:
@@ -67,40 +72,36 @@ class LearnedLimit:
         self._sample_anew(now)
 
     def _judge(self, now: float) -> None:
-        rate = self.limit * self._count / self._seconds if self._seconds > 0 else 0.0
-        if self._waited_count * 2 < self._count or rate <= 0.0:
+        rate = self._in_flight_sum / self._seconds if self._seconds > 0 else 0.0
+        if self._in_flight_sum < USED_SHARE * self.limit * self._count or rate <= 0.0:
             self._sample_anew(now)
-        elif self.limit > self._settled_limit:
-            self._judge_more(now, rate)
-        elif self.limit < self._settled_limit:
-            self._judge_fewer(now, rate)
-        else:
+        elif self.limit == self._settled_limit:
             self._hold(now, rate)
-
-    def _judge_more(self, now: float, rate: float) -> None:
-        growth = self.limit / self._settled_limit - 1
-        if rate >= self._settled_rate * (1 + WORTHWHILE_SHARE * growth):
-            self._settle(rate)
-            self._try_more(now)
         else:
-            self._rest(now, fewer_next=True)
+            self._compare(now, rate)
 
-    def _judge_fewer(self, now: float, rate: float) -> None:
-        if rate >= self._settled_rate * SAME_RATE:
+    def _compare(self, now: float, rate: float) -> None:
+        """Which of two limits is the better one: the one tried now, or the settled one."""
+        share = (rate / self._settled_rate - 1) / (self.limit / self._settled_limit - 1)
+        if 0 < share < CLEAR_SHARE and self._count < PATIENCE * self._sample_count():
+            self._enough += self._sample_count()
+            return
+        more = self.limit > self._settled_limit
+        if more == (share >= WORTHWHILE_SHARE):
             self._settle(rate)
-        self._rest(now, fewer_next=False)
+            self._try_at = now + HOLD_SECONDS
+            self._try(now, more=more)
+        else:
+            self._rest(now, more_next=not more)
 
     def _hold(self, now: float, rate: float) -> None:
         collapsed = rate < self._settled_rate * COLLAPSE
         first = self._settled_rate == 0.0
-        self._settle(rate)
+        self._settle(rate if first or collapsed else (self._settled_rate + rate) / 2)
         if first or collapsed:
-            self._try_more(now)
+            self._try(now, more=True)
         elif now >= self._try_at:
-            if self._try_fewer and self.limit > self._floor:
-                self._change(now, max(self._floor, int(self.limit * SHRINKAGE)))
-            else:
-                self._try_more(now)
+            self._try(now, more=self._more_next)
         else:
             self._sample_anew(now)
 
@@ -108,15 +109,15 @@ class LearnedLimit:
         self._settled_limit = self.limit
         self._settled_rate = rate
 
-    def _try_more(self, now: float) -> None:
-        more = min(self.maximum, max(self.limit + 1, int(self.limit * GROWTH)))
-        if more > self.limit:
-            self._change(now, more)
-        else:
-            self._rest(now, fewer_next=True)
+    def _try(self, now: float, *, more: bool) -> None:
+        factor = GROWTH if more else SHRINKAGE
+        limit = max(self._floor, min(self.maximum, int(self.limit * factor)))
+        if limit == self.limit:
+            self._more_next = not more
+        self._change(now, limit)
 
-    def _rest(self, now: float, *, fewer_next: bool) -> None:
-        self._try_fewer = fewer_next
+    def _rest(self, now: float, *, more_next: bool) -> None:
+        self._more_next = more_next
         self._try_at = now + HOLD_SECONDS
         self._change(now, self._settled_limit)
 
@@ -126,7 +127,11 @@ class LearnedLimit:
 
     def _sample_anew(self, now: float) -> None:
         self._began_at = now
+        self._enough = self._sample_count()
         self._count = 0
-        self._waited_count = 0
+        self._in_flight_sum = 0
         self._fault_count = 0
         self._seconds = 0.0
+
+    def _sample_count(self) -> int:
+        return max(SAMPLE_COUNT, 2 * self.limit)

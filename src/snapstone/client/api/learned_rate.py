@@ -66,13 +66,17 @@ class LearnedRate:
         """Somebody waits because of the rate."""
         self._held_at = now
 
+    def holds(self, now: float) -> bool:
+        """Whether somebody had to wait because of the rate just now."""
+        return now - self._held_at <= HELD_SECONDS
+
     def grow(self, now: float) -> None:
         """Probe for more, a step at a time."""
         passed = now - self._grown_at
         if self.rate is None or passed < GROWTH_SECONDS:
             return
         self._grown_at = now
-        if now - self._held_at > HELD_SECONDS:
+        if not self.holds(now):
             return
         passed = min(passed, HELD_SECONDS)
         self._age += passed

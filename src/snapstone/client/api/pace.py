@@ -47,20 +47,19 @@ class Gate:
 class _Place:
     """A place in the queue."""
 
-    __slots__ = ("admitted_at", "gate", "timing", "waited_for_others")
+    __slots__ = ("admitted_at", "gate", "timing")
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.admitted_at: float | None = None
         self.timing = False
         """The thread waits for the next start by the clock."""
-        self.waited_for_others = False
 
 
 class Turn:
     """One request, sent while the turn lasts. Left without a word it is a success, by an exception nothing at all."""
 
-    __slots__ = ("_failed", "_pace", "_stop", "_throttled", "started_at", "waited")
+    __slots__ = ("_failed", "_pace", "_stop", "_throttled", "started_at")
 
     def __init__(self, pace: Pace, stop: Stopping | None) -> None:
         self._pace = pace
@@ -68,8 +67,6 @@ class Turn:
         self._throttled = False
         self._failed = False
         self.started_at = 0.0
-        self.waited = False
-        """For others to end."""
 
     def throttled(self) -> None:
         """The other side refused because of its quota."""
@@ -139,14 +136,12 @@ class Pace:
                 turn.started_at = now
                 return
             place = _Place(self._new_gate())
-            place.waited_for_others = self._in_flight >= self._learned_limit.limit
             self._queue.append(place)
         try:
             turn.started_at = self._wait(place, stop)
         except BaseException:  # also a KeyboardInterrupt must not leave the place in the queue
             self._give_up(place)
             raise
-        turn.waited = place.waited_for_others
 
     def _wait(self, place: _Place, stop: Stopping | None) -> float:
         while place.admitted_at is None:
@@ -185,7 +180,6 @@ class Pace:
     def _leave(self, turn: Turn, throttled: bool, failed: bool, done: bool) -> None:
         with self._lock:
             now = self._clock()
-            self._in_flight -= 1
             if throttled:
                 self._learned_rate.throttled(now, turn.started_at)
                 self._learned_limit.throttled(now)
@@ -194,7 +188,9 @@ class Pace:
                 self._learned_limit.failed(now, turn.started_at)
             elif done:
                 self._learned_rate.answered(now)
-                self._learned_limit.succeeded(now, turn.started_at, turn.waited)
+                paced = self._learned_rate.holds(now)
+                self._learned_limit.succeeded(now, turn.started_at, self._in_flight, paced)
+            self._in_flight -= 1
             if self._queue:
                 self._admit(now)
 
@@ -207,9 +203,7 @@ class Pace:
             place.gate.open()
         if self._queue:
             first = self._queue[0]
-            if self._in_flight >= self._learned_limit.limit:
-                first.waited_for_others = True
-            elif not first.timing:
+            if self._in_flight < self._learned_limit.limit and not first.timing:
                 first.timing = True
                 first.gate.open()
 

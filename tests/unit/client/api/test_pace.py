@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -128,6 +129,25 @@ def test_two_cores_on_the_same_machine_are_not_crowded() -> None:
 
     assert run.per_second(1, SECONDS) >= 0.98 * 2 / 0.0015
     assert max(run.limits) <= 2 * START_LIMIT
+
+
+def test_a_server_that_is_now_faster_and_now_slower_is_not_crowded_either() -> None:
+    speeds = random.Random(1)
+
+    def become(core_seconds: float) -> Callable[[SimulatedServer], None]:
+        return lambda server: setattr(server, "core_seconds", core_seconds)
+
+    changes = {second: become(0.004 * speeds.uniform(0.7, 1.3)) for second in range(SECONDS)}
+    run = Run(latency=0.0005, cores=2, core_seconds=0.004, jitter=0.9, changes=changes)
+
+    assert sum(run.limits) / len(run.limits) <= 2 * START_LIMIT
+
+
+def test_the_limit_stays_near_the_knee() -> None:
+    # 16 cores of 10 ms each, 20 ms away: 48 in flight use all of it, and 1600 a second is the most
+    run = Run(latency=0.02, cores=16, core_seconds=0.01, jitter=0.5)
+
+    assert run.per_second(10, SECONDS) >= 0.93 * 1600
 
 
 def test_a_far_server_gets_as_many_in_flight_as_are_allowed() -> None:
