@@ -90,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as error:
         code = say(options, error.message, error.code)
     except KeyboardInterrupt:
-        code = say(options, "interrupted", Exit.INTERRUPTED)
+        text = "interrupted; the same command goes on where this one ended" if _goes_on(options) else "interrupted"
+        code = say(options, text, Exit.INTERRUPTED)
     except _client_error() as error:
         from snapstone.cli.failures import exit_of
 
@@ -120,6 +121,12 @@ def _client_error() -> type[ClientError]:
     from snapstone.client.errors import ClientError
 
     return ClientError
+
+
+def _goes_on(options: argparse.Namespace) -> bool:
+    """Whether the command is one that resumes: not told otherwise, and not from or to a stream."""
+    given = vars(options)
+    return not given.get("no_resume", True) and "-" not in (given.get("image"), given.get("target"))
 
 
 def _after_failed_call(options: argparse.Namespace, error: OSError) -> Exit:
