@@ -14,6 +14,7 @@ from typing import Any, Final
 from tests.server_process import ServerProcess
 
 from tour import image, transfer, tree
+from tour.commands import Commands
 
 IMAGE_SIZE_MIB: Final = 192
 VOLUME_SIZE_GIB: Final = 1
@@ -42,6 +43,7 @@ class Tour:
 
     def __init__(self, folder: Path, server: ServerProcess) -> None:
         self._folder = folder
+        self._snapstone = Commands(server, folder / "state")
         self._ebs = server.client("ebs")
         self._kms = server.client("kms")
         self._ec2 = server.client("ec2")
@@ -63,6 +65,7 @@ class Tour:
             self._restore(generation)
         self._apply(first, third)
         self._encrypted(third)
+        self._commands(generations)
         self._delete(second)
         self._restore(third)
         self._compare(first, third)
@@ -127,6 +130,32 @@ class Tour:
         self._say("with the key disabled nothing is read; enabled again:")
         self._list(sealed)
         self._delete(sealed)
+
+    def _commands(self, generations: list[Generation]) -> None:
+        """The same three generations by Snapstone's own commands, under one roof with those that boto3 made."""
+        snapshot_ids: list[str] = []
+        for generation in generations:
+            parent = ["--parent", snapshot_ids[-1]] if snapshot_ids else []
+            uploaded = self._snapstone.report("upload", generation.path, *parent)
+            snapshot_ids.append(uploaded["snapshot_id"])
+            self._say(
+                f"snapstone upload {generation.path.name} {' '.join(parent)}: {uploaded['kind']}, "
+                f"{uploaded['sent_count']} blocks sent, {uploaded['unchanged_count']} unchanged"
+            )
+        first_id, last_id = snapshot_ids[0], snapshot_ids[-1]
+        self._say(f"snapstone diff {first_id} {last_id}:\n{self._snapstone.run('diff', first_id, last_id, '--quiet')}")
+        whole, patched = self._folder / "whole.img", self._folder / "patched-by-commands.img"
+        self._snapstone.run("download", last_id, whole, "--quiet")
+        _same_image(whole, generations[-1].path)
+        self._say(f"snapstone download {last_id}: e2fsck finds it clean, byte for byte: {image.check(whole)}")
+        shutil.copyfile(generations[0].path, patched)
+        applied = self._snapstone.report("download", last_id, patched, "--from", first_id, "--force")
+        _same_image(patched, generations[-1].path)
+        self._say(f"snapstone download --from {first_id}: {applied['received_count']} blocks make image 1 image 3")
+        self._snapstone.run("verify", last_id, whole, "--quiet")
+        self._say(f"snapstone verify finds no difference between {last_id} and the image")
+        self._snapstone.run("rm", "--force", "--quiet", *snapshot_ids)
+        self._say(f"snapstone rm deleted {len(snapshot_ids)} snapshots")
 
     def _refusal(self, generation: Generation) -> str | None:
         try:
