@@ -38,23 +38,24 @@ class Record:
         """Nothing to write down."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def record() -> Record:
     """Who is told."""
     return Record()
 
 
-@pytest.fixture
-def client(server: ServerProcess, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def client(server: ServerProcess, record: Record, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Everything at the shared server, found by the environment alone."""
-    for name, value in server.environment().items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    with connect(observer=record, state_folder=tmp_path / "state", max_in_flight=8) as client:
-        yield client
+    state_folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        with connect(observer=record, state_folder=state_folder, max_in_flight=8) as client:
+            yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ebs(server: ServerProcess) -> Boto3Client:
     """Unmodified boto3."""
     return server.client("ebs")

@@ -99,8 +99,6 @@ class Composer:
     def close(self) -> None:
         """Let go of everything that was not sent."""
         self._held.clear()
-        if self._spill is not None:
-            self._spill.close()
 
     def _let_go(self) -> None:
         block_index, block = self._held.popitem(last=False)

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -74,10 +75,6 @@ class SnapshotWriter(io.RawIOBase):
         """Whether the endpoint has acknowledged a block, and so knows the snapshot."""
         self._lock = threading.RLock()
         self._stop = threading.Event()
-        spill = None if spill_folder is None else Spill(spill_folder)
-        self._table = _nameless_table(self._block_count)
-        self._sender = Sender(self._put, WORKER_COUNT)
-        self._composer = Composer(self._sender, lambda index: self._table.get(index) is not None, parent, spill)
         request = StartRequest(
             volume_size_gib=size_gib,
             client_token=f"snapstone-{uuid4()}",
@@ -88,11 +85,13 @@ class SnapshotWriter(io.RawIOBase):
             kms_key_arn=kms_key_arn,
             timeout_minutes=timeout_minutes,
         )
-        try:
+        with ExitStack() as opened:
+            self._table = opened.enter_context(_nameless_table(self._block_count))
+            spill = None if spill_folder is None else opened.enter_context(closing(Spill(spill_folder)))
+            self._sender = opened.enter_context(closing(Sender(self._put, WORKER_COUNT)))
+            self._composer = Composer(self._sender, lambda index: self._table.get(index) is not None, parent, spill)
             self.snapshot_id: Final = service.start_snapshot(request)
-        except BaseException:
-            self._end()
-            raise
+            self._opened = opened.pop_all()
         self.name = self.snapshot_id
         self.mode = "wb"
         self._is_over = False
@@ -253,9 +252,8 @@ class SnapshotWriter(io.RawIOBase):
 
     def _end(self) -> None:
         self._is_over = True
-        self._sender.close()
+        self._opened.close()
         self._composer.close()
-        self._table.close()
         super().close()
 
     def _check_open(self) -> None:

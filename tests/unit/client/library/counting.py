@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from snapstone.client.api.retrying import Stop
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import BlockPage, StartRequest
 from snapstone.client.errors import ClientError
+from snapstone.client.events import Observer
 from snapstone.core.blocks import Digest
+
+LIMIT_SECONDS: Final = 60.0
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when it holds; fail where it never does."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class Counting:
@@ -18,7 +31,7 @@ class Counting:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.options = service.options
-        self.observer = service.observer
+        self.observer: Observer = service.observer
         self.page_starts: list[int] = []
         self.page_count = 0
         self.got: list[int] = []

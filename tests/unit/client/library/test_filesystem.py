@@ -15,7 +15,6 @@ from typing import Any
 import fsspec
 import pytest
 
-from snapstone.client import Client
 from snapstone.client.errors import UsageError
 from snapstone.client.library.filesystem import SnapstoneFileSystem
 from tests.conformance.given import BLOCK_SIZE, A, B, completed, content, started
@@ -29,11 +28,14 @@ class AccidentError(Exception):
     """What ends somebody's work before its end."""
 
 
-@pytest.fixture
-def fs(client: Client) -> Iterator[Any]:
-    """The file system, found by its protocol as programs find it."""
+@pytest.fixture(scope="module")
+def fs(server: ServerProcess) -> Iterator[Any]:
+    """The file system, found by its protocol, and the server, found by the environment, as programs find them."""
     fsspec.register_implementation("snapstone", SnapstoneFileSystem, clobber=True)
-    yield fsspec.filesystem("snapstone")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        yield fsspec.filesystem("snapstone")
     SnapstoneFileSystem.clear_instance_cache()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import hashlib
 import io
+import os
 import random
 import shutil
-import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 
 from snapstone.client import Client
-from snapstone.client.errors import DamagedError, NotFoundError, RemoteError, UnreachableError, UsageError
+from snapstone.client.api.service import Service
+from snapstone.client.errors import DamagedError, DeniedError, NotFoundError, RemoteError, UnreachableError, UsageError
+from snapstone.client.events import Note, Tally
 from snapstone.client.library.composing import HELD_BLOCK_COUNT
 from snapstone.client.library.writer import WORKER_COUNT, SnapshotWriter
 from snapstone.core.blocks import Digest
 from tests.conformance.given import BLOCK_SIZE, ZERO, A, B, C, completed, content, started
 from tests.server_process import Client as Boto3Client
-from tests.unit.client.library.counting import Counting
+from tests.unit.client.library.counting import Counting, wait_until
 
 GIB = 1_073_741_824
 MANY = HELD_BLOCK_COUNT + 2 * WORKER_COUNT
@@ -55,6 +57,27 @@ class Miscounting(Counting):
 
     def complete_snapshot(self, snapshot_id: str, changed_block_count: int, aggregate: Digest) -> str:
         return super().complete_snapshot(snapshot_id, changed_block_count + 1, aggregate)
+
+
+class Undeletable(Counting):
+    """Denies deletion, and writes down what an observer is told."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self.notes: list[Note] = []
+        self.observer = self
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        raise DeniedError("not yours")
+
+    def begin(self, tally: Tally) -> None:
+        """Nothing to write down."""
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+
+    def end(self, tally: Tally) -> None:
+        """Nothing to write down."""
 
 
 def states(client: Client) -> dict[str, str]:
@@ -94,8 +117,7 @@ def test_blocks_are_sent_in_parallel_and_memory_is_bounded(client: Client, ebs: 
     service.hold.clear()
     with SnapshotWriter(service, volume_size_gib=1) as writer, ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write_numbered, writer, range(MANY))
-        while service.in_flight < WORKER_COUNT:
-            threading.Event().wait(0.01)
+        wait_until(lambda: service.in_flight == WORKER_COUNT)
         assert not writing.done()
         service.hold.set()
         writing.result()
@@ -213,6 +235,26 @@ def test_what_a_block_meets_on_its_way_ends_the_writing_and_deletes_the_snapshot
     with pytest.raises(DamagedError, match="block 3"), SnapshotWriter(service, volume_size_gib=1) as writer:
         write_numbered(writer, range(10))
     assert writer.snapshot_id not in states(client)
+
+
+def test_where_deleting_is_denied_the_observer_is_told_and_the_cause_stays(client: Client) -> None:
+    service = Undeletable(client.service)
+    with pytest.raises(AccidentError), SnapshotWriter(service, volume_size_gib=1) as writer:
+        raise AccidentError
+    (note,) = service.notes
+    assert (note.kind, note.facts) == ("warning", {"snapshot_id": writer.snapshot_id})
+    assert "not yours" in note.message
+    client.delete(writer.snapshot_id)
+
+
+def test_a_start_that_is_refused_leaves_no_file_open(client: Client, tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        with pytest.raises(RemoteError):
+            client.create(1, encrypted=False, kms_key_arn="arn:aws:kms:eu-central-1:123456789012:key/none")
+        with pytest.raises(UsageError, match=r"spill folder .*/missing: No such file"):
+            client.create(1, spill_folder=tmp_path / "missing")
+    assert len(os.listdir("/proc/self/fd")) < before + 10
 
 
 def test_an_endpoint_that_cannot_be_reached_is_not_asked_to_delete(client: Client) -> None:
