@@ -75,7 +75,7 @@ class LearnedLimit:
         rate = self._in_flight_sum / self._seconds if self._seconds > 0 else 0.0
         if self._in_flight_sum < USED_SHARE * self.limit * self._count or rate <= 0.0:
             self._sample_anew(now)
-        elif self.limit == self._settled_limit:
+        elif self.limit == self._settled_limit or self._settled_rate == 0.0:
             self._hold(now, rate)
         else:
             self._compare(now, rate)

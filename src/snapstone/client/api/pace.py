@@ -11,7 +11,7 @@ from typing import Protocol
 
 from snapstone.client.api.learned_limit import LearnedLimit
 from snapstone.client.api.learned_rate import LearnedRate
-from snapstone.client.errors import InterruptedTransferError
+from snapstone.client.errors import InterruptedTransferError, UsageError
 
 CATCH_UP_SECONDS = 0.02
 """Turns not taken in time are made up for within this time: threads wake late, and the rate is still kept."""
@@ -96,6 +96,8 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         gate: Callable[[], Gate] = Gate,
     ) -> None:
+        if max_per_second is not None and max_per_second <= 0:
+            raise UsageError(f"a limit of {max_per_second:g} requests a second lets nothing through: give more than 0")
         self._clock = clock
         self._new_gate = gate
         self._lock = threading.Lock()

@@ -11,7 +11,7 @@ import pytest
 
 from snapstone.client.api.learned_limit import LEAST_LIMIT, START_LIMIT
 from snapstone.client.api.pace import CATCH_UP_SECONDS, Gate, Pace
-from snapstone.client.errors import InterruptedTransferError
+from snapstone.client.errors import InterruptedTransferError, UsageError
 from tests.unit.client.api.simulated_server import SimulatedServer, press
 from tests.unit.client.api.virtual_time import DeadlockError, VirtualTime
 
@@ -192,6 +192,11 @@ def test_a_hard_cap_below_one_a_second_is_kept() -> None:
 
     # at 0, 5, 10, ... 45
     assert run.server.count("ok", 0, 48) == 10
+
+
+def test_a_cap_that_lets_nothing_through_is_refused() -> None:
+    with pytest.raises(UsageError, match="more than 0"):
+        Pace(8, 0)
 
 
 def test_nobody_starves() -> None:
