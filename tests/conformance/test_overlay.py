@@ -208,6 +208,14 @@ def test_a_session_of_botocore_is_registered_alike() -> None:
     assert client.waiter_names == ["snapshot_completed", "snapshot_sealed"]
 
 
+def test_the_default_session_of_boto3_is_registered_alike(server: ServerProcess) -> None:
+    program = (
+        "import boto3; from snapstone.client import overlay; boto3.setup_default_session(); "
+        "overlay.register(boto3.DEFAULT_SESSION); print(len(boto3.client('ebs').waiter_names))"
+    )
+    assert said([sys.executable, "-c", program], server.environment() | {"PYTHONPATH": str(SOURCE)}) == 2
+
+
 def test_the_aws_cli_joins_pages_and_waits(server: ServerProcess, pair: tuple[str, str]) -> None:
     assert AWS.exists(), "the AWS CLI is not set up: make clients"
     aws, environment = str(AWS.absolute()), overlaid(server)

@@ -8,6 +8,7 @@ import io
 import os
 import random
 import shutil
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -312,6 +313,23 @@ def test_a_part_of_a_block_that_left_can_be_changed_only_with_a_spill(client: Cl
         assert reader.read(8) == b"\0late\0\0\0"
         assert reader.read(BLOCK_SIZE - 8) == bytes(BLOCK_SIZE - 8)
         assert reader.read(4) == b"\0\0\0\1"
+
+
+def test_a_block_on_its_way_can_be_changed_and_arrives_after_what_it_was(client: Client) -> None:
+    service = Counting(client.service)
+    service.hold.clear()
+    with SnapshotWriter(service, volume_size_gib=1) as writer:
+        write_numbered(writer, range(5, 5 + HELD_BLOCK_COUNT + 2))
+        wait_until(lambda: service.in_flight == 2)
+        writer.pwrite(5 * BLOCK_SIZE + 1, b"late")
+        opening = threading.Timer(0.3, service.hold.set)
+        opening.start()
+    opening.join()
+    changed = b"\0late" + numbered(5)[5:]
+    sent = [digest for index, digest in service.put if index == 5]
+    assert sent == [hashlib.sha256(data).digest() for data in (numbered(5), changed)]
+    with client.open(writer.snapshot_id) as reader:
+        assert reader.pread(5 * BLOCK_SIZE, BLOCK_SIZE) == changed
 
 
 def test_many_threads_write_one_snapshot(client: Client, ebs: Boto3Client) -> None:
