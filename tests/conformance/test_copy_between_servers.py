@@ -157,6 +157,35 @@ def test_a_killed_copy_goes_on_without_sending_anything_twice(
     assert only == facts["snapshot_id"]
 
 
+def test_a_copy_comes_through_faults_on_both_sides(operator: Operator, tmp_path: Path) -> None:
+    rules = [
+        {"operation": f"ebs:{operation}", "error": error, "rate": 0.1, "seed": seed}
+        for seed, (operation, error) in enumerate(
+            [
+                ("PutSnapshotBlock", "snapshot-throttled"),
+                ("PutSnapshotBlock", "internal"),
+                ("GetSnapshotBlock", "throttled"),
+                ("GetSnapshotBlock", "internal"),
+            ]
+        )
+    ]
+    rules += [{"operation": "ebs:GetSnapshotBlock", "cut_after": 100_000, "rate": 0.1, "seed": 9}]
+    rules += [{"operation": "ebs:ListChangedBlocks", "error": "throttled", "first": 2}]
+    (tmp_path / "faults.json").write_text(json.dumps(rules))
+    faulty = ["--faults", str(tmp_path / "faults.json"), "--allow-fault-injection"]
+    with ServerProcess(tmp_path / "one", faulty) as one, ServerProcess(tmp_path / "two", faulty) as two:
+        (tmp_path / "operator").mkdir()
+        somebody = Operator(tmp_path / "operator", {"here": one, "there": two})
+        (tmp_path / "disk.img").write_bytes(b"".join(block(str(index)) for index in range(60)))
+        first, _ = somebody.run("upload", str(tmp_path / "disk.img"), *HERE)
+        somebody.run("copy", first, *TO_THERE)
+        (tmp_path / "disk.img").write_bytes(b"".join(block(str(index % 50)) for index in range(60)))
+        second, _ = somebody.run("upload", str(tmp_path / "disk.img"), "--parent", first, *HERE)
+        copied, said = somebody.run("copy", second, *TO_THERE)
+        assert "incremental copy" in said
+        somebody.run("verify", copied, str(tmp_path / "disk.img"), "--profile", "there")
+
+
 def test_verify_tells_a_copy_from_its_source(operator: Operator, here: ServerProcess, tmp_path: Path) -> None:
     ebs: Client = here.client("ebs")
     snapshot_id = completed(ebs, {0: A, 1: B})

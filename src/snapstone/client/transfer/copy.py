@@ -18,7 +18,7 @@ from typing import Final
 
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import BlockPage, ChangePage, ListedBlock
-from snapstone.client.errors import ClientError, DamagedError, RemoteError
+from snapstone.client.errors import ClientError, DamagedError, DeniedError, NotFoundError, RemoteError
 from snapstone.client.events import Note, Observer, Silence, Tally
 from snapstone.client.transfer.copy_request import (
     AUTO,
@@ -141,7 +141,8 @@ class _Copy:
     def rehearse(self) -> Copied:
         """Say what would be done."""
         plan = self._made_plan()
-        count = sum(1 for move in _moves(self._pages(plan)))
+        self._tell(plan)
+        count = sum(len(page.blocks) for page in self._pages(plan))
         self._observer.note(Note("plan", f"{count} blocks would be copied, {count * BLOCK_SIZE} bytes"))
         return self._outcome(None, plan, count)
 
@@ -187,6 +188,7 @@ class _Copy:
         if plan is None:
             plan = self._made_plan()
             journal.update(facts_of(plan))
+        self._tell(plan)
         request = request_for(self._asked, self._snapshot, plan, self._source.endpoint.region)
         try:
             return plan, PendingSnapshot(self._target, journal, request, self._observer)
@@ -203,10 +205,11 @@ class _Copy:
             self._snapshot.volume_size_gib,
             observer=self._observer,
         )
-        plan = plan_for(self._asked, counterparts)
+        return plan_for(self._asked, counterparts)
+
+    def _tell(self, plan: Plan) -> None:
         facts = {"copy": plan.kind, "reason": plan.reason, "parent_id": plan.parent_id, "rejected": dict(plan.rejected)}
         self._observer.note(Note("plan", f"{plan.kind} copy: {plan.reason}", facts))
-        return plan
 
     def _carry(self, pending: PendingSnapshot, plan: Plan) -> None:
         """Move every block that was not acknowledged yet."""
@@ -262,6 +265,14 @@ class _Copy:
         store, size_gib = IndexStore(self._folders.indexes, self._observer), self._snapshot.volume_size_gib
         if plan.parent_id is None:
             store.keep(journal.table, target_id, size_gib)
+            return
+        try:
+            parent = store.find(plan.parent_id, self._target.volume_size_gib(plan.parent_id))
+        except (DeniedError, NotFoundError):
+            return
+        if parent is not None:
+            with parent:
+                store.merge(parent, journal.table, target_id, size_gib).close()
 
     def _counted(self, moves: Iterator[_Move]) -> Iterator[_Move]:
         """The same moves; where they are few, all are known, and so counted, before the first is handed out."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from snapstone.client.api.control_calls import SHORTEST_PAGE
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import ListedBlock, SnapshotInfo
 from snapstone.client.errors import DeniedError, NotFoundError, RemoteError, UsageError
@@ -230,8 +231,8 @@ def _backward(source_id: str, target_id: str) -> Counterpart:
 
 
 def _first_blocks(service: Service, snapshot_id: str, start: int) -> Sequence[ListedBlock]:
-    """The blocks of the first page that has some."""
-    return next((page.blocks for page in service.block_pages(snapshot_id, start) if page.blocks), ())
+    """The blocks of the first page that has some; few are enough."""
+    return next((page.blocks for page in service.block_pages(snapshot_id, start, SHORTEST_PAGE) if page.blocks), ())
 
 
 def _tokens(service: Service, snapshot_id: str, wanted: Collection[int]) -> dict[int, str]:
@@ -240,10 +241,10 @@ def _tokens(service: Service, snapshot_id: str, wanted: Collection[int]) -> dict
     for block_index in sorted(wanted):
         if block_index in found:
             continue
-        page = next((page for page in service.block_pages(snapshot_id, block_index) if page.blocks), None)
-        if page is None:
+        blocks = _first_blocks(service, snapshot_id, block_index)
+        if not blocks:
             break
-        found |= {block.block_index: block.token for block in page.blocks if block.block_index in wanted}
+        found |= {block.block_index: block.token for block in blocks if block.block_index in wanted}
     return found
 
 

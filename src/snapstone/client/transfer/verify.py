@@ -11,12 +11,13 @@ from typing import Final, Literal, TypeVar
 
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import ListedBlock
-from snapstone.client.errors import ClientError, DamagedError, UnreachableError, UsageError
+from snapstone.client.errors import ClientError, DamagedError, DeniedError, NotFoundError, UnreachableError, UsageError
 from snapstone.client.events import Observer, Silence, Tally
 from snapstone.client.images.contract import Source
 from snapstone.client.transfer.compare import Pair, check_unchanged, compare_pair, pair_up
 from snapstone.client.transfer.pipeline import Stop, run
 from snapstone.client.transfer.reading import Reading
+from snapstone.core.blocks import BLOCK_SIZE
 
 Item = TypeVar("Item", ListedBlock, Pair)
 
@@ -74,7 +75,8 @@ def verify_snapshot(
         return None
 
     listed = (block for page in service.block_pages(snapshot_id) for block in page.blocks)
-    return _Verification(service, snapshot_id, sample_percent, chance, observer, stop).run(listed, check)
+    verification = _Verification(service, snapshot_id, sample_percent, chance, observer, stop)
+    return verification.run(listed, check, _expected_count(service, snapshot_id, sample_percent))
 
 
 def verify_image(
@@ -133,7 +135,12 @@ class _Verification:
         self._findings: list[Finding] = []
         self._lock = threading.Lock()
 
-    def run(self, work: Iterable[Item], check: Callable[[Item, memoryview], Finding | None]) -> Verified:
+    def run(
+        self,
+        work: Iterable[Item],
+        check: Callable[[Item, memoryview], Finding | None],
+        expected_count: int | None = None,
+    ) -> Verified:
         """Check what the sample takes of `work`, and go on after each finding."""
 
         def perform(item: Item, buffer: memoryview) -> None:
@@ -150,6 +157,7 @@ class _Verification:
             self._tally.add(moved=1)
 
         begun = time.monotonic()
+        self._tally.expected_count = expected_count
         self._observer.begin(self._tally)
         try:
             run(
@@ -193,3 +201,13 @@ class _Verification:
         except ClientError:
             return False
         return True
+
+
+def _expected_count(service: Service, snapshot_id: str, sample_percent: float | None) -> int | None:
+    """How many blocks will be checked, about, where the endpoint says how many are present."""
+    try:
+        described = service.describe([snapshot_id], owner=None)
+    except (DeniedError, NotFoundError):
+        return None
+    size = described[0].full_size if described else None
+    return None if size is None else round(size / BLOCK_SIZE * (sample_percent or 100) / 100)

@@ -12,6 +12,7 @@ import pytest
 from snapstone.client.api.retrying import Options
 from snapstone.client.api.retrying import Stop as AnyStop
 from snapstone.client.api.service import Service
+from snapstone.client.api.values import BlockPage, ListedBlock
 from snapstone.client.errors import (
     DeniedError,
     InterruptedTransferError,
@@ -184,6 +185,36 @@ class TestFull:
         assert copied.snapshot_id is not None
         with IndexStore(sides.state.indexes).find(copied.snapshot_id, 1) as index:  # type: ignore[union-attr]
             assert dict(index.items()) == {0: digest_of(A), 3: digest_of(B)}
+
+    def test_so_does_an_increment_on_a_parent_that_has_one(self, sides: Sides) -> None:
+        parent = completed(sides.here, {0: A, 3: B})
+        sides.copy(parent)
+        copied = sides.copy(completed(sides.here, {3: C, 5: A}, ParentSnapshotId=parent))
+        assert copied.snapshot_id is not None
+        with IndexStore(sides.state.indexes).find(copied.snapshot_id, 1) as index:  # type: ignore[union-attr]
+            assert dict(index.items()) == {0: digest_of(A), 3: digest_of(C), 5: digest_of(A)}
+
+    def test_a_token_that_has_expired_is_replaced(self, sides: Sides, server: ServerProcess) -> None:
+        class Expired(Service):
+            """Lists with tokens that the endpoint does not take any more, the first time."""
+
+            listings = 0
+
+            def block_pages(
+                self, snapshot_id: str, starting_block_index: int = 0, page_length: int = 10_000
+            ) -> Iterator[BlockPage]:
+                self.listings += 1
+                for page in super().block_pages(snapshot_id, starting_block_index, page_length):
+                    if self.listings > 1:
+                        yield page
+                    else:
+                        stale = tuple(ListedBlock(listed.block_index, "stale") for listed in page.blocks)
+                        yield BlockPage(page.volume_size_gib, stale)
+
+        snapshot_id = completed(sides.here, {0: A, 7: B})
+        with Expired(endpoint_of(server), Options(max_in_flight=1)) as source:
+            copied = copy(source, sides.target, snapshot_id, parent_id=None, state=sides.state)
+        assert sides.holds(copied) == {0: A, 7: B}
 
     def test_progress_knows_how_many_blocks_there_are(self, sides: Sides) -> None:
         sides.copy(completed(sides.here, dict.fromkeys(range(5), A)))
@@ -387,6 +418,7 @@ class TestFailure:
             target.error = None
             copied = sides.copy(child, target)
         assert (copied.kind, copied.parent_id, copied.resumed_count) == ("incremental", there.snapshot_id, 2)
+        assert sides.memory.messages("plan")[-1] == f"incremental copy: {there.snapshot_id} there is a copy of {parent}"
         assert sides.holds(copied) == {0: A, 1: A, 2: B, 3: C}
 
     def test_a_copy_that_cannot_go_on_takes_its_snapshot_back(self, sides: Sides, other: ServerProcess) -> None:

@@ -67,7 +67,7 @@ class TestSnapshot:
         verified = verify_snapshot(service, snapshot_id, observer=memory)
         assert verified.passed
         assert (verified.listed_count, verified.checked_count, verified.findings) == (30, 30, ())
-        assert [tally.visited_count for tally in memory.ended] == [30]
+        assert [(tally.visited_count, tally.expected_count) for tally in memory.ended] == [(30, 30)]
 
     def test_an_empty_snapshot_passes(self, service: Service, ebs: Client) -> None:
         verified = verify_snapshot(service, completed(ebs, {}))
@@ -101,7 +101,7 @@ class TestSnapshot:
 
     def test_an_unknown_snapshot_is_not_found(self, service: Service) -> None:
         with pytest.raises(NotFoundError):
-            verify_snapshot(service, "snap-00000000000000000")
+            verify_snapshot(service, "snap-0123456789abcdef0")
 
 
 class TestSample:
