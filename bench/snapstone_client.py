@@ -96,6 +96,7 @@ def _environment(endpoint: Endpoint, folder: Path) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": endpoint.access_key_id,
         "AWS_SECRET_ACCESS_KEY": endpoint.secret_access_key,
         "AWS_REGION": endpoint.region,
+        "AWS_DEFAULT_REGION": endpoint.region,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

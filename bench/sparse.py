@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bench.blocks import BLOCK_SIZE
-from bench.images import GIB, check_equal, make_sparse
+from bench.images import check_equal, make_sparse
 from bench.report import Bound, Line
 from bench.run import Run, settle
 from bench.snapstone_client import SnapstoneClient
@@ -27,7 +27,8 @@ def measure(run: Run) -> list[Line]:
         settle()
         down_seconds, _, down_mib = client.watched(client.download_command(snapshot_id, copy))
         check_equal(image, copy)
-    what = f"{sizes.sparse_image_gib / 1024:.2g} TiB with {sizes.sparse_block_count * BLOCK_SIZE / GIB:.2g} GiB of data"
+    data_mib = sizes.sparse_block_count * BLOCK_SIZE // 2**20
+    what = f"a sparse image of {sizes.sparse_image_gib:,} GiB with {data_mib:,} MiB of data"
     return [
         Line(f"upload of {what}", "s", [up_seconds], TARGET_SECONDS),
         Line(f"download of {what}", "s", [down_seconds], TARGET_SECONDS),

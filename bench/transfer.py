@@ -98,7 +98,7 @@ def _lines(taken: Seconds, size_mib: float) -> list[Line]:
     def rates(name: str) -> list[float]:
         return [size_mib / seconds for seconds in taken[name]]
 
-    size = f"{size_mib / 1024:.2g} GiB"
+    size = f"{size_mib / 1024:g} GiB" if size_mib >= 1024 else f"{size_mib:g} MiB"
     lines = [
         Line(f"upload of {size}", "MiB/s", rates("upload"), peer=name, peer_values=rates(name), ratio_target=bound)
         for name, (_, bound) in PEERS.items()
