@@ -13,6 +13,10 @@ from snapstone.client.images.extents import data_extents
 STEP_SIZE: Final = 256 << 20
 """Bytes of one copy_file_range, so that a Ctrl-C is heard between two."""
 
+_PLAIN_STEP_SIZE: Final = 1 << 20
+_NOT_BY_THE_KERNEL: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL})
+"""What a kernel or file system answers that does not copy by itself."""
+
 
 def copy_file(original: Path, copy: Path) -> None:
     """Make `copy`, which must not exist, and make it durable, but not its name. Raises OSError."""
@@ -37,7 +41,17 @@ def sync_file(path: Path) -> None:
 
 def _copy_range(source: int, target: int, offset: int, end: int) -> None:
     while offset < end:
-        count = os.copy_file_range(source, target, min(STEP_SIZE, end - offset), offset, offset)
+        count = _copy_some(source, target, offset, end - offset)
         if count == 0:
             raise OSError(errno.EIO, "the file became shorter while it was copied")
         offset += count
+
+
+def _copy_some(source: int, target: int, offset: int, size: int) -> int:
+    """Copy up to `size` bytes; how many."""
+    try:
+        return os.copy_file_range(source, target, min(STEP_SIZE, size), offset, offset)
+    except OSError as error:
+        if error.errno not in _NOT_BY_THE_KERNEL:
+            raise
+    return os.pwrite(target, os.pread(source, min(_PLAIN_STEP_SIZE, size), offset), offset)

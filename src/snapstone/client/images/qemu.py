@@ -62,8 +62,8 @@ def open_qemu_target(
             _begin_part(absolute, part, format, size, existing=existing)
         with _refused(str(part), "be opened"):
             os.close(open_part(part)[0])
-        server = _serve_part(part, format, size, enlarge=existing)
-    except UsageError:
+            server = _serve_part(part, format, size, enlarge=existing)
+    except ClientError:
         if not resumed:
             part.unlink(missing_ok=True)
         raise

@@ -81,11 +81,6 @@ class ImageServer:
         self.size = self._connections[0].size
         """Bytes of the image."""
 
-    @property
-    def process_id(self) -> int:
-        """Of the guard; qemu-nbd is its only child."""
-        return self._guard.pid
-
     @contextlib.contextmanager
     def conversation(self) -> Iterator[Connection]:
         """A connection of one's own, for a request or a few."""
@@ -103,9 +98,7 @@ class ImageServer:
         """End qemu-nbd, which closes the image in order; returns what went wrong, if anything did."""
         for connection in self._take_idle():
             connection.disconnect()
-            self._idle.put(
-                connection
-            )  # Whoever comes too late is told so by the connection, and does not wait for ever.
+            self._idle.put(connection)  # Whoever comes too late is told so by it, and does not wait for ever.
         for connection in self._connections:
             connection.abort()
         status = self._wait()
@@ -129,6 +122,7 @@ class ImageServer:
             if self._alive is not None:
                 _let_go(self._alive)
                 self._alive = None
+            if not self._words.closed:
                 self._status = _wait_or_kill(self._guard)
                 self._said = _last_words(self._words)
                 self._words.close()
@@ -147,9 +141,7 @@ def _start(command: Sequence[str], words: IO[bytes]) -> tuple[subprocess.Popen[b
         tempfile.TemporaryDirectory(prefix="snapstone-") as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
     ):
-        name = os.path.join(folder, "nbd")
-        listener.bind(name)
-        listener.listen(CONNECTION_COUNT)
+        sockets = _connect(listener, folder)
         until, alive = os.pipe()
         try:
             guard = subprocess.Popen(
@@ -165,13 +157,22 @@ def _start(command: Sequence[str], words: IO[bytes]) -> tuple[subprocess.Popen[b
             raise
         finally:
             os.close(until)
-        return guard, alive, [_connect(name) for _ in range(CONNECTION_COUNT)]
+        return guard, alive, sockets
 
 
-def _connect(name: str) -> socket.socket:
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connected.connect(name)
-    return connected
+def _connect(listener: socket.socket, folder: str) -> list[socket.socket]:
+    """Connections that wait to be accepted. The name of a socket is short: so `folder`, which may not be, is opened."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        name = f"/proc/self/fd/{descriptor}/nbd"
+        listener.bind(name)
+        listener.listen(CONNECTION_COUNT)
+        sockets = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(CONNECTION_COUNT)]
+        for it in sockets:
+            it.connect(name)
+        return sockets
+    finally:
+        os.close(descriptor)
 
 
 def _let_go(alive: int) -> None:

@@ -215,6 +215,22 @@ def test_a_name_may_have_anything_in_it(tmp_path: Path) -> None:
         assert set(source.state()) == {str(image)}
 
 
+def test_an_image_may_be_read_by_two_at_once(tmp_path: Path) -> None:
+    raw = raw_disk(tmp_path / "raw", BLOCK_SIZE)
+    image = convert(raw, tmp_path / "disk", "qcow2")
+    with opened(image, "qcow2") as one, opened(image, "qcow2") as other:
+        assert source_bytes(one) == source_bytes(other) == raw.read_bytes()
+
+
+def test_the_folder_for_temporary_files_may_have_a_long_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    image = convert(raw_disk(tmp_path / "raw", BLOCK_SIZE), tmp_path / "disk", "qcow2")
+    with opened(image, "qcow2") as source:
+        assert source.size == BLOCK_SIZE
+
+
 # What goes wrong with sources
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from snapstone.client.errors import StalledError
+from snapstone.client.images import nbd, qemu_nbd
 from snapstone.client.images.qemu import open_qemu_target
 
 from .qemu_tools import needs_qemu, raw_bytes, tool
@@ -22,6 +24,8 @@ PATIENCE_SECONDS = 30.0
 
 WRITER = """
 import sys
+from snapstone.client.errors import StalledError
+from snapstone.client.images import nbd, qemu_nbd
 from snapstone.client.images.qemu import open_qemu_target
 target = open_qemu_target(sys.argv[1], 64 << 20, part_name="the.part", force=False, format="qcow2")
 block = memoryview(b"x" * 524_288)
@@ -129,6 +133,22 @@ def test_an_interrupt_for_the_whole_process_group_does_not_reach_qemu_nbd(tmp_pa
         assert writer.wait(PATIENCE_SECONDS) == 0
         wait_until_gone(started)
     assert (tmp_path / "disk").exists()
+
+
+def test_a_qemu_nbd_that_hangs_is_a_stall_and_is_killed_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nbd, "REPLY_SECONDS", 0.3)
+    monkeypatch.setattr(qemu_nbd, "END_SECONDS", 0.3)
+    target = open_qemu_target(tmp_path / "disk", 64 << 20, part_name="the.part", force=False, format="qcow2")
+    started = descendants(os.getpid())
+    for pid in started:
+        if names([pid]) == ["qemu-nbd"]:
+            os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(StalledError, match=r"the\.part|disk"):
+        target.write(0, memoryview(b"x" * 524_288))
+    target.leave()
+    wait_until_gone(started)
 
 
 def test_a_guard_that_is_killed_takes_nothing_that_was_written_with_it(tmp_path: Path) -> None:
