@@ -132,20 +132,22 @@ def test_no_more_threads_are_started_than_there_is_work_for() -> None:
     assert most <= 3
 
 
-def test_no_more_workers_than_wanted_are_at_work() -> None:
+def test_as_many_workers_as_wanted_are_at_work_and_no_more() -> None:
+    all_there = threading.Barrier(5)
     lock = threading.Lock()
     at_work = most = 0
 
-    def perform(*_: object) -> None:
+    def perform(number: int, _: memoryview) -> None:
         nonlocal at_work, most
         with lock:
             at_work += 1
             most = max(most, at_work)
-        time.sleep(0.001)
+        if number < 5:
+            all_there.wait(LONG)
         with lock:
             at_work -= 1
 
-    do_run(range(100), perform, worker_count=5)
+    do_run(range(500), perform, worker_count=5)
     assert most == 5
 
 
@@ -227,8 +229,8 @@ def test_a_stop_that_is_set_before_does_nothing() -> None:
 
 def test_workers_that_hang_are_a_stall_of_the_blocks_in_work() -> None:
     stop = Stop()
-    with pytest.raises(StalledError, match=r"2 blocks were in work and none was finished for 0\.2 seconds, after 3"):
-        do_run(range(5), lambda number, _: number >= 3 and stop.wait(LONG), stall_seconds=0.2, stop=stop)
+    with pytest.raises(StalledError, match=r"2 blocks were in work and none was finished for 0\.5 seconds, after 3"):
+        do_run(range(5), lambda number, _: number >= 3 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
     assert crew_threads() == []
 
 
@@ -239,13 +241,13 @@ def test_a_source_that_gives_nothing_is_a_stall_of_the_source() -> None:
         yield from range(3)
         stop.wait(LONG)
 
-    with pytest.raises(StalledError, match=r"the source gave no block for 0\.2 seconds, after 3 blocks"):
-        do_run(work(), lambda *_: None, stall_seconds=0.2, stop=stop)
+    with pytest.raises(StalledError, match=r"the source gave no block for 0\.5 seconds, after 3 blocks"):
+        do_run(work(), lambda *_: None, stall_seconds=0.5, stop=stop)
     assert crew_threads() == []
 
 
 def test_slow_work_that_goes_on_is_no_stall() -> None:
-    do_run(range(6), lambda *_: time.sleep(0.15), worker_count=1, stall_seconds=0.6)
+    do_run(range(12), lambda *_: time.sleep(0.15), worker_count=1, stall_seconds=1.2)
 
 
 def test_workers_that_do_not_heed_the_stop_are_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,9 +383,9 @@ def test_a_stop_ends_the_waiting_for_a_block() -> None:
 
 def test_a_fetch_that_hangs_is_a_stall_but_a_slow_caller_is_not() -> None:
     stop = Stop()
-    blocks = do_ordered(range(10), lambda number, _: number == 4 and stop.wait(LONG), stall_seconds=0.2, stop=stop)
-    for _ in range(4):
-        time.sleep(0.3)
+    blocks = do_ordered(range(10), lambda number, _: number == 3 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
+    for _ in range(3):
+        time.sleep(0.6)
         next(blocks)
     with pytest.raises(StalledError, match="1 blocks were in work"):
         next(blocks)
