@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -19,7 +19,7 @@ from snapstone.client.api.service import Service
 from snapstone.client.api.values import ListedBlock, SnapshotInfo
 from snapstone.client.errors import DeniedError, NotFoundError, RemoteError, UsageError
 from snapstone.client.events import Note, Observer
-from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.pipeline import Stop, ordered, run
 from snapstone.core.blocks import BLOCKS_PER_GIB, ZERO_DIGEST, Digest
 
 COPIED_FROM: Final = "snapstone:copied-from"
@@ -27,6 +27,9 @@ COPIED_FROM: Final = "snapstone:copied-from"
 
 MAX_CANDIDATE_COUNT: Final = 64
 """Candidates that are looked at, newest copy first; each costs a request."""
+
+LOOK_COUNT: Final = 8
+"""Candidates that are looked at at once."""
 
 PROOF_BLOCK_COUNT: Final = 8
 """Blocks that are compared before a counterpart is believed."""
@@ -99,9 +102,8 @@ class Counterparts:
         except DeniedError as error:
             return Search(None, f"copies there cannot be looked for ({error})")
         rejected: dict[str, str] = {}
-        for candidate in candidates[:MAX_CANDIDATE_COUNT]:
-            pair = candidate.pair
-            refusal = self._refusal(pair)
+        for pair, refusal in self._looked_at([candidate.pair for candidate in candidates[:MAX_CANDIDATE_COUNT]]):
+            refusal = refusal or self._difference(pair)
             if refusal is None:
                 return Search(pair, pair.why, rejected)
             rejected[pair.target_id] = f"{pair.why}, but {refusal}"
@@ -110,7 +112,7 @@ class Counterparts:
     def named(self, target_id: str, source_id: str | None) -> Counterpart:
         """The counterpart that somebody names. Raises UsageError where it cannot be used, saying why."""
         pair = self._named_pair(target_id, source_id)
-        refusal = self._refusal(pair)
+        refusal = self._strangeness(pair) or self._difference(pair)
         if refusal is not None:
             raise UsageError(
                 f"{target_id} cannot be the parent of the copy: {pair.why}, but {refusal}; name another parent, or ask "
@@ -169,8 +171,20 @@ class Counterparts:
     def _tagged(self, service: Service) -> list[SnapshotInfo]:
         return service.describe(filters={"tag-key": [COPIED_FROM], "status": ["completed"]})
 
-    def _refusal(self, pair: Counterpart) -> str | None:
-        """Why a pair cannot be used; None where it can."""
+    def _looked_at(self, pairs: Sequence[Counterpart]) -> Iterator[tuple[Counterpart, str | None]]:
+        """Pairs in their order, each with why its lineage forbids it; some are asked about at once."""
+        looks = ordered(
+            pairs,
+            lambda pair, _: self._strangeness(pair),
+            worker_count=LOOK_COUNT,
+            window=LOOK_COUNT,
+            stall_seconds=self._source.options.stall_seconds,
+            stop=Stop(),
+        )
+        return ((pair, refusal) for pair, _, refusal in looks)
+
+    def _strangeness(self, pair: Counterpart) -> str | None:
+        """Why what came since the earlier snapshot cannot be listed; None where it can."""
         try:
             next(self._source.changed_pages(pair.source_id, self._snapshot_id), None)
         except NotFoundError:
@@ -181,10 +195,14 @@ class Counterparts:
             if "UNRELATED_SNAPSHOTS" in str(error):
                 return f"{pair.source_id} and {self._snapshot_id} are not related"
             return f"{pair.source_id} cannot be compared ({error})"
+        return None
+
+    def _difference(self, pair: Counterpart) -> str | None:
+        """What shows that the two are not equal; None where nothing does."""
         try:
             differing = self._differing_block(pair)
-        except DeniedError:
-            message = f"{pair.target_id} may not be read, so that it equals {pair.source_id} is taken on trust"
+        except DeniedError as error:
+            message = f"that {pair.target_id} holds what {pair.source_id} holds is taken on trust ({error})"
             self._observer.note(Note("warning", message))
             return None
         except (NotFoundError, RemoteError) as error:

@@ -12,7 +12,7 @@ import pytest
 from snapstone.client.api.retrying import Options
 from snapstone.client.api.retrying import Stop as AnyStop
 from snapstone.client.api.service import Service
-from snapstone.client.api.values import BlockPage, ListedBlock
+from snapstone.client.api.values import BlockPage, ListedBlock, SnapshotInfo
 from snapstone.client.errors import (
     DeniedError,
     InterruptedTransferError,
@@ -302,6 +302,54 @@ class TestIncremental:
         liar = completed(sides.there, {0: A, 1: B}, Tags=[{"Key": COPIED_FROM, "Value": parent}])
         copied = sides.copy(completed(sides.here, {2: C}, ParentSnapshotId=parent))
         assert f"block 1 of {liar} is another" in copied.reason
+
+    def test_where_the_parent_may_not_be_read_its_tag_is_taken_on_trust_and_that_is_said(
+        self, sides: Sides, other: ServerProcess
+    ) -> None:
+        class WriteOnly(Service):
+            """Lets nobody list blocks."""
+
+            def block_pages(self, *_: object, **__: object) -> Iterator[BlockPage]:
+                raise DeniedError("ebs:ListSnapshotBlocks is denied")
+
+        parent = completed(sides.here, {0: A})
+        sides.copy(parent)
+        with WriteOnly(endpoint_of(other)) as target:
+            copied = sides.copy(completed(sides.here, {1: B}, ParentSnapshotId=parent), target, wait=False)
+        assert (copied.kind, copied.sent_count) == ("incremental", 1)
+        (warning,) = sides.memory.messages("warning")
+        assert "is taken on trust (ebs:ListSnapshotBlocks is denied)" in warning
+
+    def test_where_copies_may_not_be_looked_for_it_is_full_and_says_so(
+        self, sides: Sides, other: ServerProcess
+    ) -> None:
+        class Undescribed(Service):
+            """Describes nothing."""
+
+            def describe(self, *_: object, **__: object) -> list[SnapshotInfo]:
+                raise DeniedError("ec2:DescribeSnapshots is denied")
+
+        snapshot_id = completed(sides.here, {0: A}, Description="described")
+        with Undescribed(endpoint_of(other)) as target:
+            copied = sides.copy(snapshot_id, target)
+        assert copied.reason == "copies there cannot be looked for (ec2:DescribeSnapshots is denied)"
+        assert sides.described(copied.snapshot_id)["Description"] == "described"
+
+    def test_a_source_that_may_not_be_described_is_copied_without_description_and_tags(
+        self, sides: Sides, server: ServerProcess
+    ) -> None:
+        class Undescribed(Service):
+            """Describes nothing."""
+
+            def describe(self, *_: object, **__: object) -> list[SnapshotInfo]:
+                raise DeniedError("ec2:DescribeSnapshots is denied")
+
+        snapshot_id = completed(sides.here, {0: A}, Description="described")
+        with Undescribed(endpoint_of(server)) as source:
+            copied = copy(source, sides.target, snapshot_id, state=sides.state, observer=sides.memory)
+        assert sides.described(copied.snapshot_id)["Description"] == ""
+        assert sides.tags(copied.snapshot_id) == {COPIED_FROM: f"{snapshot_id} eu-central-1"}
+        assert "description and tags are not carried over" in sides.memory.messages("warning")[0]
 
     def test_what_came_from_there_goes_back_as_an_increment(self, sides: Sides) -> None:
         """On-premises to AWS and back: the copy here is tagged with the original there."""
