@@ -127,7 +127,7 @@ class JsonLines:
 
 def write_event(kind: str, facts: Mapping[str, object]) -> None:
     """An event as a line of JSON on standard error."""
-    write_line(json.dumps({"event": kind, **facts}, ensure_ascii=False, default=str))
+    write_line(json.dumps({"event": kind, **facts}, default=str))
 
 
 def facts_of(look: Look) -> dict[str, object]:

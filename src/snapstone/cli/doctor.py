@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -70,7 +71,7 @@ def _of_endpoint(options: argparse.Namespace) -> Iterator[Finding]:
 
 def _line(finding: Finding) -> str:
     health = f"{finding.health:<4}"
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         health = f"{_COLORS[finding.health]}{health}{_RESET}"
     advice = f" -> {finding.advice}" if finding.advice else ""
     return f"{health}  {finding.check:<12}  {printable(finding.words + advice)}"
@@ -83,6 +84,5 @@ def _json(finding: Finding) -> str:
             "check": finding.check,
             "message": finding.words,
             "advice": finding.advice or None,
-        },
-        ensure_ascii=False,
+        }
     )

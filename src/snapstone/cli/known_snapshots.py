@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from snapstone.cli.remote import open_service
+from snapstone.cli.tables import printable
 
 if TYPE_CHECKING:
     from snapstone.client.api.values import SnapshotInfo
@@ -51,7 +52,7 @@ def known_snapshots(options: argparse.Namespace) -> dict[str, str]:
 def words_about(snapshot: SnapshotInfo) -> str:
     """Name or description, else size and date."""
     text = snapshot.tags.get("Name") or snapshot.description
-    return text[:MAX_WORDS_LENGTH] or f"{snapshot.volume_size_gib} GiB of {snapshot.started_at:%Y-%m-%d}"
+    return printable(text[:MAX_WORDS_LENGTH]) or f"{snapshot.volume_size_gib} GiB of {snapshot.started_at:%Y-%m-%d}"
 
 
 def _ask(options: argparse.Namespace) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from snapstone import __version__
@@ -78,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the process's exit code. Wrong usage ends in SystemExit(2), as argparse does."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _occupy_standard_streams()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A tag may have characters that this locale does not: they are escaped, as standard error does it anyway.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = build_parser()
     if COMPLETION_VARIABLE in os.environ:
         import argcomplete

@@ -68,7 +68,7 @@ class Reporter:
 
     def result(self, text: str, facts: Mapping[str, object]) -> None:
         """The result on standard output: `text`, which may be empty, or with --json one JSON object."""
-        line = json.dumps(facts, ensure_ascii=False, default=str) if self._as_json else text
+        line = json.dumps(facts, default=str) if self._as_json else text
         if line:
             print(line, flush=True)
 
@@ -87,9 +87,12 @@ class Reporter:
         self._watch.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more. Work whose end was never told ends here: a terminal gets its cursor back."""
         self._calls.put(_OVER)
         self._watch.join()
+        with self._lock:
+            while self._meters:
+                self._display.end(self._meters.pop().look())
 
     def _run(self) -> None:
         interval = self._display.interval

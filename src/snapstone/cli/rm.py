@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from snapstone.cli.each import each
 from snapstone.cli.outcome import Exit, say
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+MOST_NAMED: Final = 5
+"""Ids that the question names."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -51,7 +54,8 @@ def run(options: argparse.Namespace) -> Exit:
 
 def _agreed(snapshot_ids: Sequence[str]) -> bool:
     """Ask, on standard error; anything but yes is no."""
-    what = snapshot_ids[0] if len(snapshot_ids) == 1 else f"{len(snapshot_ids)} snapshots"
-    sys.stderr.write(f"Delete {what}? [y/N] ")
+    named = ", ".join(snapshot_ids[:MOST_NAMED])
+    more = len(snapshot_ids) - MOST_NAMED
+    sys.stderr.write(f"Delete {named}{f' and {more} more' if more > 0 else ''}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

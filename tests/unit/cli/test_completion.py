@@ -157,5 +157,6 @@ def test_words_about_a_snapshot_are_its_name_its_description_or_its_size() -> No
 
     assert words("a disk", Name="web") == "web"
     assert words("a disk") == "a disk"
+    assert words("two\nlines\v") == "two\\nlines\\x0b"
     assert words("") == "8 GiB of 2026-11-24"
     assert words("x" * 300) == "x" * known_snapshots.MAX_WORDS_LENGTH

@@ -160,7 +160,7 @@ def test_rm_with_a_dry_run_deletes_nothing(client: Client, make_snapshot: MakeSn
 def test_rm_asks_once_on_a_terminal(client: Client, make_snapshot: MakeSnapshot, typed: str, code: int) -> None:
     made = make_snapshot()
     ended, shown = on_terminal(client, "rm", made, typed=typed)
-    assert (ended, shown.count(f"Delete {made}? [y/N]")) == (code, 1)
+    assert (ended, shown.count(f"Delete {made}? [y/N] ")) == (code, 1)
     assert ("nothing was deleted" in shown) == (code == 1)
     assert client.run("show", made).returncode == (0 if code else 7)
 
@@ -235,6 +235,13 @@ def test_standard_output_that_is_full_is_one_line(client: Client, make_snapshot:
     for command in (f"cat {made} --length 1", "ls"):
         done = in_shell(client, f"{command} > /dev/full")
         assert (done.returncode, done.stderr) == (1, "snapstone: [Errno 28] No space left on device\n")
+
+
+def test_what_the_locale_does_not_have_is_escaped(client: Client, make_snapshot: MakeSnapshot) -> None:
+    made = make_snapshot(description="データ 😀")
+    latin = Client({**client.environment, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}, client.folder)
+    assert "\\u30c7\\u30fc\\u30bf \\U0001f600" in latin.output("show", made)
+    assert json.loads(latin.output("show", "--json", made))["description"] == "データ 😀"
 
 
 def test_closed_standard_streams_are_no_matter(client: Client, make_snapshot: MakeSnapshot) -> None:
