@@ -35,6 +35,7 @@ END_SECONDS: Final = 60.0
 MAX_WORDS_SIZE: Final = 4_096
 """Bytes of the last that qemu-nbd said which are repeated in an error."""
 
+_GUARD_NAME: Final = "snapstone-guard"
 _GUARD: Final = """
 exec 3<&0 </dev/null
 LISTEN_FDS=1 sh -c 'export LISTEN_PID=$$; exec "$@"' sh "$@" >/dev/null &
@@ -145,7 +146,7 @@ def _start(command: Sequence[str], words: IO[bytes]) -> tuple[subprocess.Popen[b
         until, alive = os.pipe()
         try:
             guard = subprocess.Popen(
-                ("/bin/sh", "-c", _GUARD, "snapstone-guard", *command),
+                ("/bin/sh", "-c", _GUARD, _GUARD_NAME, *command),
                 stdin=listener.fileno(),
                 stdout=until,
                 stderr=words,
@@ -193,7 +194,8 @@ def _wait_or_kill(guard: subprocess.Popen[bytes]) -> int:
 def _last_words(words: IO[bytes]) -> str:
     size = words.seek(0, os.SEEK_END)
     words.seek(max(0, size - MAX_WORDS_SIZE))
-    return plain(words.read())
+    lines = words.read().splitlines(keepends=True)
+    return plain(b"".join(line for line in lines if not line.startswith(_GUARD_NAME.encode())))
 
 
 def _close_all(sockets: Sequence[socket.socket]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import random
 import shutil
 import signal
@@ -331,6 +332,31 @@ def test_a_source_that_is_closed_reads_nothing_more_and_may_be_closed_again(tmp_
     source.close()
     with pytest.raises(ClientError):
         source.read(0, memoryview(bytearray(BLOCK_SIZE)))
+
+
+def test_a_close_ends_what_other_threads_wait_for(tmp_path: Path) -> None:
+    image = convert(raw_disk(tmp_path / "raw", 8 * BLOCK_SIZE), tmp_path / "disk", "qcow2")
+    source = open_qemu_source(image, "qcow2")
+    started, ends = threading.Barrier(13), queue.SimpleQueue[ClientError]()
+
+    def read_on() -> None:
+        block = memoryview(bytearray(BLOCK_SIZE))
+        started.wait()
+        try:
+            while True:
+                source.read(0, block)
+        except ClientError as error:
+            ends.put(error)
+
+    threads = [threading.Thread(target=read_on) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    source.close()
+    for thread in threads:
+        thread.join()
+    assert ends.qsize() == 12
+    assert nbd_processes(image) == []
 
 
 # Targets
