@@ -114,7 +114,11 @@ class JsonLines:
         for look in looks:
             write_event("progress", facts_of(look))
 
-    asked = progress
+    def asked(self, looks: Sequence[Look]) -> None:
+        """An event at once, also where there is no work."""
+        self.progress(looks)
+        if not looks:
+            write_event("idle", {})
 
     def note(self, note: Note) -> None:
         """An event of the note's kind."""

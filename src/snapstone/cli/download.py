@@ -14,6 +14,9 @@ from snapstone.cli.reporting import report_options, reporting
 from snapstone.cli.snapshot_ids import snapshot_argument
 
 if TYPE_CHECKING:
+    from snapstone.cli.reporting import Reporter
+    from snapstone.client.transfer.download import Downloaded
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 STANDARD_OUTPUT: Final = "-"
@@ -53,12 +56,25 @@ def run(options: argparse.Namespace) -> Exit:
     to_stream = options.target == STANDARD_OUTPUT
     if to_stream and sys.stdout.isatty() and not options.force:
         raise CommandError("standard output is a terminal: send it to a file or a pipe, or give --force", Exit.USAGE)
-    from snapstone.client.events import Note
+    # Signals have their meaning from here on: the heavy imports come after.
+    with reporting(options) as reporter:
+        downloaded = _download(options, reporter)
+        if options.dry_run:
+            words = f"{downloaded.received_count:,} blocks would be received"
+            reporter.say("dry-run", words, {"received_count": downloaded.received_count})
+        if to_stream:
+            reporter.result_aside(asdict(downloaded))
+        else:
+            reporter.result("", asdict(downloaded))
+    return Exit.DONE
+
+
+def _download(options: argparse.Namespace, reporter: Reporter) -> Downloaded:
     from snapstone.client.transfer.download import download
     from snapstone.client.transfer.folders import Folders
 
-    with reporting(options) as reporter, open_service(options, reporter) as service:
-        downloaded = download(
+    with open_service(options, reporter) as service:
+        return download(
             service,
             options.snapshot,
             options.target,
@@ -71,11 +87,3 @@ def run(options: argparse.Namespace) -> Exit:
             state=Folders.standard(),
             observer=reporter,
         )
-        if options.dry_run:
-            words = f"{downloaded.received_count:,} blocks would be received"
-            reporter.note(Note("dry-run", words, {"received_count": downloaded.received_count}))
-        if to_stream:
-            reporter.result_aside(asdict(downloaded))
-        else:
-            reporter.result("", asdict(downloaded))
-    return Exit.DONE

@@ -24,5 +24,6 @@ EXITS: Final[Mapping[type[errors.ClientError], Exit]] = {
 
 
 def exit_of(error: errors.ClientError) -> Exit:
-    """The exit code of an error: that of the nearest class in the table."""
-    return next((EXITS[kind] for kind in type(error).__mro__ if kind in EXITS), Exit.FAILED)
+    """The exit code of an error: that of the nearest class in the table; else whether the same command goes on."""
+    otherwise = Exit.UNFINISHED if error.resumable else Exit.FAILED
+    return next((EXITS[kind] for kind in type(error).__mro__ if kind in EXITS), otherwise)

@@ -59,6 +59,12 @@ class Reporter:
         with self._lock:
             self._display.note(note)
 
+    def say(self, kind: str, message: str, facts: Mapping[str, object]) -> None:
+        """A note of the command's own."""
+        from snapstone.client.events import Note
+
+        self.note(Note(kind, message, facts))
+
     def end(self, tally: Tally) -> None:
         """Work is over."""
         with self._lock:

@@ -37,8 +37,6 @@ def run(options: argparse.Namespace) -> Exit:
     """Delete them; one that fails does not keep the others."""
     if not (options.force or options.dry_run) and sys.stdin.isatty() and not _agreed(options.snapshots):
         return say(options, "nothing was deleted", Exit.FAILED)
-    from snapstone.client.events import Note
-
     done, kind = ("would be deleted", "permitted") if options.dry_run else ("is deleted", "deleted")
     with reporting(options) as reporter, open_service(options, reporter) as service:
 
@@ -47,7 +45,7 @@ def run(options: argparse.Namespace) -> Exit:
             if options.json:
                 reporter.result("", {"snapshot_id": snapshot_id, kind: True})
             else:
-                reporter.note(Note(kind, f"{snapshot_id} {done}"))
+                reporter.say(kind, f"{snapshot_id} {done}", {})
 
         return each(options, options.snapshots, delete)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,9 @@ from snapstone.cli.snapshot_ids import snapshot_argument
 from snapstone.cli.tags import tag
 
 if TYPE_CHECKING:
+    from snapstone.cli.reporting import Reporter
+    from snapstone.client.transfer.upload import Uploaded
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 MAX_VOLUME_SIZE_GIB: Final = 65_536
@@ -63,37 +67,41 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Upload; prints the id."""
-    from snapstone.client.events import Note
+    # Signals have their meaning from here on: the heavy imports come after.
+    with reporting(options) as reporter:
+        uploaded = _upload(options, reporter)
+        if options.dry_run:
+            words = f"{uploaded.sent_count:,} blocks ({quantities.binary(uploaded.sent_bytes)}) would be sent"
+            reporter.say("dry-run", words, {"sent_count": uploaded.sent_count})
+        reporter.result(uploaded.snapshot_id or "", {**asdict(uploaded), "sent_bytes": uploaded.sent_bytes})
+    return Exit.DONE
+
+
+def _upload(options: argparse.Namespace, reporter: Reporter) -> Uploaded:
     from snapstone.client.images.sources import open_source
     from snapstone.client.transfer.dirty import read_dirty
     from snapstone.client.transfer.folders import Folders
     from snapstone.client.transfer.upload import upload
 
     dirty = None if options.dirty is None else read_dirty(options.dirty)
-    with reporting(options) as reporter, open_service(options, reporter) as service:
-        source = open_source(options.image, format=options.format, size=options.size)
-        try:
-            uploaded = upload(
-                service,
-                source,
-                parent_id=options.parent,
-                dirty=dirty,
-                description=options.description,
-                tags=dict(options.tag),
-                encrypted=options.encrypted,
-                kms_key_arn=options.kms_key,
-                volume_size_gib=options.volume_size,
-                wait=not options.no_wait,
-                keep_failed=options.keep_failed,
-                resume=not options.no_resume,
-                dry_run=options.dry_run,
-                state=Folders.standard(),
-                observer=reporter,
-            )
-        finally:
-            source.close()
-        if options.dry_run:
-            words = f"{uploaded.sent_count:,} blocks ({quantities.binary(uploaded.sent_bytes)}) would be sent"
-            reporter.note(Note("dry-run", words, {"sent_count": uploaded.sent_count}))
-        reporter.result(uploaded.snapshot_id or "", {**asdict(uploaded), "sent_bytes": uploaded.sent_bytes})
-    return Exit.DONE
+    with (
+        closing(open_source(options.image, format=options.format, size=options.size)) as source,
+        open_service(options, reporter) as service,
+    ):
+        return upload(
+            service,
+            source,
+            parent_id=options.parent,
+            dirty=dirty,
+            description=options.description,
+            tags=dict(options.tag),
+            encrypted=options.encrypted,
+            kms_key_arn=options.kms_key,
+            volume_size_gib=options.volume_size,
+            wait=not options.no_wait,
+            keep_failed=options.keep_failed,
+            resume=not options.no_resume,
+            dry_run=options.dry_run,
+            state=Folders.standard(),
+            observer=reporter,
+        )

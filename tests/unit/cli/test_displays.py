@@ -53,6 +53,12 @@ def test_quiet_answers_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "upload: 0 blocks, 0 B/s\nno blocks are being moved now\n"
 
 
+def test_json_answers_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
+    JsonLines().asked([Meter(Tally("upload"), lambda: 0.0).look()])
+    JsonLines().asked([])
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["progress", "idle"]
+
+
 def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     show_everything(JsonLines())
     events: list[dict[str, Any]] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]

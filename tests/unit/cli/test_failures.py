@@ -43,7 +43,11 @@ def test_a_kind_of_its_own_ends_as_the_kind_above_it() -> None:
     class LostError(errors.NotFoundError):
         pass
 
+    class GoneError(errors.ClientError):
+        resumable = True
+
     assert exit_of(LostError("x")) is Exit.NOT_FOUND
+    assert exit_of(GoneError("x")) is Exit.UNFINISHED
 
 
 def test_what_can_go_on_and_only_that_has_a_code_that_says_so() -> None:
