@@ -26,8 +26,7 @@ def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
             return
         hole = _seek(fd, start, os.SEEK_HOLE)
         end = size if hole is None else min(hole, size)
-        if end > start:
-            yield start, end
+        yield start, end
 
 
 def block_ranges(extents: Iterable[tuple[int, int]]) -> Iterator[range]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -74,6 +75,21 @@ def test_nothing_past_the_size_is_shown(sparse: int) -> None:
     os.pwrite(sparse, b"x" * 8_192, 0)
     os.pwrite(sparse, b"x" * 4_096, 1 << 20)
     assert list(data_extents(sparse, 5_000)) == [(0, 5_000)]
+
+
+def test_a_file_system_that_does_not_know_holes_shows_one_extent(sparse: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, offset: int, whence: int) -> int:
+        raise OSError(errno.EINVAL, "no such whence")
+
+    os.ftruncate(sparse, 1 << 30)
+    monkeypatch.setattr(os, "lseek", refuse)
+    assert list(data_extents(sparse, 1 << 30)) == [(0, 1 << 30)]
+
+
+def test_another_refusal_is_an_error(sparse: int) -> None:
+    os.ftruncate(sparse, 10)
+    with pytest.raises(OSError, match="descriptor"):
+        list(data_extents(-1, 10))
 
 
 def test_a_file_that_shrinks_meanwhile_ends_the_extents(sparse: int) -> None:

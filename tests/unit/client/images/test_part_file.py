@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import DeniedError, UsageError
-from snapstone.client.images import kernel
+from snapstone.client.images import kernel, part_file
 from snapstone.client.images.part_file import open_part, part_path, publish
 
 
@@ -25,6 +25,12 @@ def test_a_name_that_gets_too_long_is_shortened_and_stays_its_own(tmp_path: Path
     assert len(parts) == 2
     for part in parts:
         part.touch()
+
+
+def test_a_name_as_long_as_it_may_be_is_kept(tmp_path: Path) -> None:
+    name = "n" * (255 - len("..snap-1.part"))
+    assert part_path(tmp_path / name, "snap-1").name == f".{name}.snap-1.part"
+    assert len(part_path(tmp_path / f"{name}n", "snap-1").name) < 30
 
 
 def test_a_new_part_is_empty_and_an_old_one_is_found(tmp_path: Path) -> None:
@@ -41,8 +47,10 @@ def test_a_new_part_is_empty_and_an_old_one_is_found(tmp_path: Path) -> None:
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
     fd, _ = open_part(tmp_path / "part")
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(UsageError, match="another process is writing"):
         open_part(tmp_path / "part")
+    assert len(os.listdir("/proc/self/fd")) == before
     os.close(fd)
 
 
@@ -64,6 +72,39 @@ def test_a_part_that_gets_its_name_just_before_it_is_locked_is_made_anew(
     assert os.read(fd, 1) == b""
     assert (tmp_path / "image").read_bytes() == b"of another process"
     os.close(fd)
+
+
+def test_a_part_that_vanishes_just_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(b"of another process")
+    lock = fcntl.flock
+
+    def finish_then_lock(fd: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        part.unlink()
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finish_then_lock)
+    before = len(os.listdir("/proc/self/fd"))
+    fd, existed = open_part(part)
+    assert not existed
+    assert part.exists()
+    os.close(fd)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_part_that_always_vanishes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = fcntl.flock
+
+    def finish_then_lock(fd: int, operation: int) -> None:
+        (tmp_path / "part").unlink()
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finish_then_lock)
+    with pytest.raises(UsageError, match="comes and goes"):
+        open_part(tmp_path / "part")
 
 
 def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
@@ -142,6 +183,9 @@ def test_a_name_that_is_taken_is_replaced_only_where_that_is_wanted(
 def test_a_free_name_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_one_step: bool) -> None:
     if not in_one_step:
         monkeypatch.setattr(kernel, "rename_if_absent", lambda source, target: False)
+    synced: list[Path] = []
+    monkeypatch.setattr(part_file, "sync_file", synced.append)
     (tmp_path / "part").write_bytes(b"new")
     publish(tmp_path / "part", tmp_path / "image", replace=False)
     assert os.listdir(tmp_path) == ["image"]
+    assert synced == [tmp_path]

@@ -17,7 +17,7 @@ from snapstone.client.images.sources import open_source
 from snapstone.client.images.stream import StreamSource
 from snapstone.core.blocks import BLOCK_SIZE
 from tests.unit.client.images.conftest import Attach
-from tests.unit.client.images.qemu_tools import convert, needs_qemu, raw_disk
+from tests.unit.client.images.qemu_tools import convert, needs_qemu, raw_disk, tool
 
 
 @pytest.fixture
@@ -69,6 +69,21 @@ def test_the_format_of_a_file_is_told_by_its_first_bytes(tmp_path: Path, into: m
             source.read(block_index, into)
             got += bytes(into)
     assert got == raw.read_bytes()
+
+
+@needs_qemu
+def test_a_head_that_refers_to_other_files_is_believed_only_where_the_format_is_said(tmp_path: Path) -> None:
+    secret = convert(raw_disk(tmp_path / "secret", 10 * BLOCK_SIZE), tmp_path / "secret.qcow2", "qcow2")
+    guest, flat = tmp_path / "guest.disk", tmp_path / "flat.vmdk"
+    tool("qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "qcow2", guest)
+    tool("qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", flat, "1M")
+    for image, image_format, other in ((guest, "qcow2", "secret.qcow2"), (flat, "vmdk", "flat-flat.vmdk")):
+        with pytest.raises(UsageError, match=f"{other}.*--format {image_format}"):
+            open_source(image)
+        with closing(open_source(image, format=image_format)) as source:
+            assert source.size > 0
+    with closing(open_source(guest, format="raw")) as source:
+        assert source.size == guest.stat().st_size
 
 
 def test_a_file_that_says_raw_is_raw_whatever_its_first_bytes_are(image: Path, into: memoryview) -> None:

@@ -79,6 +79,13 @@ def test_a_stream_longer_than_said_is_refused(feed: Feed, into: memoryview, size
         source.read(0, into)
 
 
+def test_a_stream_is_held_to_its_size_in_its_last_block_too(feed: Feed, into: memoryview) -> None:
+    source = feed(bytes(BLOCK_SIZE + 6), BLOCK_SIZE + 5)
+    source.read(0, into)
+    with pytest.raises(UsageError, match=f"more than the {BLOCK_SIZE + 5} bytes"):
+        source.read(1, into)
+
+
 def test_blocks_that_are_left_out_are_thrown_away(feed: Feed, into: memoryview) -> None:
     content = os.urandom(3 * BLOCK_SIZE)
     source = feed(content, len(content))

@@ -291,6 +291,11 @@ def test_places_that_are_no_files_are_refused(tmp_path: Path) -> None:
         open_file(tmp_path / "image", 0)
 
 
+def test_an_image_may_be_one_byte(tmp_path: Path) -> None:
+    open_file(tmp_path / "image", 1).commit()
+    assert (tmp_path / "image").read_bytes() == b"\0"
+
+
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="is no folder: make it first"):
         open_file(tmp_path / "absent" / "image")
