@@ -50,6 +50,20 @@ def check_single(path: Path, image_format: str) -> None:
         raise UsageError(f"{path} has its bytes in other files ({others}): convert it to an image of one file first")
 
 
+def check_self_contained(path: Path, image_format: str) -> None:
+    """Refuse an image that takes bytes from other files, whose format nobody but its own first bytes has told."""
+    image = json.loads(_ask(path, image_format, "info", "--output=json", "--", str(path)))
+    others = [str(file) for file in _own_files(image) if not file.samefile(path)]
+    if (backing := image.get("backing-filename")) is not None:
+        others.append(str(backing))
+    if others:
+        raise UsageError(
+            f"{path} looks like {image_format} and takes its content from {', '.join(others)}. A guest can write such "
+            f"a head into its own raw disk, to have them read: say --format {image_format} if it is meant so, or "
+            "--format raw"
+        )
+
+
 def size_of(path: Path, image_format: str) -> int:
     """Bytes of the disk that an image describes."""
     return int(json.loads(_ask(path, image_format, "info", "--output=json", "--", str(path)))["virtual-size"])

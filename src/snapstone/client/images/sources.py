@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import Final
 
 from snapstone.client.errors import UsageError
 from snapstone.client.images.contract import Source
 from snapstone.client.images.device import DeviceSource
 from snapstone.client.images.qemu import detect_format, open_qemu_source
+from snapstone.client.images.qemu_img import check_self_contained
 from snapstone.client.images.raw import RawSource
 from snapstone.client.images.refusals import refusal
 from snapstone.client.images.stream import StreamSource
@@ -23,7 +25,8 @@ def open_source(path: str | os.PathLike[str], *, format: str | None = None, size
     """Open an image for reading.
 
     `-` is standard input, which needs `size` where it is no file. Format None tells a file's format by its first bytes,
-    `raw` takes them as they are: right for a raw disk that somebody else may have written a head of qcow2 to.
+    `raw` takes them as they are: right for a raw disk that somebody else may have written a head of qcow2 to. So an
+    image that refers to other files is read only where its format is said.
     A device is raw unless another format is said.
 
     Raises UsageError, NotFoundError, DeniedError.
@@ -36,6 +39,8 @@ def open_source(path: str | os.PathLike[str], *, format: str | None = None, size
         _check_kind(name, mode)
         image_format = detect_format(name) if format is None and stat.S_ISREG(mode) else format
         if image_format not in (None, RAW):
+            if format is None:
+                check_self_contained(Path(os.path.realpath(name)), image_format)
             source = open_qemu_source(name, image_format)
         else:
             source = _open_plain(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), name)
