@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from snapstone.cli.meter import Look, line_of, summary_of
+from snapstone.cli.tables import one_line
 
 if TYPE_CHECKING:
     from snapstone.client.events import Note
@@ -55,7 +56,7 @@ def write_line(line: str) -> None:
 
 def line_of_note(note: Note) -> str:
     """A note for people."""
-    return f"warning: {note.message}" if note.kind == "warning" else note.message
+    return one_line(f"warning: {note.message}" if note.kind == "warning" else note.message)
 
 
 class Plain:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from snapstone.cli.outcome import Exit
 from snapstone.cli.remote import add_command, endpoint_options
-from snapstone.cli.tables import printable
+from snapstone.cli.tables import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def _line(finding: Finding) -> str:
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         health = f"{_COLORS[finding.health]}{health}{_RESET}"
     advice = f" -> {finding.advice}" if finding.advice else ""
-    return f"{health}  {finding.check:<12}  {printable(finding.words + advice)}"
+    return f"{health}  {finding.check:<12}  {one_line(finding.words + advice)}"
 
 
 def _json(finding: Finding) -> str:

@@ -122,8 +122,18 @@ def _rights(endpoint: Endpoint) -> Iterator[Finding]:
             yield fail(
                 "endpoint", f"{probe.service}: {reply.broken}", "check the network, and the endpoint of this service"
             )
+        elif probe.method == "start_snapshot" and not reply.refused:
+            yield _undo(endpoint, str(reply.response["SnapshotId"]))
         else:
             yield _right(probe, reply)
+
+
+def _undo(endpoint: Endpoint, snapshot_id: str) -> Finding:
+    """No endpoint starts a child of a snapshot that is not there; one that does is no sound one, and left as it was."""
+    gone = _call(endpoint, Probe("ec2", "delete_snapshot", {"SnapshotId": snapshot_id}, ""))
+    left = f", and {snapshot_id} could not be deleted: {gone.words}" if gone.refused or gone.broken else ""
+    words = f"ebs:StartSnapshot: the endpoint takes a parent that is not there{left}"
+    return warn("right", words, "do not trust it with backups")
 
 
 def _call(endpoint: Endpoint, probe: Probe) -> _Reply:

@@ -58,5 +58,7 @@ def say(options: argparse.Namespace, message: str, code: Exit) -> Exit:
 
         write_event("error", {"message": message, "exit_code": int(code)})
     else:
-        print(f"snapstone: {message}", file=sys.stderr)
+        from snapstone.cli.tables import one_line
+
+        print(f"snapstone: {one_line(message)}", file=sys.stderr)
     return code

@@ -17,6 +17,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def one_line(text: str) -> str:
+    """A message, which may quote an endpoint's answer, as one line."""
+    return printable(" ".join(line.strip() for line in text.strip().splitlines()))
+
+
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, whole: bool = False) -> None:
     """The rows; on a terminal too long lines are cut unless they are wanted `whole`."""
     cells = [[printable(cell) for cell in row] for row in rows]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
 import pytest
 from tests.server_process import ServerProcess
@@ -80,6 +83,46 @@ def test_rights_that_are_missing_are_warned_of(client: Client, server: ServerPro
     denied = {finding["message"].split(": ")[0] for finding in rights if finding["health"] == "warn"}
     assert denied == OPERATIONS - permitted
     assert code == 0
+
+
+class Lax(BaseHTTPRequestHandler):
+    """An endpoint that permits everything, and starts snapshots on whatever parent."""
+
+    calls: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode("latin-1")
+        self.calls.append(dict(parse_qsl(body)).get("Action", self.path))
+        if self.path == "/snapshots":
+            self.answer(201, "application/json", '{"SnapshotId": "snap-0123456789abcdef0"}')
+        elif "GetCallerIdentity" in body:
+            arn = "arn:aws:iam::111122223333:user/lax"
+            self.answer(200, "text/xml", f"<A><GetCallerIdentityResult><Arn>{arn}</Arn></GetCallerIdentityResult></A>")
+        else:
+            self.answer(200, "text/xml", "<A/>")
+
+    do_GET = do_PUT = do_POST  # noqa: N815 - http.server looks for these names
+
+    def answer(self, status: int, kind: str, body: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+def test_a_snapshot_that_should_not_have_been_started_is_deleted(client: Client) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Lax) as lax:
+        threading.Thread(target=lax.serve_forever, daemon=True).start()
+        code, found = findings(client, "--endpoint-url", f"http://127.0.0.1:{lax.server_port}")
+        lax.shutdown()
+    [started] = [finding for finding in of_check(found, "right") if "StartSnapshot" in finding["message"]]
+    assert (code, started["health"]) == (0, "warn")
+    assert started["message"] == "ebs:StartSnapshot: the endpoint takes a parent that is not there"
+    assert Lax.calls[Lax.calls.index("/snapshots") + 1] == "DeleteSnapshot"
 
 
 def test_a_wrong_secret_is_a_failure_with_advice(client: Client) -> None:

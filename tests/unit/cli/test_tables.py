@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.cli.tables import aligned, print_facts, print_table, printable
+from snapstone.cli.tables import aligned, one_line, print_facts, print_table, printable
 
 
 def test_control_characters_are_shown_and_not_sent() -> None:
     assert printable("a\x1b[31m\tb\n\u202ec") == "a\\x1b[31m\\tb\\n\\u202ec"
     assert printable("データ ü") == "データ ü"
+
+
+def test_a_message_of_many_lines_is_one() -> None:
+    assert one_line("500: <html>\n  <h1>no\x07</h1>\r\n\n") == "500: <html> <h1>no\\x07</h1>"
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
