@@ -171,12 +171,16 @@ def test_the_first_error_stops_all_and_is_raised() -> None:
     work = Watched(1_000_000)
     stop = Stop()
     first = WorkError("first")
+    all_there = threading.Barrier(8)
 
     def perform(number: int, _: memoryview) -> None:
+        if number >= 20:
+            all_there.wait(LONG)
         if number == 20:
             raise first
         if number > 20:
             stop.wait(LONG)
+            time.sleep(0.02)
             raise WorkError("later")
 
     with pytest.raises(WorkError) as caught:
@@ -383,10 +387,10 @@ def test_a_stop_ends_the_waiting_for_a_block() -> None:
 
 def test_a_fetch_that_hangs_is_a_stall_but_a_slow_caller_is_not() -> None:
     stop = Stop()
-    blocks = do_ordered(range(10), lambda number, _: number == 3 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
-    for _ in range(3):
-        time.sleep(0.6)
+    blocks = do_ordered(range(10), lambda number, _: number == 5 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
+    for _ in range(5):
         next(blocks)
+        time.sleep(0.6)
     with pytest.raises(StalledError, match="1 blocks were in work"):
         next(blocks)
     assert crew_threads() == []
