@@ -67,10 +67,6 @@ class LearnedLimit:
             self.limit = max(min(LEAST_LIMIT, self.limit), self.limit // 2)
             self._sample_anew(now)
 
-    def throttled(self, now: float) -> None:
-        """Answers that come early because they refuse say nothing about time."""
-        self._sample_anew(now)
-
     def _judge(self, now: float) -> None:
         rate = self._in_flight_sum / self._seconds if self._seconds > 0 else 0.0
         if self._in_flight_sum < USED_SHARE * self.limit * self._count or rate <= 0.0:

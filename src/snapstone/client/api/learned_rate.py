@@ -11,6 +11,12 @@ LEAST_RATE = 1.0
 SETTLING_SECONDS = 0.25
 DENSE_THROTTLE_COUNT = 6
 """A cut is judged after this time or this many more throttles."""
+TOLERATED_SHARE = 0.07
+"""Of all answers: so many throttles may be mishaps of the other side, or meant for somebody else, and are no quota."""
+EVIDENCE_COUNT, EVIDENCE_SECONDS = 1.8, 0.015
+"""A cut is made by so many throttles above the tolerated share, and so many seconds' worth of requests more."""
+THROTTLES_IN_A_ROW = 4
+"""A cut is made by these too."""
 WINDOW_SECONDS = 1.0
 """Over which answers are counted as long as there is no throttle to count from."""
 STEEPNESS = 0.1 / 3.0**3
@@ -39,9 +45,14 @@ class LearnedRate:
         self._summit_age = 0.0
         self._grown_at = 0.0
         self._held_at = float("-inf")
+        self._evidence = 0.0
+        """Throttles above the tolerated share (a cumulative sum, as in statistical process control)."""
+        self._in_a_row = 0
 
     def answered(self, now: float) -> None:
         """The other side admitted a request, whatever became of it."""
+        self._evidence = max(0.0, self._evidence - TOLERATED_SHARE)
+        self._in_a_row = 0
         if self._counted_from is None:
             self._counted_from = now
         elif self.rate is None and now - self._counted_from > WINDOW_SECONDS:
@@ -54,6 +65,11 @@ class LearnedRate:
         if started_at < self._cut_at:
             return
         self._throttle_count += 1
+        self._evidence += 1 - TOLERATED_SHARE
+        self._in_a_row += 1
+        enough = EVIDENCE_COUNT + EVIDENCE_SECONDS * (self.rate or 0.0)
+        if self._evidence < enough and self._in_a_row < THROTTLES_IN_A_ROW:
+            return
         if self.rate is None:
             measured = self._measured(now)
             self._cut(now, FIRST_CUT * measured, measured)
@@ -98,5 +114,7 @@ class LearnedRate:
         self._quota = max(quota, self.rate)
         self._cut_at = self._grown_at = self._counted_from = now
         self._count = self._throttle_count = 0
+        self._evidence = 0.0
+        self._in_a_row = 0
         self._age = 0.0
         self._summit_age = ((1 - self.rate / self._quota) / STEEPNESS) ** (1 / 3)

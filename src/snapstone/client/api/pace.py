@@ -184,7 +184,6 @@ class Pace:
             now = self._clock()
             if throttled:
                 self._learned_rate.throttled(now, turn.started_at)
-                self._learned_limit.throttled(now)
             elif failed:
                 self._learned_rate.answered(now)
                 self._learned_limit.failed(now, turn.started_at)

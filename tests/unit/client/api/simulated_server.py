@@ -10,7 +10,10 @@ from tests.unit.client.api.virtual_time import VirtualTime
 
 
 class SimulatedServer:
-    """Answers `ok`, `throttled` or `fault`, after the time that it takes. All may be changed while it runs."""
+    """Answers `ok`, `throttled`, `stray` (throttled too) or `fault`, after the time that it takes.
+
+    All may be changed while it runs.
+    """
 
     def __init__(
         self,
@@ -21,12 +24,15 @@ class SimulatedServer:
         core_seconds: float = 0.0,
         quota: float | None = None,
         fault_share: float = 0.0,
+        stray_share: float = 0.0,
         jitter: float = 0.0,
     ) -> None:
         self.world = world
         self.latency = latency
         self.core_seconds = core_seconds
         self.fault_share = fault_share
+        self.stray_share = stray_share
+        """Part of what the quota admits that is throttled all the same."""
         self.jitter = jitter
         """Each time is drawn from 1 - jitter to 1 + jitter times its mean."""
         self._cores_free_at = [0.0] * cores if cores else []
@@ -47,7 +53,9 @@ class SimulatedServer:
             kind = "throttled"
             self.world.sleep(self._drawn(self.latency))
         else:
-            kind = "fault" if self._random.random() < self.fault_share else "ok"
+            drawn = self._random.random()
+            stray = self.fault_share <= drawn < self.fault_share + self.stray_share
+            kind = "fault" if drawn < self.fault_share else "stray" if stray else "ok"
             self.world.sleep(self._drawn(self.latency) + self._core_time())
         self.answers[kind, int(self.world.now)] += 1
         return kind
@@ -87,7 +95,7 @@ def press(world: VirtualTime, server: SimulatedServer, pace: Pace, until: float)
         with pace.turn() as turn:
             kind = server.request()
             count += 1
-            if kind == "throttled":
+            if kind in ("throttled", "stray"):
                 turn.throttled()
             elif kind == "fault":
                 turn.failed()

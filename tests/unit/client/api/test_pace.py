@@ -34,6 +34,7 @@ class Run:
         core_seconds: float = 0.0,
         quota: float | None = None,
         fault_share: float = 0.0,
+        stray_share: float = 0.0,
         jitter: float = 0.0,
     ) -> None:
         self.world = VirtualTime()
@@ -44,6 +45,7 @@ class Run:
             core_seconds=core_seconds,
             quota=quota,
             fault_share=fault_share,
+            stray_share=stray_share,
             jitter=jitter,
         )
         self.pace = Pace(thread_count, max_per_second, clock=self.world.clock, gate=self.world.gate)
@@ -67,8 +69,8 @@ class Run:
             self.world.sleep(second + 1 - self.world.now)
 
     def per_second(self, first_second: int, last_second: int) -> float:
-        """Answers that are no throttles."""
-        answers = sum(self.server.count(kind, first_second, last_second) for kind in ("ok", "fault"))
+        """Requests that the quota admits."""
+        answers = sum(self.server.count(kind, first_second, last_second) for kind in ("ok", "fault", "stray"))
         return answers / (last_second - first_second)
 
     def throttled_share(self, first_second: int, last_second: int) -> float:
@@ -82,8 +84,8 @@ def test_the_rate_settles_at_the_quota_with_few_throttles(quota: float, latency:
     run = Run(quota=quota, latency=latency, jitter=0.5)
 
     assert run.per_second(5, SECONDS) >= 0.97 * quota
-    assert run.throttled_share(5, SECONDS) <= 0.015
-    assert run.throttled_share(0, SECONDS) <= 0.05
+    assert run.throttled_share(5, SECONDS) <= 0.03
+    assert run.throttled_share(0, SECONDS) <= 0.06
 
 
 def test_the_rate_settles_at_awss_quota_of_1000_puts_a_second() -> None:
@@ -98,8 +100,17 @@ def test_a_tenth_of_faults_neither_lowers_the_rate_below_the_quota_nor_the_limit
     free = Run(latency=0.1, fault_share=0.1, jitter=0.5)
 
     assert quota.per_second(5, SECONDS) >= 0.95 * 200
-    assert quota.throttled_share(5, SECONDS) <= 0.01
+    assert quota.throttled_share(5, SECONDS) <= 0.02
     assert free.per_second(10, SECONDS) >= 0.9 * THREAD_COUNT / 0.1
+
+
+@pytest.mark.parametrize("stray_share", [0.01, 0.03])
+@pytest.mark.parametrize("quota", [50, 200])
+def test_stray_throttles_do_not_lower_the_rate_below_the_quota(quota: float, stray_share: float) -> None:
+    run = Run(quota=quota, stray_share=stray_share, jitter=0.5)
+
+    assert run.per_second(5, SECONDS) >= 0.9 * quota
+    assert run.throttled_share(5, SECONDS) <= 0.06
 
 
 def test_a_lifted_quota_is_found_within_seconds() -> None:
@@ -120,7 +131,7 @@ def test_a_lowered_quota_is_obeyed_at_once() -> None:
     run = Run(quota=1000, changes={15: lambda server: server.set_quota(50)})
 
     assert run.per_second(17, SECONDS) >= 0.97 * 50
-    assert run.throttled_share(17, SECONDS) <= 0.02
+    assert run.throttled_share(17, SECONDS) <= 0.03
     assert run.server.count("throttled", 15, 17) <= 200
 
 
@@ -241,9 +252,10 @@ def test_a_burst_of_throttles_cuts_once() -> None:
         turn.__exit__(None, None, None)
         rates.append(pace.rate)
 
-    # 100 a second were measured; the first of a burst cuts to 70 %
-    assert len(set(rates)) == 1
-    assert rates[0] == pytest.approx(70, rel=0.02)
+    # 100 a second were measured; the first throttle may be a mishap, the second of a burst cuts to 70 %
+    assert rates[0] is None
+    assert len(set(rates[1:])) == 1
+    assert rates[1] == pytest.approx(70, rel=0.02)
 
 
 def test_an_exception_is_neither_success_nor_failure_and_gives_the_place_back() -> None:
