@@ -36,19 +36,25 @@ def open_device(device: Path) -> closing[DeviceSource]:
     return closing(DeviceSource(os.open(device, os.O_RDONLY), str(device)))
 
 
+def whole_content(device: Path, into: memoryview) -> bytes:
+    got = b""
+    with open_device(device) as source:
+        for block_index in range(-(-source.size // BLOCK_SIZE)):
+            source.read(block_index, into)
+            got += bytes(into)
+    return got
+
+
 def open_target(device: Path, size: int = SIZE) -> DeviceTarget:
     return open_device_target(str(device), size, force=True)
 
 
 def test_a_device_is_read_whole(device: Path, image: Path, into: memoryview) -> None:
-    got = b""
     with open_device(device) as source:
         assert source.size == SIZE
         assert list(source.ranges()) == [range(5)]
-        for block_index in range(5):
-            source.read(block_index, into)
-            got += bytes(into)
-    assert got == image.read_bytes() + bytes(BLOCK_SIZE - 4_096)
+        assert not source.sequential
+    assert whole_content(device, into) == image.read_bytes() + bytes(BLOCK_SIZE - 4_096)
 
 
 def test_what_a_mounted_file_system_holds_is_read_and_not_what_was_cached_of_its_device(
@@ -63,9 +69,32 @@ def test_what_a_mounted_file_system_holds_is_read_and_not_what_was_cached_of_its
     device.read_bytes()  # into the device's cache, which the file system's writes do not go through
     needle = b"needle in a haystack " * 200
     (folder / "file").write_bytes(needle)
-    got = b""
+    assert needle in whole_content(device, into)
+
+
+def test_a_file_system_on_a_partition_is_written_out_before_the_disk_is_read(
+    split_disk: SplitDisk, mount: Mount, into: memoryview
+) -> None:
+    disk, first, _ = split_disk
+    run_as_root("mkfs.ext4", "-q", str(first))
+    folder = mount(str(first))
+    needle = b"needle in a haystack " * 200
+    (folder / "file").write_bytes(needle)
+    assert needle in whole_content(disk, into)
+
+
+def test_what_is_cached_of_a_device_while_it_is_read_is_not_believed(
+    device: Path, mount: Mount, into: memoryview
+) -> None:
+    run_as_root("mkfs.ext4", "-q", "-F", str(device))
+    folder = mount(str(device))
+    needle = b"needle in a haystack " * 200
     with open_device(device) as source:
-        for block_index in range(16):
+        device.read_bytes()
+        (folder / "file").write_bytes(needle)
+        os.sync()
+        got = b""
+        for block_index in range(4):
             source.read(block_index, into)
             got += bytes(into)
     assert needle in got
@@ -143,6 +172,23 @@ def test_a_target_takes_blocks_in_any_order_and_keeps_the_rest(
     assert device.read_bytes() == (
         old[:BLOCK_SIZE] + bytes(block) + old[2 * BLOCK_SIZE : 3 * BLOCK_SIZE] + bytes(block) + old[4 * BLOCK_SIZE :]
     )
+
+
+def test_a_commit_flushes_and_every_end_closes(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    before = os.listdir("/proc/self/fd")
+    open_target(device).leave()
+    open_target(device).discard()
+    assert synced == []
+    target = open_target(device)
+    target.sync()
+    assert len(synced) == 1
+    target.commit()
+    assert len(synced) == 2
+    with pytest.raises(UsageError):
+        open_target(device, SIZE + 1)
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.parametrize("can_punch", [True, False])

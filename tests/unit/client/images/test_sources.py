@@ -152,6 +152,16 @@ def test_standard_input_is_a_stream_of_a_said_size(into: memoryview) -> None:
     os.close(read_fd)
 
 
+def test_a_stream_may_have_one_byte(into: memoryview) -> None:
+    read_fd, write_fd = os.pipe()
+    os.write(write_fd, b"a")
+    os.close(write_fd)
+    with standard_input(read_fd), closing(open_source("-", size=1)) as source:
+        source.read(0, into)
+        assert bytes(into) == b"a" + bytes(BLOCK_SIZE - 1)
+    os.close(read_fd)
+
+
 def test_a_pipe_without_a_size_is_refused() -> None:
     read_fd, write_fd = os.pipe()
     with standard_input(read_fd), pytest.raises(UsageError, match="needs its size"):
@@ -180,10 +190,14 @@ def test_what_standard_input_cannot_be_is_refused(format: str | None, size: int)
         open_source("-", format=format, size=size)
 
 
-def test_no_descriptor_stays_open_after_refusals_and_closing(image: Path, tmp_path: Path) -> None:
+def test_no_descriptor_stays_open_after_refusals_and_closing(image: Path, tmp_path: Path, attach: Attach) -> None:
     before = os.listdir("/proc/self/fd")
     open_source(image).close()
     for path, size in [(image, 5), (tmp_path, None), (Path("-"), None)]:
         with pytest.raises(UsageError):
             open_source(path, size=size)
+    (tmp_path / "empty").touch()
+    empty = attach(tmp_path / "empty")
+    with pytest.raises(NotFoundError, match="size of 0 bytes"):
+        open_source(empty)
     assert os.listdir("/proc/self/fd") == before

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from mmap import mmap
 from pathlib import Path
 
 import pytest
 
 from snapstone.client.errors import DeniedError, NoSpaceError, NotFoundError, UsageError
+from snapstone.client.images import kernel
 from snapstone.client.images.contract import Target
 from snapstone.client.images.device import DeviceTarget
 from snapstone.client.images.file_target import FileTarget
@@ -44,6 +46,48 @@ def test_nothing_is_under_the_name_before_the_commit(tmp_path: Path, block: memo
     target.commit()
     assert os.listdir(tmp_path) == ["image"]
     assert (tmp_path / "image").read_bytes() == bytes(BLOCK_SIZE) + bytes(block) + bytes(BLOCK_SIZE)
+
+
+def test_the_bytes_are_durable_before_the_name_and_the_name_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync, rename = os.fsync, kernel.rename_if_absent
+
+    def recorded_sync(fd: int) -> None:
+        steps.append(os.readlink(f"/proc/self/fd/{fd}"))
+        sync(fd)
+
+    def recorded_rename(source: str, target: str) -> bool:
+        steps.append("rename")
+        return rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_sync)
+    monkeypatch.setattr(kernel, "rename_if_absent", recorded_rename)
+    target = open_file(tmp_path / "image")
+    target.sync()
+    assert steps == [str(tmp_path / ".image.snap-1.part")]
+    target.commit()
+    assert steps[1:] == [str(tmp_path / ".image.snap-1.part"), "rename", str(tmp_path)]
+
+
+@pytest.fixture
+def file_size_limit() -> Iterator[int]:
+    """This process may make no larger files."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, limits[1]))
+    yield 8 << 20
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_every_end_closes(tmp_path: Path, file_size_limit: int) -> None:
+    before = os.listdir("/proc/self/fd")
+    open_file(tmp_path / "image").leave()
+    open_file(tmp_path / "image").discard()
+    open_file(tmp_path / "image").commit()
+    with pytest.raises(UsageError, match="File too large"):
+        open_file(tmp_path / "other", file_size_limit + 1)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_eight_tebibytes_with_two_blocks_take_the_room_of_two(tmp_path: Path, block: memoryview) -> None:
@@ -307,9 +351,9 @@ def test_a_device_that_is_not_there_does_not_become_a_file() -> None:
     assert not Path("/dev/snapstone-absent").exists()
 
 
-def test_a_size_that_the_file_system_cannot_hold_is_said_and_nothing_stays(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be made 9223372036854775807 bytes long: File too large"):
-        open_file(tmp_path / "image", (1 << 63) - 1)
+def test_a_size_that_a_file_may_not_have_is_said_and_nothing_stays(tmp_path: Path, file_size_limit: int) -> None:
+    with pytest.raises(UsageError, match="cannot be made 8388609 bytes long: File too large"):
+        open_file(tmp_path / "image", file_size_limit + 1)
     assert os.listdir(tmp_path) == []
 
 
