@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from snapstone.client.api.values import ListedBlock
+from snapstone.client.errors import RemoteError
 from snapstone.client.library.contract import Readable
+from snapstone.client.library.listing import Listing, is_refused_token
 from snapstone.client.transfer.pipeline import Stop, ordered
 from snapstone.core.blocks import Digest
 
@@ -33,11 +36,22 @@ def iterate_blocks(
     """The blocks that are present from index `start` to before `stop`, ascending; zero blocks are among them.
 
     Blocks that are absent, and so read as zeros, are left out. Blocks are fetched ahead of whoever iterates, a bounded
-    number of them; the list of blocks is asked for page by page. Raises ClientError.
+    number of them; the list of blocks is asked for page by page, and anew where a slow caller's tokens have expired.
+    Raises ClientError.
     """
 
+    listing = cache(lambda: Listing(service, snapshot_id))
+
     def fetch(listed: ListedBlock, buffer: memoryview) -> Digest:
-        return service.get_block(snapshot_id, listed.block_index, listed.token, buffer)
+        try:
+            return service.get_block(snapshot_id, listed.block_index, listed.token, buffer)
+        except RemoteError as error:
+            if not is_refused_token(error):
+                raise
+            digest = listing().read(listed.block_index, buffer)
+            if digest is None:
+                raise
+            return digest
 
     fetched = ordered(
         _listed(service, snapshot_id, start, stop),

@@ -10,7 +10,7 @@ from typing import Final
 
 from snapstone.client.errors import RemoteError
 from snapstone.client.library.contract import Readable
-from snapstone.core.blocks import BLOCKS_PER_GIB
+from snapstone.core.blocks import BLOCKS_PER_GIB, Digest
 
 MAX_WINDOW_COUNT: Final = 8
 """Windows that are remembered: at most eight pages of 10,000 tokens."""
@@ -20,6 +20,11 @@ WINDOW_ALIGNMENT: Final = 1_024
 
 TOKEN_LIFETIME_SECONDS: Final = 6 * 3600.0
 """Tokens that are older are fetched anew. AWS's live for about seven days (api-ebs.md, section 8)."""
+
+
+def is_refused_token(error: RemoteError) -> bool:
+    """Whether an endpoint no longer takes a block token: AWS's are good for about a week."""
+    return "INVALID_BLOCK_TOKEN" in str(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +65,26 @@ class Listing:
         return window is not None and block_index not in window.tokens
 
     def forget(self, block_index: int) -> None:
-        """Drop the tokens around a block: one of them was refused."""
+        """Drop the tokens around a block, because one of them was refused."""
         with self._lock:
             self._windows = [window for window in self._windows if not window.start <= block_index < window.stop]
 
-    def read(self, block_index: int, into: memoryview) -> bool:
-        """Read a block into 524,288 bytes; False, and `into` as it was, where the block is absent.
+    def read(self, block_index: int, into: memoryview) -> Digest | None:
+        """Read a block into 524,288 bytes; None, and `into` as it was, where the block is absent.
 
         A token that the endpoint no longer takes is fetched anew, once.
         """
-        token = self.token(block_index)
-        if token is None:
-            return False
         try:
-            self._service.get_block(self.snapshot_id, block_index, token, into)
+            return self._read(block_index, into)
         except RemoteError as error:
-            if "BLOCK_TOKEN" not in str(error):
+            if not is_refused_token(error):
                 raise
-            self.forget(block_index)
-            if (token := self.token(block_index)) is None:
-                return False
-            self._service.get_block(self.snapshot_id, block_index, token, into)
-        return True
+        self.forget(block_index)
+        return self._read(block_index, into)
+
+    def _read(self, block_index: int, into: memoryview) -> Digest | None:
+        token = self.token(block_index)
+        return None if token is None else self._service.get_block(self.snapshot_id, block_index, token, into)
 
     def _known(self, block_index: int) -> _Window | None:
         now = self._clock()

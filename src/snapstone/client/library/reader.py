@@ -152,8 +152,8 @@ class SnapshotReader(io.RawIOBase):
             raise UsageError(f"{self.name} was closed while it was read")
         block = bytearray(BLOCK_SIZE)
         with memoryview(block) as into:
-            is_present = self._listing.read(block_index, into)
-        return memoryview(block).toreadonly() if is_present else ZEROS
+            digest = self._listing.read(block_index, into)
+        return ZEROS if digest is None else memoryview(block).toreadonly()
 
     def _check_open(self) -> None:
         if self.closed:

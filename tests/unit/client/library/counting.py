@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from snapstone.client.api.retrying import Stop
 from snapstone.client.api.service import Service
-from snapstone.client.api.values import BlockPage, StartRequest
+from snapstone.client.api.values import BlockPage, ListedBlock, StartRequest
 from snapstone.client.errors import ClientError
 from snapstone.client.events import Observer
 from snapstone.core.blocks import Digest
@@ -104,3 +105,15 @@ class Counting:
     def _leave(self) -> None:
         with self._lock:
             self.in_flight -= 1
+
+
+class Misleading(Counting):
+    """Lists tokens that the endpoint refuses, so many times."""
+
+    bad_listing_count = 1
+
+    def block_pages(self, snapshot_id: str, starting_block_index: int = 0) -> Iterator[BlockPage]:
+        for page in super().block_pages(snapshot_id, starting_block_index):
+            if len(self.page_starts) <= self.bad_listing_count:
+                page = replace(page, blocks=tuple(ListedBlock(one.block_index, "00") for one in page.blocks))
+            yield page

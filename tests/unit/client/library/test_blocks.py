@@ -7,11 +7,11 @@ import hashlib
 import pytest
 
 from snapstone.client import Client
-from snapstone.client.errors import DamagedError, NotFoundError
+from snapstone.client.errors import DamagedError, NotFoundError, RemoteError
 from snapstone.client.library.blocks import WORKER_COUNT, iterate_blocks
 from tests.conformance.given import ZERO, A, B, C, completed, started
 from tests.server_process import Client as Boto3Client
-from tests.unit.client.library.counting import Counting
+from tests.unit.client.library.counting import Counting, Misleading
 
 
 def test_present_blocks_come_in_order_with_bytes_and_digest(client: Client, ebs: Boto3Client) -> None:
@@ -49,6 +49,18 @@ def test_who_stops_early_has_caused_no_more_than_a_window_of_reads(client: Clien
     blocks.close()
     assert len(service.got) <= 3 * WORKER_COUNT
     assert service.most_in_flight <= WORKER_COUNT
+
+
+def test_tokens_that_expired_meanwhile_are_fetched_anew(client: Client, ebs: Boto3Client) -> None:
+    service = Misleading(client.service)
+    snapshot_id = completed(ebs, {0: A, 5: B})
+    assert [(block.index, block.data) for block in iterate_blocks(service, snapshot_id)] == [(0, A), (5, B)]
+    assert service.got.count(0) == service.got.count(5) == 2
+
+    service = Misleading(client.service)
+    service.bad_listing_count = 9
+    with pytest.raises(RemoteError, match="INVALID_BLOCK_TOKEN"):
+        list(iterate_blocks(service, snapshot_id))
 
 
 def test_damage_ends_the_iteration(client: Client, ebs: Boto3Client) -> None:
