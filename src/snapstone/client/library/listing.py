@@ -24,7 +24,7 @@ TOKEN_LIFETIME_SECONDS: Final = 6 * 3600.0
 
 def is_refused_token(error: RemoteError) -> bool:
     """Whether an endpoint no longer takes a block token: AWS's are good for about a week."""
-    return "INVALID_BLOCK_TOKEN" in str(error)
+    return error.reason == "INVALID_BLOCK_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,20 +41,21 @@ class SnapshotReader(io.RawIOBase):
     ) -> None:
         """Open a snapshot; raises NotFoundError where it cannot be read, because it is pending, for example."""
         super().__init__()
+        # These come first: whatever goes wrong behind them, `close` will be called and needs them.
+        self._cache = BlockCache(self._load, cache_block_count)
+        self._executor = ThreadPoolExecutor(max(1, read_ahead_count), thread_name_prefix=f"read-{snapshot_id}")
         # Who reads in order keeps as many blocks that were read as blocks that wait to be: the cache has to hold both.
         if not 0 <= 2 * read_ahead_count < cache_block_count:
             raise UsageError(
                 f"read ahead of {read_ahead_count} blocks: must be less than half of the cache's {cache_block_count}"
             )
-        self._listing = Listing(service, snapshot_id)
         self.name = snapshot_id
         self.mode = "rb"
+        self._listing = Listing(service, snapshot_id)
         self.size: Final = self._listing.block_count * BLOCK_SIZE
         """Bytes of the volume."""
         self._position = 0
-        self._cache = BlockCache(self._load, cache_block_count)
         self._read_ahead_count = read_ahead_count
-        self._executor = ThreadPoolExecutor(max(1, read_ahead_count), thread_name_prefix=f"read-{snapshot_id}")
         self._lock = threading.Lock()
         self._expected_offset = -1
         """Where a read begins that goes on from the last one."""

@@ -35,7 +35,9 @@ def fs(server: ServerProcess) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment().items():
             patch.setenv(name, value)
-        yield fsspec.filesystem("snapstone")
+        fs = fsspec.filesystem("snapstone")
+        yield fs
+    fs.service.close()
     SnapstoneFileSystem.clear_instance_cache()
 
 
