@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import stat
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,18 @@ def test_an_endpoint_that_does_not_answer_offers_nothing_and_says_nothing(instal
     assert completed(client, "snapstone show snap-") == []
 
 
+def test_an_endpoint_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(known_snapshots, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        line = ["ls", "--region", "eu-west-1", "--endpoint-url", f"http://127.0.0.1:{port}"]
+        assert known_snapshots.known_snapshots(build_parser().parse_args(line)) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_gets_code_that_names_the_command(client: Client, shell: str) -> None:
     assert "snapstone" in client.output("completion", shell)
@@ -148,8 +162,6 @@ def test_answers_are_kept_for_a_few_seconds_for_this_user_alone(
 
 
 def test_words_about_a_snapshot_are_its_name_its_description_or_its_size() -> None:
-    from datetime import UTC, datetime
-
     def words(description: str, **tags: str) -> str:
         started = datetime(2026, 11, 24, tzinfo=UTC)
         snapshot = SnapshotInfo("snap-1", "completed", 8, started, description, tags, False, "1", "100%")
