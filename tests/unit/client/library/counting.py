@@ -36,6 +36,8 @@ class Counting:
         self.page_starts: list[int] = []
         self.page_count = 0
         self.got: list[int] = []
+        self.getters: list[str] = []
+        """In which thread each was got."""
         self.put: list[tuple[int, Digest]] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -58,7 +60,9 @@ class Counting:
     def get_block(self, snapshot_id: str, block_index: int, token: str, into: memoryview) -> Digest:
         self._enter(block_index)
         try:
-            self.got.append(block_index)
+            with self._lock:
+                self.got.append(block_index)
+                self.getters.append(threading.current_thread().name)
             return self.service.get_block(snapshot_id, block_index, token, into)
         finally:
             self._leave()

@@ -24,6 +24,12 @@ def numbered(indexes: range) -> dict[int, bytes]:
     return {index: index.to_bytes(4, "big") * (BLOCK_SIZE // 4) for index in indexes}
 
 
+def got(service: Counting, count: int) -> list[int]:
+    """The blocks that were got, once there are so many of them."""
+    wait_until(lambda: len(service.got) == count)
+    return sorted(service.got)
+
+
 def test_every_read_across_borders_gives_the_bytes_that_were_written(client: Client, ebs: Boto3Client) -> None:
     written = {0: A, 1: B, 4: C}
     volume = b"".join(written.get(index, bytes(BLOCK_SIZE)) for index in range(6))
@@ -110,21 +116,28 @@ def test_small_reads_of_one_block_get_it_once(client: Client, ebs: Boto3Client) 
     assert service.got.count(0) == 1
 
 
-def test_who_reads_in_order_is_read_ahead_of_and_who_jumps_is_not(client: Client, ebs: Boto3Client) -> None:
-    snapshot_id = completed(ebs, numbered(range(40)))
+def test_who_jumps_is_not_read_ahead_of(client: Client, ebs: Boto3Client) -> None:
     service = Counting(client.service)
-    with SnapshotReader(service, snapshot_id) as reader:
+    with SnapshotReader(service, completed(ebs, numbered(range(40)))) as reader:
         for index in (30, 3, 17, 8):
-            reader.pread(index * BLOCK_SIZE, 100)
+            reader.pread(index * BLOCK_SIZE, BLOCK_SIZE)
     assert service.got == [30, 3, 17, 8]
 
+
+def test_who_reads_in_order_is_read_ahead_of_twice_as_far_as_it_came(client: Client, ebs: Boto3Client) -> None:
     service = Counting(client.service)
-    with SnapshotReader(service, snapshot_id) as reader:
-        assert reader.read(20 * BLOCK_SIZE) == b"".join(numbered(range(20)).values())
-        assert sorted(service.got) == list(range(20))
-        reader.read(BLOCK_SIZE)
-        wait_until(lambda: len(service.got) == 37)
-    assert sorted(service.got) == list(range(37))
+    with SnapshotReader(service, completed(ebs, numbered(range(60)))) as reader:
+        for read_count, reached in ((1, 1), (1, 4), (1, 7), (17, 26), (1, 37), (1, 38)):
+            reader.read(read_count * BLOCK_SIZE)
+            assert got(service, reached) == list(range(reached))
+
+
+def test_holes_push_no_block_out_of_the_cache(client: Client, ebs: Boto3Client) -> None:
+    service = Counting(client.service)
+    with SnapshotReader(service, completed(ebs, {0: A, 20: B}), cache_block_count=3, read_ahead_count=1) as reader:
+        assert reader.read(20 * BLOCK_SIZE) == A + bytes(19 * BLOCK_SIZE)
+        assert reader.pread(0, 10) == A[:10]
+    assert service.got == [0]
 
 
 def test_one_large_read_gets_blocks_in_parallel_and_not_more_than_the_limit(client: Client, ebs: Boto3Client) -> None:
@@ -137,7 +150,9 @@ def test_one_large_read_gets_blocks_in_parallel_and_not_more_than_the_limit(clie
         assert reader.read(40 * BLOCK_SIZE) == b"".join(numbered(range(40)).values())
         opening.join()
     assert service.most_in_flight == 5
-    assert len(service.got) == 40
+    assert sorted(service.got) == list(range(40))
+    ahead = [index for index, thread in zip(service.got, service.getters, strict=True) if thread.startswith("read-")]
+    assert sorted(ahead) == list(range(1, 40))
 
 
 def test_many_threads_read_one_reader_and_each_block_is_got_once(client: Client, ebs: Boto3Client) -> None:
