@@ -20,9 +20,10 @@ def client(server: ServerProcess, tmp_path: Path) -> Client:
     return client_of(server, tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_snapshot(server: ServerProcess) -> MakeSnapshot:
     """Makes a snapshot of given blocks by boto3, completed unless said otherwise."""
+    ebs, ec2 = server.client("ebs"), server.client("ec2")
 
     def make(
         blocks: Mapping[int, bytes] | None = None,
@@ -32,7 +33,6 @@ def make_snapshot(server: ServerProcess) -> MakeSnapshot:
         tags: Mapping[str, str] | None = None,
         complete: bool = True,
     ) -> str:
-        ebs = server.client("ebs")
         wanted = {"Description": description} if description else {}
         tag_list = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
         snapshot_id: str = ebs.start_snapshot(VolumeSize=volume_size_gib, Tags=tag_list, **wanted)["SnapshotId"]
@@ -47,9 +47,7 @@ def make_snapshot(server: ServerProcess) -> MakeSnapshot:
             )
         if complete:
             ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=len(blocks or {}))
-            server.client("ec2").get_waiter("snapshot_completed").wait(
-                SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1}
-            )
+            ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1})
         return snapshot_id
 
     return make

@@ -13,22 +13,35 @@ from typing import Any
 
 import pytest
 from tests.server_process import ServerProcess
-from tests.unit.cli.running import LIMIT_SECONDS, Client, on_terminal
+from tests.unit.cli.running import LIMIT_SECONDS, Client, client_of, on_terminal
 
 BLOCK_SIZE = 524_288
 SNAPSHOT_ID = re.compile(r"snap-[0-9a-f]{17}")
 
 
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """Sixteen blocks: six of data, two that will be a hole, six of data, and two of zeros."""
+    return os.urandom(6 * BLOCK_SIZE) + bytes(2 * BLOCK_SIZE) + os.urandom(6 * BLOCK_SIZE) + bytes(2 * BLOCK_SIZE)
+
+
 @pytest.fixture
-def image(client: Client) -> Path:
-    """Sixteen blocks: twelve of data, a hole of two, and two of zeros."""
+def image(client: Client, content: bytes) -> Path:
+    """An image with data, a hole and zeros."""
     path = client.folder / "disk.img"
     with path.open("wb") as file:
-        file.write(os.urandom(6 * BLOCK_SIZE))
-        file.seek(2 * BLOCK_SIZE, os.SEEK_CUR)
-        file.write(os.urandom(6 * BLOCK_SIZE))
-        file.write(bytes(2 * BLOCK_SIZE))
+        file.write(content[: 6 * BLOCK_SIZE])
+        file.seek(8 * BLOCK_SIZE)
+        file.write(content[8 * BLOCK_SIZE :])
     return path
+
+
+@pytest.fixture(scope="module")
+def uploaded(server: ServerProcess, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A snapshot of that image, whose tag says that it is no whole GiB."""
+    folder = tmp_path_factory.mktemp("uploaded")
+    (folder / "disk.img").write_bytes(content)
+    return client_of(server, folder).output("upload", "disk.img", "--quiet").strip()
 
 
 def events_of(errors: str) -> list[dict[str, Any]]:
@@ -116,23 +129,21 @@ def test_json_is_events_on_standard_error_and_a_result_on_standard_output(client
     assert json.loads(to_pipe.stdout)["received_count"] == 12
 
 
-def test_json_of_a_download_to_standard_output_is_aside(client: Client, image: Path) -> None:
-    snapshot_id = client.output("upload", "disk.img", "--quiet").strip()
-    command = [sys.executable, "-m", "snapstone", "download", snapshot_id, "-", "--json"]
+def test_json_of_a_download_to_standard_output_is_aside(client: Client, uploaded: str, content: bytes) -> None:
+    command = [sys.executable, "-m", "snapstone", "download", uploaded, "-", "--json"]
     done = subprocess.run(command, env=client.environment, capture_output=True, timeout=LIMIT_SECONDS, check=True)
-    assert done.stdout == image.read_bytes()
+    assert done.stdout == content
     [result] = [event for event in events_of(done.stderr.decode()) if event["event"] == "result"]
     assert result["received_count"] == 12
 
 
-def test_a_dry_run_counts_and_leaves_nothing(client: Client, image: Path, server: ServerProcess) -> None:
+def test_a_dry_run_counts_and_leaves_nothing(client: Client, image: Path, uploaded: str, server: ServerProcess) -> None:
     before = server.client("ec2").describe_snapshots()["Snapshots"]
     done = client.run("upload", "disk.img", "--dry-run")
     assert (done.returncode, done.stdout) == (0, "")
     assert "12 blocks (6.0 MiB) would be sent" in done.stderr
     assert server.client("ec2").describe_snapshots()["Snapshots"] == before
-    snapshot_id = client.output("upload", "disk.img", "--quiet").strip()
-    done = client.run("download", snapshot_id, "copy.img", "--dry-run")
+    done = client.run("download", uploaded, "copy.img", "--dry-run")
     assert (done.returncode, done.stdout) == (0, "")
     assert "12 blocks would be received" in done.stderr
     assert not (client.folder / "copy.img").exists()
@@ -184,15 +195,13 @@ def test_sigusr1_shows_progress_at_once(client: Client, image: Path) -> None:
     assert "blocks" in line
 
 
-def test_a_terminal_gets_no_image(client: Client, image: Path) -> None:
-    snapshot_id = client.output("upload", "disk.img", "--quiet").strip()
-    code, shown = on_terminal(client, "download", snapshot_id, "-")
+def test_a_terminal_gets_no_image(client: Client, uploaded: str) -> None:
+    code, shown = on_terminal(client, "download", uploaded, "-")
     assert (code, "standard output is a terminal" in shown) == (2, True)
 
 
-def test_a_reader_of_a_download_that_goes_away_ends_it_quietly(client: Client, image: Path) -> None:
-    snapshot_id = client.output("upload", "disk.img", "--quiet").strip()
-    with client.start("download", snapshot_id, "-", "--quiet") as process:
+def test_a_reader_of_a_download_that_goes_away_ends_it_quietly(client: Client, uploaded: str) -> None:
+    with client.start("download", uploaded, "-", "--quiet") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -223,11 +232,10 @@ def test_what_is_wrong_is_said_in_one_line(
     assert words in done.stderr
 
 
-def test_a_file_that_is_there_is_not_overwritten_without_force(client: Client, image: Path) -> None:
-    snapshot_id = client.output("upload", "disk.img", "--quiet").strip()
+def test_a_file_that_is_there_is_not_overwritten_without_force(client: Client, uploaded: str, content: bytes) -> None:
     (client.folder / "copy.img").write_text("precious")
-    done = client.run("download", snapshot_id, "copy.img", "--quiet")
+    done = client.run("download", uploaded, "copy.img", "--quiet")
     assert (done.returncode, "--force" in done.stderr) == (2, True)
     assert (client.folder / "copy.img").read_text() == "precious"
-    client.output("download", snapshot_id, "copy.img", "--force", "--quiet")
-    assert (client.folder / "copy.img").read_bytes() == image.read_bytes()
+    client.output("download", uploaded, "copy.img", "--force", "--quiet")
+    assert (client.folder / "copy.img").read_bytes() == content
