@@ -24,6 +24,12 @@ class DeniedError(ClientError):
     """The endpoint, or the operating system, does not permit it; trying again does not help."""
 
 
+class ExpiredCredentialsError(DeniedError):
+    """The credentials' time is over, or the clock is wrong: log in again, or set it, and go on."""
+
+    resumable = True
+
+
 class ThrottledOutError(ClientError):
     """The endpoint throttled a request for longer than the time budget."""
 
@@ -65,6 +71,8 @@ class NoSpaceError(ClientError):
 class RemoteError(ClientError):
     """The endpoint refused for a reason of its own; the text has its code, message and request id."""
 
-    def __init__(self, message: str, code: str) -> None:
+    def __init__(self, message: str, code: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.reason = reason
+        """What the EBS direct APIs give beside the code, such as `INVALID_BLOCK_TOKEN`."""

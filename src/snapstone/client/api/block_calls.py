@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from snapstone import __version__
-from snapstone.client.api.connection import Answer, Connection, Remote
+from snapstone.client.api.connection import Answer, BrokenAnswerError, Connection, Remote
 from snapstone.client.api.endpoint import AccessKey
 from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError, fault_of_answer
 from snapstone.client.api.signing import EMPTY_HASH, UNSIGNED, Signer
@@ -76,14 +76,12 @@ class BlockCalls:
         return f"{self._remote.base_path}/snapshots/{snapshot_id}/blocks/{block_index}"
 
     def _exchange(self, head: bytes, body: memoryview | None, into: memoryview) -> Answer:
-        if self._remote.target_prefix:
-            method, _, rest = head.partition(b" ")
-            head = method + b" " + self._remote.target_prefix.encode() + rest
+        head = self._remote.for_proxy(head)
         with self._connection() as connection:
             was_open = connection.is_open
             try:
                 return connection.exchange(head, body, into)
-            except OSError:
+            except (ConnectionError, BrokenAnswerError):
                 # Kept alive, and closed by the other side meanwhile: no failure. Both calls may be made twice.
                 if not was_open:
                     raise

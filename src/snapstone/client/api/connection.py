@@ -12,7 +12,7 @@ import ssl
 import struct
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import httptools
 
@@ -43,7 +43,10 @@ class Answer:
 class Remote:
     """Where connections go: an endpoint's URL taken apart, with TLS and proxy."""
 
-    def __init__(self, url: str, *, ca_bundle: str | None = None, proxy: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, ca_bundle: str | None = None, usual_bundle: str | None = None, proxy: str | None = None
+    ) -> None:
+        """`ca_bundle` is trusted alone; `usual_bundle` where there is none, beside the system's certificates."""
         parts = urlsplit(url)
         assert parts.hostname is not None
         self.scheme = parts.scheme
@@ -52,12 +55,16 @@ class Remote:
         self.port = parts.port or DEFAULT_PORTS[parts.scheme]
         self.host_header = parts.netloc.rpartition("@")[2]
         self.proxy = proxy
-        self._tls = ssl.create_default_context(cafile=ca_bundle) if parts.scheme == "https" else None
+        self._tls = _tls(ca_bundle, usual_bundle) if parts.scheme == "https" else None
 
-    @property
-    def target_prefix(self) -> str:
-        """What stands before the path in a request line: a proxy of plain HTTP wants the whole URL."""
-        return f"http://{self.host_header}" if self.proxy and self._tls is None else ""
+    def for_proxy(self, head: bytes) -> bytes:
+        """A request's head as it is sent: a proxy of plain HTTP wants the whole URL, and who we are."""
+        if self.proxy is None or self._tls is not None:
+            return head
+        line, _, rest = head.partition(b"\r\n")
+        method, _, target = line.partition(b" ")
+        login = "".join(f"{name}: {value}\r\n" for name, value in _login(urlsplit(_with_scheme(self.proxy))).items())
+        return b"%s http://%s%s\r\n%s%s" % (method, self.host_header.encode(), target, login.encode(), rest)
 
     def open(self) -> socket.socket:
         """A connected socket; raises OSError."""
@@ -76,18 +83,17 @@ class Remote:
 
     def _tunnel(self) -> socket.socket:
         assert self.proxy is not None
-        parts = urlsplit(self.proxy if "://" in self.proxy else f"http://{self.proxy}")
+        parts = urlsplit(_with_scheme(self.proxy))
         if parts.hostname is None:
             raise OSError(f"the proxy {self.proxy!r} names no host")
         if self._tls is None:
             return socket.create_connection((parts.hostname, parts.port or 80), CONNECT_SECONDS)
         connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=CONNECT_SECONDS)
-        headers = {}
-        if parts.username is not None:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers["Proxy-Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-        connection.set_tunnel(self.host, self.port, headers)
-        connection.connect()
+        connection.set_tunnel(self.host, self.port, _login(parts))
+        try:
+            connection.connect()
+        except http.client.HTTPException as error:
+            raise BrokenAnswerError(f"the proxy {parts.hostname} does not speak HTTP: {error}") from None
         sock: socket.socket = connection.sock
         return sock
 
@@ -122,6 +128,9 @@ class Connection:
                 self._socket = self._remote.open()
             self._send(self._socket, head, body)
             answer = self._receive(self._socket, into)
+        except BlockingIOError:
+            self.close()
+            raise TimeoutError(f"no answer for {READ_SECONDS} s") from None
         except BaseException:
             self.close()
             raise
@@ -211,6 +220,25 @@ class _Incoming:
 
     def on_message_complete(self) -> None:
         self.is_complete = True
+
+
+def _tls(ca_bundle: str | None, usual_bundle: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_bundle)
+    if ca_bundle is None and usual_bundle is not None:
+        context.load_verify_locations(usual_bundle)
+    return context
+
+
+def _with_scheme(proxy: str) -> str:
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _login(proxy: SplitResult) -> dict[str, str]:
+    """The header by which a proxy knows who we are, where its URL says so."""
+    if proxy.username is None:
+        return {}
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
 
 
 def _limit_by_kernel(sock: socket.socket) -> None:

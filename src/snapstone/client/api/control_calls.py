@@ -12,7 +12,7 @@ import botocore.parsers
 from snapstone.client.api.endpoint import Endpoint
 from snapstone.client.api.faults import Fault, FaultError, fault_of_response
 from snapstone.client.api.values import BlockPage, ChangedBlock, ChangePage, ListedBlock, SnapshotInfo, StartRequest
-from snapstone.client.errors import DeniedError, UsageError
+from snapstone.client.errors import ExpiredCredentialsError, UsageError
 from snapstone.core.blocks import Digest, checksum_from_digest
 
 LONGEST_PAGE: Final = 10_000
@@ -24,8 +24,8 @@ DESCRIBED_AT_ONCE: Final = 1_000
 ALWAYS_ANSWERED: Final = {
     "start_snapshot": "SnapshotId",
     "complete_snapshot": "Status",
-    "list_snapshot_blocks": "VolumeSize",
-    "list_changed_blocks": "VolumeSize",
+    "list_snapshot_blocks": "Blocks",
+    "list_changed_blocks": "ChangedBlocks",
     "describe_snapshots": "Snapshots",
     "get_caller_identity": "Arn",
 }
@@ -155,10 +155,12 @@ def _faults() -> Iterator[None]:
         raise FaultError(fault_of_response(error.response)) from None
     except botocore.exceptions.ParamValidationError as error:
         raise UsageError(f"{error}") from None
-    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError) as error:
-        raise DeniedError(f"{error}") from None
-    except (botocore.exceptions.SSOError, botocore.exceptions.UnauthorizedSSOTokenError) as error:
-        raise DeniedError(f"{error}") from None
+    except (
+        botocore.exceptions.NoCredentialsError,
+        botocore.exceptions.CredentialRetrievalError,
+        botocore.exceptions.SSOError,
+    ) as error:
+        raise ExpiredCredentialsError(f"{error}") from None
     except botocore.parsers.ResponseParserError as error:
         raise FaultError(Fault("UnreadableAnswer", str(error), 502)) from None
     except botocore.exceptions.BotoCoreError as error:

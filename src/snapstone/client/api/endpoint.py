@@ -10,10 +10,11 @@ from typing import Any, Final
 import botocore.config
 import botocore.exceptions
 import botocore.session
+from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from snapstone import __version__
-from snapstone.client.errors import DeniedError, UsageError
+from snapstone.client.errors import DeniedError, ExpiredCredentialsError, UsageError
 
 CONNECT_SECONDS: Final = 10
 """How long a connection may take to be opened, and a TLS handshake."""
@@ -59,8 +60,14 @@ class Endpoint:
 
     @property
     def ca_bundle(self) -> str | None:
-        """File of certificates to trust, where configured (AWS_CA_BUNDLE)."""
+        """File of the only certificates to trust, where configured (AWS_CA_BUNDLE)."""
         bundle: str | None = self._session.get_config_variable("ca_bundle")
+        return bundle
+
+    @property
+    def usual_bundle(self) -> str:
+        """File of the certificates that botocore trusts by default; some systems have none of their own."""
+        bundle: str = get_cert_path(True)
         return bundle
 
     @property
@@ -73,8 +80,8 @@ class Endpoint:
         """The credentials of now; botocore renews those that are about to expire. Raises DeniedError."""
         try:
             frozen = self._credentials.get_frozen_credentials()
-        except botocore.exceptions.BotoCoreError as error:
-            raise DeniedError(f"no credentials for {self.name}: {error}") from None
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise ExpiredCredentialsError(f"no credentials for {self.name}: {error}") from None
         return AccessKey(frozen.access_key, frozen.secret_key, frozen.token)
 
     def renew_credentials(self, stale: AccessKey) -> bool:

@@ -15,6 +15,7 @@ from snapstone.client.errors import (
     ClientError,
     DamagedError,
     DeniedError,
+    ExpiredCredentialsError,
     NotFoundError,
     RemoteError,
     ThrottledOutError,
@@ -116,7 +117,7 @@ def kind_of(fault: Fault) -> Kind:
             return kind
     if fault.status == 429:
         return Kind.THROTTLED
-    return Kind.BROKEN if fault.status >= 500 else Kind.REFUSED
+    return Kind.BROKEN if fault.status >= 500 or fault.status == 408 else Kind.REFUSED
 
 
 _KINDS: Final = (
@@ -135,20 +136,20 @@ def error_of(fault: Fault, action: str) -> ClientError:
     if kind is Kind.THROTTLED:
         return ThrottledOutError(f"{text}; throttled for longer than the time budget: raise the quota or --retry-time")
     if kind is Kind.BROKEN:
-        return UnreachableError(f"{text}; it stayed so for longer than the time budget")
+        return UnreachableError(f"{text}; it stayed so, however often and long it was tried")
     if kind is Kind.CORRUPT:
         return DamagedError(f"{text}; the bytes are changed on their way: check this machine's memory and the network")
     if kind is Kind.EXPIRED:
-        return DeniedError(f"{text}; no newer credentials were found: log in again")
+        return ExpiredCredentialsError(f"{text}; no newer credentials were found: log in again")
     if kind is Kind.SKEWED:
-        return DeniedError(f"{text}; set this machine's clock right")
+        return ExpiredCredentialsError(f"{text}; set this machine's clock right")
     if kind is Kind.ABSENT:
         return NotFoundError(f"{text}; check the id, the region and the account")
     if kind is Kind.DENIED:
         return DeniedError(text)
     if fault.code in ("ParamValidation", "InvalidSnapshotID.Malformed"):
         return UsageError(text)
-    return RemoteError(text, fault.code)
+    return RemoteError(text, fault.code, fault.reason)
 
 
 def fault_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Fault:

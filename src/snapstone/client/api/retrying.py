@@ -5,34 +5,25 @@ One time budget bounds a call with all of its attempts, waits included. botocore
 
 from __future__ import annotations
 
-import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol, TypeVar
 
+from snapstone.client.api.attempts import Attempts
 from snapstone.client.api.endpoint import AccessKey, Endpoint
 from snapstone.client.api.faults import Fault, FaultError, Kind, error_of, kind_of
 from snapstone.client.api.pace import Pace, Stopping, Turn
 from snapstone.client.api.signing import Signer
-from snapstone.client.errors import InterruptedTransferError, UnreachableError
+from snapstone.client.errors import ExpiredCredentialsError, InterruptedTransferError, UnreachableError
 from snapstone.client.events import Note, Observer
 
 T = TypeVar("T")
 
-FIRST_WAIT_SECONDS: Final = 0.05
-LONGEST_WAIT_SECONDS: Final = 10.0
-SETTLE_SECONDS: Final = 120.0
-"""How long what was just made may be unknown: AWS's planes disagree for up to two minutes (api-ebs.md, section 4)."""
-
 FIRST_CONTACT_SECONDS: Final = 10.0
 """How long an endpoint is tried that has never answered: an address is likelier wrong than an outage just now."""
-
-MAX_CORRUPT_ATTEMPTS: Final = 5
-MAX_FAULT_ATTEMPTS: Final = 15
-"""Answers of 500 to one call: an outage answers 503 or nothing, but a damaged block answers 500 for ever."""
 
 NOTE_SECONDS: Final = 10.0
 """Notes about the same kind of trouble are at least this far apart."""
@@ -57,18 +48,6 @@ class Trouble:
     throttled_count: int = 0
     retried_count: int = 0
     noted_at: dict[Kind, float] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Attempts:
-    """One call's history."""
-
-    action: str
-    began_at: float
-    recent: bool
-    count: int = 0
-    corrupt_count: int = 0
-    fault_count: int = 0
 
 
 class Stop(Stopping, Protocol):
@@ -98,66 +77,51 @@ class Retrying:
         *,
         pace: Pace | None = None,
         stop: Stop | None = None,
-        recent: bool = False,
+        awaited: Collection[Kind] = (),
     ) -> T:
         """The outcome of `attempt`, which raises FaultError or OSError where it fails; `action` names it in errors.
 
-        `recent`: what it is about was made a moment ago, so "does not exist" is waited for, within SETTLE_SECONDS.
-        Raises ClientError; InterruptedTransferError once `stop` is set.
+        `awaited`: faults that pass by themselves, because what the call is about was made a moment ago: waited for
+        within SETTLE_SECONDS. Raises ClientError; InterruptedTransferError once `stop` is set.
         """
-        attempts = _Attempts(action, time.monotonic(), recent)
+        attempts = Attempts(action, awaited)
         while True:
             if stop is not None and stop.is_set():
                 raise InterruptedTransferError(f"{action}: interrupted")
-            key = self._endpoint.access_key()
             try:
-                outcome = _paced(attempt, key, pace, stop)
+                key = self._endpoint.access_key()
+                outcome = _paced(attempt, key, pace, stop, attempts)
             except FaultError as error:
                 self._has_answered = True
                 wait = self._after_fault(attempts, error.fault, key)
             except OSError as error:
                 wait = self._after_breakage(attempts, error)
+            except ExpiredCredentialsError as error:
+                wait = self._after_expiry(attempts, error)
             else:
                 self._has_answered = True
                 return outcome
             self._wait(wait, stop)
 
-    def _after_fault(self, attempts: _Attempts, fault: Fault, key: AccessKey) -> float:
+    def _after_fault(self, attempts: Attempts, fault: Fault, key: AccessKey) -> float:
         """Seconds to wait before the next attempt; raises where there is none."""
         kind = kind_of(fault)
-        if kind is Kind.EXPIRED and attempts.count < 2 and self._endpoint.renew_credentials(key):
-            return self._again(attempts, kind, fault, 0.0)
-        if kind is Kind.SKEWED and attempts.count < 2 and self._correct_clock(fault):
-            return self._again(attempts, kind, fault, 0.0)
-        if kind in (Kind.ABSENT, Kind.NOT_READY) and attempts.recent:
-            return self._again(attempts, kind, fault, SETTLE_SECONDS)
-        if kind is Kind.CORRUPT:
-            attempts.corrupt_count += 1
-            if attempts.corrupt_count < MAX_CORRUPT_ATTEMPTS:
-                return self._again(attempts, kind, fault, self._options.retry_seconds)
-        if kind is Kind.BROKEN:
-            attempts.fault_count += fault.status == 500
-            if attempts.fault_count < MAX_FAULT_ATTEMPTS:
-                return self._again(attempts, kind, fault, self._options.retry_seconds)
+        if kind is Kind.EXPIRED and attempts.may_repair(kind) and self._endpoint.renew_credentials(key):
+            return 0.0
+        if kind is Kind.SKEWED and attempts.may_repair(kind) and self._correct_clock(fault):
+            return 0.0
         if kind is Kind.THROTTLED:
             with self._lock:
                 self.trouble.throttled_count += 1
-            return self._again(attempts, kind, fault, self._options.retry_seconds)
-        raise error_of(fault, attempts.action)
-
-    def _again(self, attempts: _Attempts, kind: Kind, fault: Fault, budget_seconds: float) -> float:
-        if kind in (Kind.EXPIRED, Kind.SKEWED):
-            attempts.count += 1
-            return 0.0
-        wait = self._next_wait(attempts, budget_seconds)
+        budget = attempts.budget_seconds(kind, fault, self._options.retry_seconds)
+        wait = None if budget is None else self._next_wait(attempts, budget)
         if wait is None:
             raise error_of(fault, attempts.action)
         self._tell(kind, f"{attempts.action}: {fault}; trying again")
         return wait
 
-    def _after_breakage(self, attempts: _Attempts, error: OSError) -> float:
-        budget = self._options.retry_seconds if self._has_answered else FIRST_CONTACT_SECONDS
-        wait = self._next_wait(attempts, min(budget, self._options.retry_seconds))
+    def _after_breakage(self, attempts: Attempts, error: OSError) -> float:
+        wait = self._next_wait(attempts, self._patience_seconds())
         if wait is None:
             raise UnreachableError(
                 f"{attempts.action}: {self._endpoint.name} cannot be reached: {_words(error)}"
@@ -165,15 +129,22 @@ class Retrying:
         self._tell(Kind.BROKEN, f"{attempts.action}: {_words(error)}; trying again")
         return wait
 
-    def _next_wait(self, attempts: _Attempts, budget_seconds: float) -> float | None:
-        """Exponential with full jitter, so that many callers do not come back together; None: the budget is spent."""
-        attempts.count += 1
+    def _after_expiry(self, attempts: Attempts, error: ExpiredCredentialsError) -> float:
+        """Credentials cannot be renewed just now: their provider is away for a moment, or somebody has to log in."""
+        wait = self._next_wait(attempts, self._patience_seconds()) if self._has_answered else None
+        if wait is None:
+            raise error
+        self._tell(Kind.EXPIRED, f"{error}; trying again")
+        return wait
+
+    def _patience_seconds(self) -> float:
+        retry_seconds = self._options.retry_seconds
+        return retry_seconds if self._has_answered else min(FIRST_CONTACT_SECONDS, retry_seconds)
+
+    def _next_wait(self, attempts: Attempts, budget_seconds: float) -> float | None:
         with self._lock:
             self.trouble.retried_count += 1
-        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(attempts.count, 16))
-        wait = random.uniform(FIRST_WAIT_SECONDS / 2, longest)
-        elapsed = time.monotonic() - attempts.began_at
-        return wait if elapsed + wait <= budget_seconds else None
+        return attempts.next_wait(time.monotonic(), budget_seconds)
 
     def _wait(self, seconds: float, stop: Stop | None) -> None:
         if stop is None:
@@ -206,10 +177,14 @@ class Retrying:
             self._observer.note(Note("retry", message, {"cause": kind.name.lower()}))
 
 
-def _paced(attempt: Callable[[AccessKey], T], key: AccessKey, pace: Pace | None, stop: Stop | None) -> T:
+def _paced(
+    attempt: Callable[[AccessKey], T], key: AccessKey, pace: Pace | None, stop: Stop | None, attempts: Attempts
+) -> T:
     if pace is None:
         return attempt(key)
+    asked_at = time.monotonic()
     with pace.turn(stop) as turn:
+        attempts.queued(time.monotonic() - asked_at)
         try:
             return attempt(key)
         except FaultError as error:

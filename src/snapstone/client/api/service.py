@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, TypeVar
 
+from snapstone.client.api.attempts import SETTLE_SECONDS
 from snapstone.client.api.block_calls import BlockCalls
 from snapstone.client.api.connection import Remote
 from snapstone.client.api.control_calls import LONGEST_PAGE, SHORTEST_PAGE, ControlCalls
 from snapstone.client.api.endpoint import AccessKey, Endpoint
-from snapstone.client.api.faults import FaultError
+from snapstone.client.api.faults import FaultError, Kind
 from snapstone.client.api.pace import Pace
 from snapstone.client.api.retrying import Options, Retrying, Stop, Trouble
 from snapstone.client.api.signing import Signer
@@ -39,7 +40,12 @@ class Service:
         self.endpoint = endpoint
         self.options = options or Options()
         self.observer: Observer = observer or Silence()
-        remote = Remote(endpoint.url, ca_bundle=endpoint.ca_bundle, proxy=endpoint.proxy)
+        remote = Remote(
+            endpoint.url,
+            ca_bundle=endpoint.ca_bundle,
+            usual_bundle=endpoint.usual_bundle,
+            proxy=endpoint.proxy,
+        )
         self._signer = Signer(remote.host_header, endpoint.region)
         self._blocks = BlockCalls(remote, self._signer)
         self._control = ControlCalls(endpoint)
@@ -66,7 +72,7 @@ class Service:
 
     def start_snapshot(self, request: StartRequest) -> str:
         """Start a snapshot, once for each client token; its id. A parent that was just completed is waited for."""
-        return self._retrying.run("start a snapshot", lambda _: self._control.start(request), recent=True)
+        return self._retrying.run("start a snapshot", lambda _: self._control.start(request), awaited=(Kind.NOT_READY,))
 
     def put_block(
         self,
@@ -87,7 +93,7 @@ class Service:
             lambda key: self._blocks.put(snapshot_id, block_index, block, digest, key),
             pace=self.put_pace,
             stop=stop,
-            recent=recent,
+            awaited=(Kind.ABSENT,) if recent else (),
         )
 
     def complete_snapshot(self, snapshot_id: str, changed_block_count: int, aggregate: Digest) -> str:
@@ -166,8 +172,18 @@ class Service:
 
     def delete_snapshot(self, snapshot_id: str, *, dry_run: bool = False) -> None:
         """Delete a snapshot, pending ones too; with `dry_run`, only ask whether that is permitted."""
+        attempt_count = 0
+
+        def attempt(_: AccessKey) -> None:
+            nonlocal attempt_count
+            attempt_count += 1
+            self._control.delete(snapshot_id, dry_run=dry_run)
+
         try:
-            self._retrying.run(f"delete {snapshot_id}", lambda _: self._control.delete(snapshot_id, dry_run=dry_run))
+            self._retrying.run(f"delete {snapshot_id}", attempt)
+        except NotFoundError:
+            if attempt_count == 1:  # else an attempt before this one did it, and its answer was lost
+                raise
         except RemoteError as error:
             if not dry_run or error.code != "DryRunOperation":
                 raise
@@ -184,28 +200,33 @@ class Service:
         """Who these credentials are."""
         return self._retrying.run("ask who I am", lambda _: self._control.caller_arn())
 
-    def wait_completed(self, snapshot_id: str, seconds: float) -> None:
-        """Wait until a snapshot is completed and can be read.
+    def wait_completed(self, snapshot_id: str, seconds: float, *, recent: bool = False) -> None:
+        """Wait until a snapshot is completed and can be read. `recent`: EC2 may not know it yet.
 
         Raises RemoteError where it ended in error, NotFoundError where it is gone, UnreachableError where it takes
         longer than `seconds`. Without the right to describe snapshots, it asks for the blocks: those of a pending
         snapshot do not exist.
         """
-        deadline = time.monotonic() + seconds
+        began_at = time.monotonic()
+        deadline = began_at + seconds
         look = 0
-        while not self._is_readable(snapshot_id):
+        while not self._is_readable(snapshot_id, recent=recent and time.monotonic() - began_at < SETTLE_SECONDS):
             pause = POLL_SECONDS[min(look, len(POLL_SECONDS) - 1)]
             look += 1
             if time.monotonic() + pause > deadline:
                 raise UnreachableError(f"{snapshot_id} is not completed after {seconds:.0f} s; it goes on by itself")
             time.sleep(pause)
 
-    def _is_readable(self, snapshot_id: str) -> bool:
+    def _is_readable(self, snapshot_id: str, *, recent: bool) -> bool:
         """EC2 first, for it knows of errors; then EBS, for it may be a minute behind (api-ebs.md, section 4)."""
         try:
             described = self.describe([snapshot_id])
         except DeniedError:
             described = []
+        except NotFoundError:
+            if not recent:
+                raise
+            return False
         for snapshot in described:
             if snapshot.state == "error":
                 raise RemoteError(f"{snapshot_id} ended in error: {snapshot.state_message}", "error")

@@ -42,6 +42,8 @@ class Target(Protocol):
     name: str
     fresh: bool
     """Reads as zeros wherever nothing was written yet: zero blocks need not be written."""
+    resumed: bool
+    """An earlier run left something here."""
 
     def write(self, block_index: int, block: memoryview) -> None:
         """Write a block (of which only the part before the image's end counts)."""

@@ -68,6 +68,7 @@ class DeviceTarget:
     """A block device that is written in place. It is held alone (O_EXCL): the kernel lets nobody mount it meanwhile."""
 
     fresh = False
+    resumed = False
 
     def __init__(self, fd: int, name: str, size: int) -> None:
         self.name = name

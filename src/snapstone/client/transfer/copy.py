@@ -3,22 +3,19 @@
 The bytes are hashed once, when they have been got: that digest is held against the source's checksum, and is the
 checksum of the put. What is durable when is in `pending`. Unlike an upload, a copy that goes on believes its journal
 and does not read again what was acknowledged: its source is a completed snapshot, which never changes, so a journaled
-digest cannot be out of date. An entry that was lost with the power is absent, and its block is sent again; one that was
+digest cannot be out of date. A block in doubt, or whose entry was lost with the power, is sent again; an entry that was
 harmed makes another aggregate, which the endpoint refuses.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from snapstone.client.api.service import Service
-from snapstone.client.api.values import BlockPage, ChangePage, ListedBlock
-from snapstone.client.errors import ClientError, DamagedError, DeniedError, NotFoundError, RemoteError
+from snapstone.client.errors import ClientError, DeniedError, NotFoundError, RemoteError
 from snapstone.client.events import Note, Observer, Silence, Tally
 from snapstone.client.transfer.copy_request import (
     AUTO,
@@ -32,24 +29,17 @@ from snapstone.client.transfer.copy_request import (
     request_for,
 )
 from snapstone.client.transfer.counterparts import Counterparts
+from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
+from snapstone.client.transfer.moves import Move, Moves
 from snapstone.client.transfer.pending import PendingSnapshot, new_client_token
 from snapstone.client.transfer.pipeline import Stop, run
-from snapstone.client.transfer.zeros import ZERO_BLOCK
-from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST, Digest
-
-AHEAD_COUNT: Final = 65_536
-"""Blocks that are listed before the first one moves (some 20 MiB), so that the number of blocks is known where it is
-smaller: 32 GiB of changes."""
+from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST
 
 MAX_WORKER_COUNT: Final = 128
 """Workers, each of which is at the source or at the target; a buffer for each."""
-
-INVALID_TOKEN: Final = "INVALID_BLOCK_TOKEN"
-
-_ZEROS: Final = memoryview(ZERO_BLOCK)
 
 
 @dataclass(frozen=True)
@@ -76,15 +66,6 @@ class Copied:
     def sent_bytes(self) -> int:
         """Bytes of all blocks sent."""
         return self.sent_count * BLOCK_SIZE
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    block_index: int
-    token: str | None
-    """None: the block is in the earlier snapshot only, and becomes zeros."""
-    over_parent: bool
-    """Whether the parent may hold something there, so that zeros have to be written."""
 
 
 def copy(
@@ -142,29 +123,34 @@ class _Copy:
         """Say what would be done."""
         plan = self._made_plan()
         self._tell(plan)
-        count = sum(len(page.blocks) for page in self._pages(plan))
+        count = self._moves(plan).count()
         self._observer.note(Note("plan", f"{count} blocks would be copied, {count * BLOCK_SIZE} bytes"))
         return self._outcome(None, plan, count)
 
     def run(self, *, wait: bool, keep_failed: bool, resume: bool) -> Copied:
         """Copy."""
         self._folders.prepare()
-        block_count = self._snapshot.volume_size_gib * BLOCKS_PER_GIB
-        store = JournalStore(self._folders.journals, self._observer)
-        with store.open_or_create(self._key(resume=resume), block_count) as journal:
-            plan, pending = self._begun(journal)
+        self._check_rights()
+        journal, plan, pending = self._begun(resume=resume)
+        with journal:
             try:
-                if not pending.is_completed:
+                if not pending.is_sealed:
                     self._carry(pending, plan)
                 status = pending.complete()
             except ClientError as error:
                 pending.after_failure(error, keep=keep_failed)
                 raise
             self._keep_index(journal, pending.snapshot_id, plan)
+            if wait:
+                pending.wait(status)
             journal.remove()
-        if wait:
-            pending.wait(status)
         return self._outcome(pending.snapshot_id, plan, self._tally.moved_count)
+
+    def _check_rights(self) -> None:
+        """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
+        if not self._target.may_complete():
+            text = "the target's credentials may not call ebs:CompleteSnapshot, it seems: the copy could not be sealed"
+            self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> dict[str, object]:
         """What makes two copies the same piece of work."""
@@ -182,20 +168,45 @@ class _Copy:
             "run": None if resume else new_client_token(),
         }
 
-    def _begun(self, journal: Journal) -> tuple[Plan, PendingSnapshot]:
-        """The plan, in the journal before anything is begun by it, and the pending snapshot."""
+    def _begun(self, *, resume: bool) -> tuple[Journal, Plan, PendingSnapshot]:
+        """Journal, plan and pending snapshot; the plan is in the journal before anything is begun by it."""
+        journal = self._journal(resume=resume)
         plan = plan_in(journal.facts)
-        if plan is None:
-            plan = self._made_plan()
-            journal.update(facts_of(plan))
-        self._tell(plan)
-        request = request_for(self._asked, self._snapshot, plan, self._source.endpoint.region)
         try:
-            return plan, PendingSnapshot(self._target, journal, request, self._observer)
+            plan = plan or self._made_plan()
+            return journal, plan, self._pending(journal, plan, resume=resume)
         except ClientError as error:
             if not error.resumable:
                 journal.remove()
+            journal.close()
+            if plan is None or not self._may_do_without(plan, error):
+                raise
+            # Such as a plain parent where new snapshots have to be encrypted since.
+            plan = Plan(None, f"{plan.reason}, but it cannot be built on ({error})")
+        journal = self._journal(resume=resume)
+        try:
+            return journal, plan, self._pending(journal, plan, resume=resume)
+        except ClientError:
+            journal.close()
             raise
+
+    def _may_do_without(self, plan: Plan, error: ClientError) -> bool:
+        """Whether the start was refused because of a parent that nobody insisted on."""
+        return (
+            plan.counterpart is not None
+            and self._asked.parent_id == AUTO
+            and isinstance(error, (RemoteError, NotFoundError))
+        )
+
+    def _journal(self, *, resume: bool) -> Journal:
+        store = JournalStore(self._folders.journals, self._observer)
+        return store.open_or_create(self._key(resume=resume), self._snapshot.volume_size_gib * BLOCKS_PER_GIB)
+
+    def _pending(self, journal: Journal, plan: Plan, *, resume: bool) -> PendingSnapshot:
+        request = request_for(self._asked, self._snapshot, plan, self._source.endpoint.region)
+        journal.update(facts_of(plan))
+        self._tell(plan)
+        return PendingSnapshot(self._target, journal, request, self._observer, resumable=resume)
 
     def _made_plan(self) -> Plan:
         counterparts = Counterparts(
@@ -213,12 +224,13 @@ class _Copy:
 
     def _carry(self, pending: PendingSnapshot, plan: Plan) -> None:
         """Move every block that was not acknowledged yet."""
+        moves = self._moves(plan)
 
-        def perform(move: _Move, buffer: memoryview) -> None:
-            if pending.known(move.block_index) is not None:
+        def perform(move: Move, buffer: memoryview) -> None:
+            if pending.has_acknowledged(move.block_index):
                 self._tally.add(resumed=1)
                 return
-            block, digest = self._fetched(move, buffer)
+            block, digest = moves.fetch(move, buffer)
             if digest == ZERO_DIGEST and not move.over_parent:
                 self._tally.add(zero=1)
                 return
@@ -231,7 +243,7 @@ class _Copy:
         self._observer.begin(self._tally)
         try:
             run(
-                self._counted(_moves(self._pages(plan))),
+                moves.counted(self._tally),
                 perform,
                 worker_count=min(source.max_in_flight + target.max_in_flight, MAX_WORKER_COUNT),
                 stall_seconds=max(source.stall_seconds, target.stall_seconds),
@@ -240,48 +252,30 @@ class _Copy:
         finally:
             self._observer.end(self._tally)
 
-    def _fetched(self, move: _Move, buffer: memoryview) -> tuple[memoryview, Digest]:
-        """The block's bytes, checked, and their digest. A token that has expired meanwhile is replaced."""
-        if move.token is None:
-            return _ZEROS, ZERO_DIGEST
-        source_id = self._snapshot.snapshot_id
-        try:
-            return buffer, self._source.get_block(source_id, move.block_index, move.token, buffer, stop=self._stop)
-        except RemoteError as error:
-            if INVALID_TOKEN not in str(error):
-                raise
-        token = _token(self._source, source_id, move.block_index)
-        return buffer, self._source.get_block(source_id, move.block_index, token, buffer, stop=self._stop)
-
-    def _pages(self, plan: Plan) -> Iterator[BlockPage | ChangePage]:
-        """What there is to move, as the source lists it."""
-        source_id = self._snapshot.snapshot_id
-        if plan.source_parent_id is None:
-            return iter(self._source.block_pages(source_id))
-        return iter(self._source.changed_pages(plan.source_parent_id, source_id))
+    def _moves(self, plan: Plan) -> Moves:
+        return Moves(self._source, self._snapshot.snapshot_id, plan.source_parent_id, self._stop)
 
     def _keep_index(self, journal: Journal, target_id: str, plan: Plan) -> None:
-        """The new snapshot's digest index, for later incremental uploads on it, where all of it is known here."""
-        store, size_gib = IndexStore(self._folders.indexes, self._observer), self._snapshot.volume_size_gib
-        if plan.parent_id is None:
-            store.keep(journal.table, target_id, size_gib)
-            return
+        """The copy's digest index, where all of it is known here. A later upload on the copy only takes longer without
+        one, so a failure is said and no more."""
+        store = IndexStore(self._folders.indexes, self._observer)
         try:
-            parent = store.find(plan.parent_id, self._target.volume_size_gib(plan.parent_id))
-        except (DeniedError, NotFoundError):
-            return
-        if parent is not None:
-            with parent:
-                store.merge(parent, journal.table, target_id, size_gib).close()
+            parent = None
+            if plan.parent_id is not None:
+                parent = self._parent_index(store, plan.parent_id)
+                if parent is None:
+                    return
+            store.merge(parent, journal.table, target_id, self._snapshot.volume_size_gib).close()
+            if parent is not None:
+                parent.close()
+        except ClientError as error:
+            self._observer.note(Note("warning", f"no digest index of {target_id} could be kept: {error}"))
 
-    def _counted(self, moves: Iterator[_Move]) -> Iterator[_Move]:
-        """The same moves; where they are few, all are known, and so counted, before the first is handed out."""
-        ahead = deque(islice(moves, AHEAD_COUNT))
-        if len(ahead) < AHEAD_COUNT:
-            self._tally.expected_count = len(ahead)
-        while ahead:
-            yield ahead.popleft()
-        yield from moves
+    def _parent_index(self, store: IndexStore, parent_id: str) -> DigestTable | None:
+        try:
+            return store.find(parent_id, self._target.volume_size_gib(parent_id))
+        except (DeniedError, NotFoundError):
+            return None
 
     def _outcome(self, target_id: str | None, plan: Plan, sent_count: int) -> Copied:
         return Copied(
@@ -297,22 +291,3 @@ class _Copy:
             resumed_count=self._tally.resumed_count,
             seconds=time.monotonic() - self._began_at,
         )
-
-
-def _moves(pages: Iterable[BlockPage | ChangePage]) -> Iterator[_Move]:
-    for page in pages:
-        for block in page.blocks:
-            if isinstance(block, ListedBlock):
-                yield _Move(block.block_index, block.token, over_parent=False)
-            else:
-                yield _Move(block.block_index, block.second_token, over_parent=block.first_token is not None)
-
-
-def _token(service: Service, snapshot_id: str, block_index: int) -> str:
-    """A new token for a block that is present."""
-    for page in service.block_pages(snapshot_id, block_index):
-        for block in page.blocks:
-            if block.block_index == block_index:
-                return block.token
-            break
-    raise DamagedError(f"block {block_index} of {snapshot_id} was listed before, and is not there any more")

@@ -11,30 +11,25 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
-from snapstone.client.api.control_calls import SHORTEST_PAGE
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import SnapshotInfo
 from snapstone.client.errors import ClientError, DeniedError, NotFoundError, UsageError
 from snapstone.client.events import Note, Observer, Silence, Tally
 from snapstone.client.images.contract import Target
 from snapstone.client.images.space import check_space
-from snapstone.client.images.targets import open_target
 from snapstone.client.transfer.fetches import Fetch, changed, listed, with_gaps
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.place import COMMITTING, Place
 from snapstone.client.transfer.stream_out import write_out
 from snapstone.client.transfer.upload_request import GIB, SIZE_TAG
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST, digest_of
 
 STANDARD_OUTPUT: Final = "-"
-
-PROBE_COUNT: Final = 4
-"""Blocks that a target has to share with the snapshot that it is said to hold, before changes are applied to it."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +104,8 @@ class _Download:
             self._expect_full()
             write_out(self._service, self._snapshot_id, image_size, sys.stdout.fileno(), self._tally, self._observer)
         else:
-            target = self._open(image_size, force=force, format=format, resume=resume)
-            self._fill(target, folders, image_size, format)
+            place = Place(self._service, self._path, self._snapshot_id, self._from_id, image_size, format, force)
+            self._make(place, folders, resume=resume)
         return Downloaded(
             snapshot_id=self._snapshot_id,
             kind=kind,
@@ -135,47 +130,42 @@ class _Download:
                 return status.st_size
         return self._volume_size
 
-    def _open(self, size: int, *, force: bool, format: str | None, resume: bool) -> Target:
-        """The target; without `resume`, what an earlier run left of it is thrown away."""
-        part_name = self._snapshot_id if self._from_id is None else f"{self._from_id}.{self._snapshot_id}"
+    def _make(self, place: Place, folders: Folders, *, resume: bool) -> None:
+        store, block_count = JournalStore(folders.journals, self._observer), self._volume_size // BLOCK_SIZE
+        place.check_not_half_way(store)
+        if not resume:
+            store.open_or_create(place.key, block_count).remove()
+        with store.open_or_create(place.key, block_count) as journal:
+            published_count = place.published_count(journal)
+            if published_count is None:
+                self._fill(self._opened(place, journal, resume=resume), place, journal)
+            else:
+                self._tally.add(resumed=published_count)
+                self._observer.note(Note("resumed", f"{self._path} is complete already", {"target": self._path}))
+            self._keep_index(folders, journal)
+            journal.remove()
 
-        def opened() -> Target:
-            return open_target(
-                self._path,
-                size,
-                part_name=part_name,
-                force=force,
-                format=format,
-                existing=self._from_id is not None,
-            )
-
-        target = opened()
-        if not resume and self._from_id is None:
-            target.discard()
-            target = opened()
-        return target
-
-    def _fill(self, target: Target, folders: Folders, size: int, format: str | None) -> None:
-        store = JournalStore(folders.journals, self._observer)
+    def _opened(self, place: Place, journal: Journal, *, resume: bool) -> Target:
         try:
-            journal = store.open_or_create(self._key(size, format), self._volume_size // BLOCK_SIZE)
+            return place.open(resume=resume)
+        except ClientError:
+            if not journal.resumed:
+                journal.remove()
+            raise
+
+    def _fill(self, target: Target, place: Place, journal: Journal) -> None:
+        try:
+            self._prepare(target, place, journal)
+            self._move(target, journal)
+        except ClientError as error:
+            self._after_failure(target, journal, error)
+            raise
         except BaseException:
             target.leave()
             raise
-        with journal:
-            try:
-                self._prepare(target, journal)
-                self._move(target, journal)
-            except ClientError as error:
-                self._after_failure(target, journal, error)
-                raise
-            except BaseException:
-                target.leave()
-                raise
-            # Where this fails, the partial file is whole, and the same command goes on with it.
-            target.commit()
-            self._keep_index(folders, journal)
-            journal.remove()
+        # Where this fails, the partial file is whole, and the same command goes on with it.
+        journal.update({"stage": COMMITTING})
+        target.commit()
 
     def _after_failure(self, target: Target, journal: Journal, error: ClientError) -> None:
         """Leave what can be gone on with, and nothing else."""
@@ -187,43 +177,16 @@ class _Download:
             target.discard()
             journal.remove()
 
-    def _key(self, size: int, format: str | None) -> dict[str, object]:
-        return {
-            "kind": "download",
-            "endpoint": self._service.endpoint.url,
-            "region": self._service.endpoint.region,
-            "snapshot_id": self._snapshot_id,
-            "from_snapshot_id": self._from_id,
-            "target": os.path.abspath(self._path),
-            "size": size,
-            "format": format,
-        }
-
-    def _prepare(self, target: Target, journal: Journal) -> None:
+    def _prepare(self, target: Target, place: Place, journal: Journal) -> None:
         """What can be known to fail is found before the long work."""
         if journal.resumed:
             count = journal.table.count()
             text = f"going on with {self._path}, which has {count} blocks"
             self._observer.note(Note("resumed", text, {"target": self._path, "written_count": count}))
-        elif self._from_id is not None:
-            self._check_holds(target, self._from_id)
+        else:
+            place.check_holds(target, self._volume_size)
         if target.fresh and self._info is not None and self._info.full_size is not None and not journal.resumed:
             check_space(self._path, self._info.full_size)
-
-    def _check_holds(self, target: Target, snapshot_id: str) -> None:
-        """A few blocks, here and there: a wrong image would become a mixture of two."""
-        wanted, found = memoryview(bytearray(BLOCK_SIZE)), memoryview(bytearray(BLOCK_SIZE))
-        block_count = self._volume_size // BLOCK_SIZE
-        for start in range(0, block_count, -(-block_count // PROBE_COUNT)):
-            pages = self._service.block_pages(snapshot_id, start, SHORTEST_PAGE)
-            for block in islice((block for page in pages for block in page.blocks), 1):
-                digest = self._service.get_block(snapshot_id, block.block_index, block.token, wanted)
-                target.read(block.block_index, found)
-                if digest_of(found) != digest:
-                    raise UsageError(
-                        f"{self._path} does not hold {snapshot_id}: block {block.block_index} is another. Name the "
-                        "snapshot that it holds, or download the whole without --from"
-                    )
 
     def _fetches(self, *, fresh: bool) -> Iterator[Fetch]:
         if self._from_id is not None:

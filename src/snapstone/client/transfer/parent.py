@@ -6,11 +6,10 @@ blocks are read from the snapshot first.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from snapstone.client.api.control_calls import SHORTEST_PAGE
@@ -42,7 +41,7 @@ class Parent:
 def find_parent(service: Service, snapshot_id: str, folders: Folders, *, may_read: bool, stop: Stop) -> Parent:
     """The parent with the digests of its blocks; reads all of them where no index is here and `may_read`."""
     volume_size_gib = service.volume_size_gib(snapshot_id)
-    store = IndexStore(folders.indexes)
+    store = IndexStore(folders.indexes, service.observer)
     table = store.find(snapshot_id, volume_size_gib)
     if table is not None and not _agrees(service, snapshot_id, table):
         table.close()
@@ -61,30 +60,31 @@ def read_digests(service: Service, snapshot_id: str, volume_size_gib: int, folde
     """The digests of all blocks of a snapshot, by reading each; kept as its index."""
     text = f"there is no digest index of {snapshot_id} here: reading its blocks, to know what they hold"
     service.observer.note(Note("plan", text, {"snapshot_id": snapshot_id}))
-    with TemporaryDirectory(dir=folders.root, prefix="read-") as folder:
-        table = DigestTable.create(Path(folder) / snapshot_id, volume_size_gib * BLOCKS_PER_GIB, {})
-        tally = Tally("read")
-        service.observer.begin(tally)
-
-        def perform(block: ListedBlock, buffer: memoryview) -> None:
-            digest = service.get_block(snapshot_id, block.block_index, block.token, buffer, stop=stop)
-            table.record(block.block_index, digest)
-            tally.add(moved=1)
-
-        blocks = (block for page in service.block_pages(snapshot_id) for block in page.blocks)
-        options = service.options
+    path = folders.indexes / f"{snapshot_id}.{secrets.token_hex(8)}.new"
+    with DigestTable.create(path, volume_size_gib * BLOCKS_PER_GIB, {}) as table:
         try:
-            run(
-                blocks,
-                perform,
-                worker_count=options.max_in_flight,
-                stall_seconds=options.stall_seconds,
-                stop=stop,
-            )
-            return IndexStore(folders.indexes).merge(None, table, snapshot_id, volume_size_gib)
+            _read_into(table, service, snapshot_id, stop)
+            return IndexStore(folders.indexes, service.observer).merge(None, table, snapshot_id, volume_size_gib)
         finally:
-            service.observer.end(tally)
-            table.close()
+            path.unlink(missing_ok=True)
+
+
+def _read_into(table: DigestTable, service: Service, snapshot_id: str, stop: Stop) -> None:
+    """Read every block of a snapshot, and enter its digest."""
+    tally = Tally("read")
+
+    def perform(block: ListedBlock, buffer: memoryview) -> None:
+        digest = service.get_block(snapshot_id, block.block_index, block.token, buffer, stop=stop)
+        table.record(block.block_index, digest)
+        tally.add(moved=1)
+
+    blocks = (block for page in service.block_pages(snapshot_id) for block in page.blocks)
+    options = service.options
+    service.observer.begin(tally)
+    try:
+        run(blocks, perform, worker_count=options.max_in_flight, stall_seconds=options.stall_seconds, stop=stop)
+    finally:
+        service.observer.end(tally)
 
 
 def _agrees(service: Service, snapshot_id: str, table: DigestTable) -> bool:

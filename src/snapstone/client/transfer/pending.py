@@ -5,9 +5,11 @@ The order of what is durable, which is what makes every kill harmless:
 1. the journal with the client token and the whole request, before the snapshot is started: started twice with one
    token, it is one snapshot;
 2. the snapshot's id in the journal, before the first block is sent;
-3. each block's digest in the journal, after its acknowledgement;
-4. the stage `completing`, before the seal: who resumes and finds the snapshot completed then knows it for its own;
-5. the digest index of the new snapshot, and only then is the journal removed.
+3. for each block, that it is in doubt, before it is sent, and its digest after its acknowledgement: a block whose
+   acknowledgement was lost with this process is sent again, whatever the image holds there by then;
+4. the stage `completing`, before the seal: who resumes then seals again, which is harmless, and sends nothing more to
+   this snapshot;
+5. the digest index of the new snapshot; the journal is removed when the seal is done.
 """
 
 from __future__ import annotations
@@ -15,17 +17,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Final
 from uuid import uuid4
 
+from snapstone.client.api.attempts import SETTLE_SECONDS
 from snapstone.client.api.retrying import Stop
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import StartRequest
 from snapstone.client.errors import ClientError, DeniedError, NotFoundError, RemoteError
 from snapstone.client.events import Note, Observer
 from snapstone.client.transfer.journal import Journal
-from snapstone.core.blocks import Digest
+from snapstone.core.blocks import DIGEST_SIZE, Digest
+
+IN_DOUBT: Final = Digest(b"\xff" * DIGEST_SIZE)
+"""Entry of a block that was being sent: it may be there, or not. No block has this digest."""
 
 SYNC_SECONDS: Final = 1.0
 """The journal is synced about so often: what a loss of power takes from it is sent again."""
@@ -34,33 +40,51 @@ WAIT_SECONDS: Final = 3_600.0
 """How long a seal is waited for."""
 
 COMPLETING: Final = "completing"
+GONE: Final = "gone"
+
+
+class SealedError(ClientError):
+    """A block differs from what an earlier run has sealed already: this snapshot cannot take it any more."""
 
 
 class PendingSnapshot:
     """One snapshot from its start to its seal. Blocks may be put from any thread."""
 
-    def __init__(self, service: Service, journal: Journal, request: StartRequest, observer: Observer) -> None:
-        """Start the snapshot that the journal does not know yet, or go on with the one it knows. Raises ClientError."""
+    def __init__(
+        self, service: Service, journal: Journal, request: StartRequest, observer: Observer, *, resumable: bool = True
+    ) -> None:
+        """Start the snapshot that the journal does not know yet, or go on with the one it knows. Raises ClientError.
+
+        Without `resumable`, no later run can find this journal: what fails is taken back.
+        """
         self._service = service
         self._journal = journal
         self._observer = observer
+        self._resumable = resumable
         self._sync_lock = threading.Lock()
         self._synced_at = time.monotonic()
         self._is_recent = False
-        self.is_completed = False
-        """The seal was done by the run before, which did not live to see it."""
-        self.snapshot_id = self._resumed() or self._started(request)
+        self.is_sealed = False
+        """An earlier run came as far as the seal. Nothing more is put: `complete` once more, and it is done."""
+        self.snapshot_id = self._resumed(request) or self._started(request)
 
     def known(self, block_index: int) -> Digest | None:
-        """What was acknowledged at an index, by this run or one before."""
+        """What was acknowledged at an index, by this run or one before; IN_DOUBT where that is not known."""
         return self._journal.table.get(block_index)
 
-    def acknowledged(self) -> Iterator[tuple[int, Digest]]:
-        """All that was acknowledged, by block index."""
+    def has_acknowledged(self, block_index: int) -> bool:
+        """Whether a block was acknowledged for sure."""
+        return self.known(block_index) not in (None, IN_DOUBT)
+
+    def entries(self) -> Iterator[tuple[int, Digest]]:
+        """All that was sent, by block index; some of it in doubt."""
         return self._journal.table.items()
 
     def put(self, block_index: int, block: memoryview, digest: Digest, stop: Stop) -> None:
-        """Send a block, and enter it into the journal once it is acknowledged."""
+        """Send a block, and enter it into the journal once it is acknowledged. Raises SealedError, and as Service."""
+        if self.is_sealed:
+            raise SealedError(f"block {block_index} is another than in {self.snapshot_id}")
+        self._journal.table.record(block_index, IN_DOUBT)
         self._service.put_block(self.snapshot_id, block_index, block, digest, stop=stop, recent=self._is_recent)
         self._is_recent = False
         self._journal.table.record(block_index, digest)
@@ -68,8 +92,6 @@ class PendingSnapshot:
 
     def complete(self) -> str:
         """Seal, with count and aggregate of everything acknowledged; `completed` or `pending`."""
-        if self.is_completed:
-            return "completed"
         table = self._journal.table
         table.sync()
         self._journal.update({"stage": COMPLETING})
@@ -87,78 +109,110 @@ class PendingSnapshot:
         """Wait until the seal is done, unless `status` says that it is."""
         if status != "completed":
             self._observer.note(Note("waiting", f"waiting until {self.snapshot_id} is completed"))
-            self._service.wait_completed(self.snapshot_id, WAIT_SECONDS)
+            self._service.wait_completed(self.snapshot_id, WAIT_SECONDS, recent=True)
+
+    def start_anew(self, request: StartRequest) -> None:
+        """Leave the snapshot that is sealed as it is, and start another."""
+        text = f"{self.snapshot_id}, which an earlier run sealed, stays, but the image is another by now: starting anew"
+        self._observer.note(Note("warning", text, {"snapshot_id": self.snapshot_id}))
+        self._forget_everything()
+        self.is_sealed = False
+        self.snapshot_id = self._started(request)
 
     def after_failure(self, error: ClientError, *, keep: bool) -> None:
         """Leave what can be gone on with; else, unless `keep`, take the snapshot and the journal back."""
         facts = {"snapshot_id": self.snapshot_id}
-        if error.resumable:
+        if error.resumable and self._resumable:
             text = f"{self.snapshot_id} stays pending: the same command goes on with it"
             self._observer.note(Note("unfinished", text, facts))
-            return
-        if keep:
+        elif keep:
             self._observer.note(Note("unfinished", f"{self.snapshot_id} stays pending, as asked", facts))
-        else:
-            self._take_back()
-        self._journal.remove()
+            self._journal.remove()
+        elif self._take_back(self.snapshot_id) or not self._resumable:
+            self._journal.remove()
 
-    def _take_back(self) -> None:
+    def _take_back(self, snapshot_id: str) -> bool:
+        """Delete what is half done; whether that worked."""
+        facts = {"snapshot_id": snapshot_id}
         try:
-            self._service.delete_snapshot(self.snapshot_id)
+            self._service.delete_snapshot(snapshot_id)
+        except NotFoundError:
+            return True
         except ClientError as error:
-            text = f"the unfinished snapshot {self.snapshot_id} could not be deleted, and times out by itself: {error}"
-            self._observer.note(Note("warning", text, {"snapshot_id": self.snapshot_id}))
-        else:
-            self._observer.note(Note("deleted", f"the unfinished snapshot {self.snapshot_id} was deleted"))
+            text = f"the unfinished snapshot {snapshot_id} could not be deleted, and times out by itself: {error}"
+            self._observer.note(Note("warning", text, facts))
+            return False
+        self._observer.note(Note("deleted", f"the unfinished snapshot {snapshot_id} was deleted", facts))
+        return True
 
-    def _resumed(self) -> str | None:
+    def _resumed(self, request: StartRequest) -> str | None:
+        """The id of the snapshot that an earlier run began, where it can be gone on with."""
         snapshot_id = self._journal.facts.get("snapshot_id")
-        if snapshot_id is None:
+        if not isinstance(snapshot_id, str):
             return None
-        state = self._state(str(snapshot_id))
-        self.is_completed = state == "completed" and self._journal.facts.get("stage") == COMPLETING
-        if self.is_completed or state in ("pending", None):
-            count = self._journal.table.count()
-            text = f"going on with {snapshot_id}, which has acknowledged {count} blocks"
-            self._observer.note(Note("resumed", text, {"snapshot_id": snapshot_id, "acknowledged_count": count}))
-            return str(snapshot_id)
-        text = f"{snapshot_id}, which an earlier run began, is {state}: starting anew"
+        stage, state = self._journal.facts.get("stage"), self._state(snapshot_id)
+        if state in ("error", "pending", None) and not _is_same(self._journal.facts.get("request"), request):
+            self._begin_anew(snapshot_id, "was begun with other tags or another size")
+            return None
+        if state in ("error", GONE) or (state == "completed" and stage != COMPLETING):
+            self._begin_anew(snapshot_id, f"is {state}")
+            return None
+        self.is_sealed = stage == COMPLETING
+        count = self._journal.table.count()
+        text = f"going on with {snapshot_id}, which was sent {count} blocks"
+        self._observer.note(Note("resumed", text, {"snapshot_id": snapshot_id, "sent_count": count}))
+        return snapshot_id
+
+    def _begin_anew(self, snapshot_id: str, why: str) -> None:
+        text = f"{snapshot_id}, which an earlier run began, {why}: starting anew"
         self._observer.note(Note("warning", text, {"snapshot_id": snapshot_id}))
+        if "completed" not in why:
+            self._take_back(snapshot_id)
         self._forget_everything()
-        return None
 
     def _forget_everything(self) -> None:
         """Entries first: were the id gone first, a kill in between would leave them to another snapshot."""
         table = self._journal.table
-        for block_index, _ in self.acknowledged():
+        for block_index, _ in self.entries():
             table.forget(block_index)
         table.sync()
-        gone = ("snapshot_id", "request", "stage")
+        gone = ("snapshot_id", "request", "stage", "started_at")
         table.set_facts({name: value for name, value in table.facts.items() if name not in gone})
 
     def _state(self, snapshot_id: str) -> str | None:
-        """What EC2 says; None where these credentials may not ask it: then the first put shows."""
+        """What EC2 says; None where these credentials may not ask it, or EC2 may not know yet: then the puts show."""
         try:
             described = self._service.describe([snapshot_id])
         except DeniedError:
             return None
         except NotFoundError:
-            return "gone"
-        return described[0].state if described else "gone"
+            described = []
+        if described:
+            return described[0].state
+        started_at = self._journal.facts.get("started_at")
+        young = isinstance(started_at, float) and 0 <= time.time() - started_at < SETTLE_SECONDS
+        self._is_recent = young and next(self.entries(), None) is None
+        return None if self._is_recent else GONE
 
     def _started(self, request: StartRequest) -> str:
         """Start it with the token in the journal, or with a new one that is there before it is used."""
-        stored = self._journal.facts.get("request")
-        if isinstance(stored, Mapping):
-            request = StartRequest(**stored)
-        else:
-            self._journal.update({"request": asdict(request)})
+        stored = _stored(self._journal.facts.get("request"))
+        if stored is not None and _is_same(asdict(stored), request):
+            snapshot_id = self._start(stored)
+            if self._state(snapshot_id) in ("pending", None):
+                return self._entered(snapshot_id)
+        self._journal.update({"request": asdict(request), "started_at": time.time()})
+        return self._entered(self._start(request))
+
+    def _start(self, request: StartRequest) -> str:
         try:
-            snapshot_id = self._service.start_snapshot(request)
+            return self._service.start_snapshot(request)
         except ClientError as error:
-            if not error.resumable:
+            if not (error.resumable and self._resumable):
                 self._journal.remove()
             raise
+
+    def _entered(self, snapshot_id: str) -> str:
         self._journal.update({"snapshot_id": snapshot_id})
         self._is_recent = True
         self._observer.note(Note("started", f"started {snapshot_id}", {"snapshot_id": snapshot_id}))
@@ -177,3 +231,17 @@ class PendingSnapshot:
 def new_client_token() -> str:
     """A name for one start of a snapshot."""
     return f"snapstone-{uuid4()}"
+
+
+def _stored(request: object) -> StartRequest | None:
+    """A request as a journal has it; None where there is none, or another release wrote it."""
+    if not isinstance(request, Mapping) or set(request) != {field.name for field in fields(StartRequest)}:
+        return None
+    return StartRequest(**request)
+
+
+def _is_same(stored: object, request: StartRequest) -> bool:
+    """Whether a stored request asks for what this one does, whatever its token."""
+    if not isinstance(stored, Mapping):
+        return False
+    return {**stored, "client_token": None} == {**asdict(request), "client_token": None}

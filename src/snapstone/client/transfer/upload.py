@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from heapq import merge
 
 from snapstone.client.api.service import Service
+from snapstone.client.api.values import StartRequest
 from snapstone.client.errors import ClientError, SourceChangedError
 from snapstone.client.events import Note, Observer, Silence, Tally
 from snapstone.client.images.contract import Source
+from snapstone.client.images.device import DeviceSource
 from snapstone.client.transfer.dirty import DirtyRanges
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.parent import Parent, find_parent
-from snapstone.client.transfer.pending import PendingSnapshot, new_client_token
-from snapstone.client.transfer.pipeline import Stop, run
-from snapstone.client.transfer.reading import Reading
+from snapstone.client.transfer.pending import PendingSnapshot, SealedError, new_client_token
+from snapstone.client.transfer.pipeline import Stop
+from snapstone.client.transfer.sending import Sending
 from snapstone.client.transfer.upload_request import UploadRequest
-from snapstone.client.transfer.visits import Visit, visits
-from snapstone.client.transfer.zeros import ZERO_BLOCK
-from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST, Digest
+from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
 
 
 @dataclass(frozen=True)
@@ -88,21 +87,21 @@ class _Upload:
         folders: Folders,
         observer: Observer,
     ) -> None:
-        request.check(source, with_dirty=dirty is not None)
+        request.check(source, None if dirty is None else dirty.block_end)
         self._service = service
         self._source = source
         self._request = request
         self._dirty = dirty
         self._folders = folders
         self._observer = observer
-        self._stop = Stop()
         self._tally = Tally("upload")
         self._began_at = time.monotonic()
         self._state = source.state()
-        self._reading = Reading(source, self._stop)
+        if self._state.get("size", source.size) != source.size:
+            raise SourceChangedError(f"{source.name} is being written to: its size changed as it was opened")
         self._parent: Parent | None = None
         if request.parent_id is not None:
-            self._parent = find_parent(service, request.parent_id, folders, may_read=dirty is None, stop=self._stop)
+            self._parent = find_parent(service, request.parent_id, folders, may_read=dirty is None, stop=Stop())
         self._held = None if self._parent is None else self._parent.table
         parent_size_gib = 0 if self._parent is None else self._parent.volume_size_gib
         self._volume_size_gib = request.volume_size_for(source, parent_size_gib)
@@ -116,6 +115,7 @@ class _Upload:
                 self._move(None)
                 self._check_unchanged()
             else:
+                self._warn_of_use()
                 self._check_rights()
                 snapshot_id = self._make(wait=wait, keep_failed=keep_failed, resume=resume)
         finally:
@@ -138,20 +138,43 @@ class _Upload:
             self._key(resume=resume), self._volume_size_gib * BLOCKS_PER_GIB
         ) as journal:
             request = self._request.start(self._source, self._volume_size_gib)
-            pending = PendingSnapshot(self._service, journal, request, self._observer)
+            pending = PendingSnapshot(self._service, journal, request, self._observer, resumable=resume)
             try:
-                if not pending.is_completed:
-                    self._move(pending)
-                    self._check_unchanged()
-                status = pending.complete()
+                status = self._sealed_before(pending, request) or self._sealed(pending)
             except ClientError as error:
                 pending.after_failure(error, keep=keep_failed)
                 raise
             self._keep_index(journal, pending.snapshot_id)
+            if wait:
+                pending.wait(status)
             journal.remove()
-        if wait:
-            pending.wait(status)
         return pending.snapshot_id
+
+    def _sealed_before(self, pending: PendingSnapshot, request: StartRequest) -> str | None:
+        """The status of what an earlier run sealed, if that still is what the image holds; else all begins anew."""
+        if not pending.is_sealed:
+            return None
+        status = pending.complete()
+        try:
+            self._move(pending)
+        except SealedError:
+            pending.start_anew(request)
+            self._tally = Tally("upload")
+            return None
+        self._check_unchanged()
+        return status
+
+    def _sealed(self, pending: PendingSnapshot) -> str:
+        self._move(pending)
+        self._check_unchanged()
+        return pending.complete()
+
+    def _warn_of_use(self) -> None:
+        """What is mounted can change at any moment; that it did is found out at the end, after all the work."""
+        if isinstance(self._source, DeviceSource):
+            for use in self._source.uses:
+                text = f"{self._source.name} {use.what}: if it is written to meanwhile, the upload fails at its end"
+                self._observer.note(Note("warning", text))
 
     def _check_rights(self) -> None:
         """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
@@ -177,67 +200,8 @@ class _Upload:
         }
 
     def _move(self, pending: PendingSnapshot | None) -> None:
-        """Look at every block that there may be, and send (or, without `pending`, count) those that have to be sent."""
-
-        def perform(visit: Visit, buffer: memoryview) -> None:
-            self._look(visit, buffer, pending)
-
-        options = self._service.options
-        if not self._source.sequential and self._dirty is None:
-            self._tally.expected_count = sum(len(indexes) for indexes in self._source.ranges())
-        self._observer.begin(self._tally)
-        try:
-            run(
-                self._visits(pending),
-                perform,
-                worker_count=options.max_in_flight,
-                stall_seconds=options.stall_seconds,
-                stop=self._stop,
-            )
-        finally:
-            self._observer.end(self._tally)
-
-    def _visits(self, pending: PendingSnapshot | None) -> Iterator[Visit]:
-        held: list[Iterable[tuple[int, Digest]]] = [] if pending is None else [pending.acknowledged()]
-        if self._held is not None:
-            held.append(self._held.items())
-        within = None if self._dirty is None else self._dirty.block_ranges()
-        data = self._source.ranges()
-        if within is not None and self._held is None:
-            # Nothing here knows what the parent holds: every dirty block is looked at, holes too.
-            return visits(self._dirty_ranges(), ())
-        return visits(data, merge(*held), within=within)
-
-    def _dirty_ranges(self) -> Iterator[range]:
-        assert self._dirty is not None
-        block_count = -(-self._source.size // BLOCK_SIZE)
-        for indexes in self._dirty.block_ranges():
-            if indexes.start < block_count:
-                yield range(indexes.start, min(indexes.stop, block_count))
-
-    def _look(self, visit: Visit, buffer: memoryview, pending: PendingSnapshot | None) -> None:
-        """Read a block, and send it unless what is there already, or inherited, is the same."""
-        block_index = visit.block_index
-        digest = ZERO_DIGEST if visit.is_hole else self._reading.read(block_index, buffer)
-        acknowledged = None if pending is None else pending.known(block_index)
-        if acknowledged == digest:
-            self._tally.add(resumed=1)
-        elif acknowledged is None and self._is_inherited(block_index, digest):
-            self._tally.add(zero=digest == ZERO_DIGEST, unchanged=digest != ZERO_DIGEST)
-        else:
-            if pending is not None:
-                block = memoryview(ZERO_BLOCK) if digest == ZERO_DIGEST else buffer
-                pending.put(block_index, block, digest, self._stop)
-            self._tally.add(moved=1)
-
-    def _is_inherited(self, block_index: int, digest: Digest) -> bool:
-        """Whether the snapshot reads as these bytes without a put."""
-        if self._parent is None:
-            return digest == ZERO_DIGEST
-        if self._held is None:
-            return False
-        held = self._held.get(block_index) if block_index < self._held.block_count else None
-        return digest == (ZERO_DIGEST if held is None else held)
+        sending = Sending(self._source, self._parent, self._dirty, pending, self._tally)
+        sending.run(self._service.options, self._observer)
 
     def _check_unchanged(self) -> None:
         """Raises SourceChangedError where the image was written to since the upload began."""

@@ -31,14 +31,16 @@ class UploadRequest:
     kms_key_arn: str | None = None
     volume_size_gib: int | None = None
 
-    def check(self, source: Source, *, with_dirty: bool) -> None:
-        """Raises UsageError for what does not go together."""
+    def check(self, source: Source, dirty_block_end: int | None) -> None:
+        """Raises UsageError for what does not go together. `dirty_block_end` is behind a dirty bitmap's last block."""
         if source.size == 0:
             raise UsageError(f"{source.name} is empty: there is nothing to make a snapshot of")
-        if with_dirty and self.parent_id is None:
+        if dirty_block_end is not None and self.parent_id is None:
             raise UsageError("a dirty bitmap says what changed since a parent: name the parent too")
-        if with_dirty and source.sequential:
+        if dirty_block_end is not None and source.sequential:
             raise UsageError("a dirty bitmap needs an image that can be read anywhere, and a stream is not")
+        if dirty_block_end is not None and dirty_block_end > -(-source.size // BLOCK_SIZE):
+            raise UsageError(f"the dirty bitmap goes beyond the end of {source.name}: it is of another image")
         if self.parent_id is not None and (self.encrypted is not None or self.kms_key_arn is not None):
             raise UsageError(
                 "a snapshot on a parent is encrypted as its parent is: leave out encryption, or the parent"

@@ -8,6 +8,9 @@ from heapq import merge
 
 from snapstone.core.blocks import Digest
 
+Entries = Iterable[tuple[int, Digest]]
+"""Of a table of digests, ascending."""
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -18,24 +21,23 @@ class Visit:
 
 
 def visits(
-    data: Iterable[range],
-    held: Iterable[tuple[int, Digest]],
-    *,
-    within: Iterable[range] | None = None,
+    data: Iterable[range], held: Entries = (), sent: Entries = (), *, within: Iterable[range] | None = None
 ) -> Iterator[Visit]:
-    """Blocks where the source may have data, and those where zeros have to hide what is `held` there.
+    """Where the source may have data, where zeros have to hide what the parent has, and what was sent before.
 
-    `data` are ranges of the source, `held` are entries of other tables (the parent's, the journal's), ascending; with
-    `within`, only blocks in these ranges (ascending, apart) are looked at.
+    `data` are ranges of the source, ascending and apart; `held` are the parent's entries, `sent` the journal's. With
+    `within`, only blocks in these ranges (ascending, apart) are looked at; those that were sent always are.
     """
-    found = _merged(data, held)
-    return found if within is None else _inside(found, within)
+    found = _merged(((index, False) for indexes in data for index in indexes), ((index, True) for index, _ in held))
+    limited = found if within is None else _inside(found, within)
+    known = ((visit.block_index, visit.is_hole) for visit in limited)
+    return _merged(known, ((index, within is None) for index, _ in sent))
 
 
-def _merged(data: Iterable[range], held: Iterable[tuple[int, Digest]]) -> Iterator[Visit]:
+def _merged(*pairs: Iterable[tuple[int, bool]]) -> Iterator[Visit]:
+    """Each index once; no hole where any of them says so, for False comes first."""
     last = -1
-    sources = (((index, False) for indexes in data for index in indexes), ((index, True) for index, _ in held))
-    for block_index, is_hole in merge(*sources):
+    for block_index, is_hole in merge(*pairs):
         if block_index != last:
             last = block_index
             yield Visit(block_index, is_hole)

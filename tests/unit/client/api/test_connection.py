@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from snapstone.client.api.connection import MAX_HEAD_SIZE, MAX_LOOSE_BODY_SIZE, BrokenAnswerError, Connection, Remote
@@ -115,7 +117,21 @@ def test_a_url_is_taken_apart() -> None:
     assert (Remote("http://[::1]").host, Remote("http://[::1]").port) == ("::1", 80)
 
 
-def test_a_proxy_of_plain_http_gets_the_whole_url() -> None:
-    assert Remote("http://a.example/x", proxy="http://127.0.0.1:3128").target_prefix == "http://a.example"
-    assert Remote("http://a.example/x").target_prefix == ""
-    assert Remote("https://a.example/x", proxy="http://127.0.0.1:3128").target_prefix == ""
+def test_a_proxy_of_plain_http_gets_the_whole_url_and_the_login() -> None:
+    head = b"GET /x?y=1 HTTP/1.1\r\nhost: a.example\r\n\r\n"
+    assert Remote("http://a.example/x", proxy="http://127.0.0.1:3128").for_proxy(head) == (
+        b"GET http://a.example/x?y=1 HTTP/1.1\r\nhost: a.example\r\n\r\n"
+    )
+    assert Remote("http://a.example/x", proxy="user:p%40ss@127.0.0.1:3128").for_proxy(head) == (
+        b"GET http://a.example/x?y=1 HTTP/1.1\r\nProxy-Authorization: Basic dXNlcjpwQHNz\r\nhost: a.example\r\n\r\n"
+    )
+    assert Remote("http://a.example/x").for_proxy(head) == head
+    assert Remote("https://a.example/x", proxy="http://127.0.0.1:3128").for_proxy(head) == head
+
+
+def test_silence_is_said_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snapstone.client.api.connection.READ_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        remote = Remote(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(TimeoutError, match="no answer for 1 s"):
+            Connection(remote).exchange(GET, None, into())

@@ -11,23 +11,23 @@ from types import SimpleNamespace
 import pytest
 
 from snapstone.client.api import retrying
-from snapstone.client.api.endpoint import AccessKey
-from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError
-from snapstone.client.api.pace import Pace
-from snapstone.client.api.retrying import (
-    FIRST_CONTACT_SECONDS,
+from snapstone.client.api.attempts import (
     LONGEST_WAIT_SECONDS,
-    MAX_CORRUPT_ATTEMPTS,
-    MAX_FAULT_ATTEMPTS,
+    MAX_CORRUPT_COUNT,
+    MAX_FAULT_COUNT,
+    MAX_REPAIR_COUNT,
     SETTLE_SECONDS,
-    Options,
-    Retrying,
 )
+from snapstone.client.api.endpoint import AccessKey
+from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError, Kind
+from snapstone.client.api.pace import Pace
+from snapstone.client.api.retrying import FIRST_CONTACT_SECONDS, Options, Retrying
 from snapstone.client.api.signing import Signer
 from snapstone.client.errors import (
     ClientError,
     DamagedError,
     DeniedError,
+    ExpiredCredentialsError,
     InterruptedTransferError,
     NotFoundError,
     RemoteError,
@@ -48,7 +48,13 @@ class FakeEndpoint:
     name: str = "http://127.0.0.1:1 (eu-central-1)"
     key: AccessKey = OLD
 
+    away_count: int = 0
+    """Times that the provider of credentials is out of reach."""
+
     def access_key(self) -> AccessKey:
+        if self.away_count:
+            self.away_count -= 1
+            raise ExpiredCredentialsError("the provider is away")
         return self.key
 
     def renew_credentials(self, stale: AccessKey) -> bool:
@@ -76,7 +82,7 @@ class Bench:
     retrying: Retrying
     now: list[float]
 
-    def run(self, *outcomes: Exception | str, recent: bool = False, pace: Pace | None = None) -> str:
+    def run(self, *outcomes: Exception | str, awaited: tuple[Kind, ...] = (), pace: Pace | None = None) -> str:
         """Attempts that end as told; the last one again and again."""
         self.attempts: list[AccessKey] = []
 
@@ -87,7 +93,7 @@ class Bench:
                 raise outcome
             return outcome
 
-        return self.retrying.run("do it", attempt, recent=recent, pace=pace)
+        return self.retrying.run("do it", attempt, awaited=awaited, pace=pace)
 
 
 @pytest.fixture
@@ -165,20 +171,20 @@ def test_an_endpoint_that_never_answered_is_given_up_soon(bench: Bench) -> None:
 def test_a_server_that_fails_the_same_call_for_ever_is_given_up_before_the_budget_ends(bench: Bench) -> None:
     with pytest.raises(UnreachableError):
         bench.run(BROKEN)
-    assert len(bench.attempts) == MAX_FAULT_ATTEMPTS
+    assert len(bench.attempts) == MAX_FAULT_COUNT
 
 
 def test_bytes_that_never_arrive_whole_are_damage(bench: Bench) -> None:
     with pytest.raises(DamagedError):
         bench.run(fault(CHECKSUM_MISMATCH, 200))
-    assert len(bench.attempts) == MAX_CORRUPT_ATTEMPTS
+    assert len(bench.attempts) == MAX_CORRUPT_COUNT
 
 
 def test_what_was_just_made_is_waited_for_within_bounds(bench: Bench) -> None:
-    assert bench.run(ABSENT, ABSENT, ABSENT, "done", recent=True) == "done"
+    assert bench.run(ABSENT, ABSENT, ABSENT, "done", awaited=(Kind.ABSENT,)) == "done"
     begun = bench.now[0]
     with pytest.raises(NotFoundError):
-        bench.run(ABSENT, recent=True)
+        bench.run(ABSENT, awaited=(Kind.ABSENT,))
     assert SETTLE_SECONDS - LONGEST_WAIT_SECONDS <= bench.now[0] - begun <= SETTLE_SECONDS
 
 
@@ -190,9 +196,46 @@ def test_expired_credentials_are_renewed_once_and_at_once(bench: Bench) -> None:
 
 
 def test_expired_credentials_without_newer_ones_end_the_call(bench: Bench) -> None:
-    with pytest.raises(DeniedError, match="log in again"):
+    with pytest.raises(ExpiredCredentialsError, match="log in again"):
         bench.run(fault("ExpiredTokenException", 403))
     assert len(bench.attempts) == 1
+
+
+def test_credentials_are_renewed_however_often_the_call_was_throttled_before(bench: Bench) -> None:
+    bench.endpoint.renewable = 1
+    assert bench.run(THROTTLE, THROTTLE, THROTTLE, fault("ExpiredTokenException", 403), "done") == "done"
+    assert bench.attempts[-1] == NEW
+
+
+def test_credentials_that_cannot_be_renewed_just_now_are_waited_for_once_the_endpoint_has_answered(
+    bench: Bench,
+) -> None:
+    bench.endpoint.away_count = 1
+    with pytest.raises(ExpiredCredentialsError):
+        bench.run("done")
+    bench.run("done")
+    bench.endpoint.away_count = 3
+    assert bench.run("done") == "done"
+    assert bench.retrying.trouble.retried_count == 3
+
+
+def test_waiting_for_a_turn_is_no_part_of_the_budget(bench: Bench) -> None:
+    class Slow:
+        def __enter__(self) -> Slow:
+            bench.now[0] += 1_000
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def throttled(self) -> None:
+            pass
+
+        def failed(self) -> None:
+            pass
+
+    pace = SimpleNamespace(turn=lambda _: Slow())
+    assert bench.run(THROTTLE, BROKEN, "done", pace=pace) == "done"  # type: ignore[arg-type]
 
 
 def test_a_wrong_clock_is_set_by_the_answers_date(bench: Bench) -> None:
@@ -204,9 +247,9 @@ def test_a_wrong_clock_is_set_by_the_answers_date(bench: Bench) -> None:
 
 def test_a_clock_that_stays_wrong_ends_the_call(bench: Bench) -> None:
     skewed = fault("RequestExpired", date=formatdate(1_780_000_000, usegmt=True))
-    with pytest.raises(DeniedError, match="clock"):
+    with pytest.raises(ExpiredCredentialsError, match="clock"):
         bench.run(skewed)
-    assert len(bench.attempts) == 3
+    assert len(bench.attempts) == 1 + MAX_REPAIR_COUNT
 
 
 def test_a_stop_ends_waiting(bench: Bench) -> None:

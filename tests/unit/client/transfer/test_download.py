@@ -200,6 +200,45 @@ def test_without_resume_what_was_left_is_thrown_away(service: Failing, state: Fo
     assert journals(state) == 0
 
 
+def test_a_run_that_was_killed_after_the_image_had_got_its_name_was_done(
+    service: Failing, state: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot_id = snapshot_of(service, state, BASE)
+    path = tmp_path / "image"
+    with monkeypatch.context() as patched:
+        patched.setattr("snapstone.client.transfer.download.IndexStore", killed)
+        with pytest.raises(KeyboardInterrupt):
+            download(service, snapshot_id, str(path), state=state)
+    assert path.exists()
+    service.got_indexes.clear()
+    downloaded = download(service, snapshot_id, str(path), state=state)
+    assert (downloaded.received_count, downloaded.resumed_count, service.got_indexes) == (0, 4, [])
+    assert journals(state) == 0
+    with pytest.raises(UsageError, match="exists"):
+        download(service, snapshot_id, str(path), state=state)
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_increment_without_resume_begins_with_the_image_again(
+    service: Failing, state: Folders, tmp_path: Path
+) -> None:
+    first = snapshot_of(service, state, BASE)
+    second = snapshot_of(service, state, {index: block(f"n{index}") for index in BASE}, first)
+    path = tmp_path / "image"
+    download(service, first, str(path), state=state)
+    service.got_indexes.clear()
+    service.fail_get_number = 3
+    with pytest.raises(UnreachableError):
+        download(service, second, str(path), from_snapshot_id=first, state=state)
+    service.fail_get_number = None
+    downloaded = download(service, second, str(path), from_snapshot_id=first, state=state, resume=False)
+    assert (downloaded.received_count, downloaded.resumed_count) == (4, 0)
+    assert blocks_in(path) == {index: block(f"n{index}") for index in BASE}
+
+
 def test_a_downloaded_snapshot_has_an_index(service: Failing, state: Folders, tmp_path: Path) -> None:
     snapshot_id = snapshot_of(service, state, {**BASE, 5: ZERO})
     store = IndexStore(state.indexes)

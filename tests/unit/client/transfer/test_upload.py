@@ -13,6 +13,7 @@ from snapstone.client.api.service import Service
 from snapstone.client.errors import (
     ClientError,
     DeniedError,
+    ExpiredCredentialsError,
     NotFoundError,
     RemoteError,
     SourceChangedError,
@@ -41,6 +42,7 @@ class Watched(Service):
         self.put_indexes: list[int] = []
         self.got_indexes: list[int] = []
         self.fail_put_number: int | None = None
+        self.lose_answer_of: set[int] = set()
         self.fail_complete: ClientError | None = None
         self.failure: ClientError = UnreachableError("told to")
         self._count_lock = threading.Lock()
@@ -60,6 +62,8 @@ class Watched(Service):
                 raise self.failure
             super().put_block(snapshot_id, block_index, block, digest, recent=recent)
             self.put_indexes.append(block_index)
+            if block_index in self.lose_answer_of:
+                raise UnreachableError("the answer was lost")
 
     def get_block(
         self, snapshot_id: str, block_index: int, token: str, into: memoryview, *, stop: object = None
@@ -109,6 +113,9 @@ def content(service: Service, snapshot_id: str | None) -> dict[int, bytes]:
 def journals(state: Folders) -> int:
     return len(JournalStore(state.journals).list())
 
+
+BEYOND = DirtyRanges()
+BEYOND.add(2_048 * BLOCK_SIZE, 1)
 
 BASE = {0: block("a"), 3: block("b"), 7: block("c"), 2_047: block("d")}
 
@@ -271,6 +278,92 @@ def test_a_killed_run_that_had_sealed_is_recognized(service: Watched, state: Fol
     assert IndexStore(state.indexes).find(str(uploaded.snapshot_id), 1) is not None
 
 
+def test_an_image_that_changed_after_a_killed_run_had_sealed_gets_a_snapshot_of_its_own(
+    service: Watched, state: Folders
+) -> None:
+    service.fail_complete = UnreachableError("the answer was lost")
+    observer = Memory()
+    with pytest.raises(UnreachableError):
+        upload(service, image(BASE), state=state, observer=observer)
+    sealed = str(observer.notes[-1].facts["snapshot_id"])
+    service.fail_complete = None
+    now = {**BASE, 3: block("today"), 9: block("new")}
+    uploaded = upload(service, image(now), state=state, observer=observer)
+    assert uploaded.snapshot_id != sealed
+    assert content(service, uploaded.snapshot_id) == now
+    assert content(service, sealed) == BASE
+    assert any(sealed in message and "stays" in message for message in observer.messages("warning"))
+    assert journals(state) == 0
+
+
+def test_a_block_whose_acknowledgement_was_lost_is_sent_again_even_if_it_is_zero_by_now(
+    service: Watched, state: Folders, parent: str
+) -> None:
+    service.lose_answer_of = {3, 9}
+    with pytest.raises(UnreachableError):
+        upload(service, image({**BASE, 3: block("x"), 9: block("y")}), parent_id=parent, state=state)
+    with pytest.raises(UnreachableError):
+        upload(service, image({**BASE, 3: block("x"), 9: block("y")}), parent_id=parent, state=state)
+    service.lose_answer_of = set()
+    uploaded = upload(service, image(BASE), parent_id=parent, state=state)
+    found = content(service, uploaded.snapshot_id)
+    assert {index: data for index, data in found.items() if data != ZERO} == BASE
+
+
+def test_an_image_that_has_another_size_by_now_is_begun_anew(service: Watched, state: Folders) -> None:
+    service.fail_put_number = 2
+    observer = Memory()
+    with pytest.raises(UnreachableError):
+        upload(service, image({0: block("a"), 1: block("b"), 2: block("c")}, 5 * MIB), state=state, observer=observer)
+    begun = str(observer.notes[-1].facts["snapshot_id"])
+    service.fail_put_number = None
+    uploaded = upload(service, image({0: block("a")}, 6 * MIB), state=state)
+    assert service.describe([str(uploaded.snapshot_id)])[0].tags == {"snapstone:size": str(6 * MIB)}
+    assert content(service, uploaded.snapshot_id) == {0: block("a")}
+    with pytest.raises(NotFoundError):
+        service.describe([begun])
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_what_no_later_run_can_go_on_with_is_taken_back(service: Watched, state: Folders, sequential: bool) -> None:
+    service.fail_put_number = 1
+    observer = Memory()
+    source = MemoryImage(BASE if not sequential else {0: block("a"), 1: block("b")}, GIB if not sequential else MIB)
+    source.sequential = sequential
+    with pytest.raises(UnreachableError):
+        upload(service, source, resume=sequential, state=state, observer=observer)
+    started = next(note for note in observer.notes if note.kind == "started").facts["snapshot_id"]
+    with pytest.raises(NotFoundError):
+        service.describe([str(started)])
+    assert journals(state) == 0
+    assert observer.messages("unfinished") == []
+
+
+def test_blocks_of_an_earlier_run_are_looked_at_outside_of_the_dirty_bitmap_too(
+    service: Watched, state: Folders, parent: str
+) -> None:
+    service.fail_put_number = 1
+    first, second = DirtyRanges(), DirtyRanges()
+    first.add(0, 2048 * BLOCK_SIZE)
+    second.add(7 * BLOCK_SIZE, BLOCK_SIZE)
+    with pytest.raises(UnreachableError):
+        upload(service, image({**BASE, 0: block("x"), 9: block("y")}), parent_id=parent, dirty=first, state=state)
+    service.fail_put_number = None
+    uploaded = upload(service, image({**BASE, 7: block("z")}), parent_id=parent, dirty=second, state=state)
+    found = content(service, uploaded.snapshot_id)
+    assert {index: data for index, data in found.items() if data != ZERO} == {**BASE, 7: block("z")}
+
+
+def test_a_login_that_expired_costs_no_work(service: Watched, state: Folders) -> None:
+    service.fail_put_number, service.failure = 2, ExpiredCredentialsError("log in again")
+    with pytest.raises(ExpiredCredentialsError):
+        upload(service, image(BASE), state=state)
+    service.fail_put_number = None
+    uploaded = upload(service, image(BASE), state=state)
+    assert uploaded.resumed_count == 2
+    assert content(service, uploaded.snapshot_id) == BASE
+
+
 def test_a_snapshot_that_is_gone_is_started_anew_and_that_is_said(service: Watched, state: Folders) -> None:
     service.fail_put_number = 2
     observer = Memory()
@@ -347,6 +440,7 @@ def test_an_aggregate_that_the_endpoint_does_not_accept_is_an_error(
         ({"parent_id": "PARENT", "encrypted": True}, "as its parent is"),
         ({"parent_id": "PARENT", "volume_size_gib": 0}, None),
         ({"volume_size_gib": 1, "size": 2 * GIB}, "needs 2 GiB"),
+        ({"parent_id": "PARENT", "dirty": BEYOND}, "beyond the end of memory"),
         ({"size": 0}, "is empty"),
         ({"size": 65_537 * GIB}, "at most 64 TiB"),
     ],

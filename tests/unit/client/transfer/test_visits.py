@@ -33,6 +33,17 @@ def test_nothing_within_is_nothing() -> None:
     assert list(visits([range(8)], [], within=[])) == []
 
 
+def test_what_was_sent_is_looked_at_wherever_it_is_and_read_where_holes_are_not_known() -> None:
+    sent = [(0, ZERO_DIGEST), (3, ZERO_DIGEST), (9, ZERO_DIGEST)]
+    assert shown(list(visits([range(1)], [], sent))) == [(0, False), (3, True), (9, True)]
+    assert shown(list(visits([range(4)], [], sent, within=[range(1, 2)]))) == [
+        (0, False),
+        (1, False),
+        (3, False),
+        (9, False),
+    ]
+
+
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
 def test_it_is_what_sets_say(data: set[int], held: set[int], within: set[int]) -> None:
     def single(indexes: set[int]) -> list[range]:

@@ -1,0 +1,122 @@
+"""Where a download goes: the image, its journal, and what an earlier run may have left of either."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from snapstone.client.api.control_calls import SHORTEST_PAGE
+from snapstone.client.api.service import Service
+from snapstone.client.errors import UsageError
+from snapstone.client.images.contract import Target
+from snapstone.client.images.part_file import part_path
+from snapstone.client.images.sources import RAW, open_source
+from snapstone.client.images.targets import open_target
+from snapstone.client.transfer.journal import Journal, JournalStore
+from snapstone.core.blocks import BLOCK_SIZE, digest_of
+
+COMMITTING: Final = "committing"
+"""Stage of a journal: every block is written, and the image gets its name."""
+
+PROBE_COUNT: Final = 4
+"""Blocks that an image has to share with the snapshot that it is said to hold, before changes are applied to it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image of `size` bytes that is to hold a snapshot; with `from_id`, one that holds that already."""
+
+    service: Service
+    path: str
+    snapshot_id: str
+    from_id: str | None
+    size: int
+    format: str | None
+    force: bool
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """What makes two runs the same download."""
+        return {
+            "kind": "download",
+            "endpoint": self.service.endpoint.url,
+            "region": self.service.endpoint.region,
+            "snapshot_id": self.snapshot_id,
+            "from_snapshot_id": self.from_id,
+            "target": os.path.abspath(self.path),
+            "size": self.size,
+            "format": self.format,
+        }
+
+    @property
+    def _part_name(self) -> str:
+        return self.snapshot_id if self.from_id is None else f"{self.from_id}.{self.snapshot_id}"
+
+    def open(self, *, resume: bool) -> Target:
+        """The target; without `resume`, what an earlier run left of it is thrown away."""
+        target = self._opened()
+        if not resume and target.resumed:
+            target.discard()
+            target = self._opened()
+        return target
+
+    def _opened(self) -> Target:
+        return open_target(
+            self.path,
+            self.size,
+            part_name=self._part_name,
+            force=self.force,
+            format=self.format,
+            existing=self.from_id is not None,
+        )
+
+    def published_count(self, journal: Journal) -> int | None:
+        """Blocks of an image that got its name just before an earlier run was killed; None where it did not."""
+        place = Path(os.path.abspath(self.path))
+        parts = [part_path(place, name) for name in (self._part_name, f"{self._part_name}.{self.format}")]
+        if journal.facts.get("stage") != COMMITTING or not place.is_file() or any(map(os.path.lexists, parts)):
+            return None
+        buffer, count = memoryview(bytearray(BLOCK_SIZE)), 0
+        with closing(open_source(place, format=self.format or RAW)) as image:
+            for block_index, digest in journal.table.items():
+                if block_index * BLOCK_SIZE < image.size:
+                    image.read(block_index, buffer)
+                    if digest_of(buffer) != digest:
+                        return None
+                count += 1
+        return count
+
+    def check_not_half_way(self, store: JournalStore) -> None:
+        """A device that is half way to another snapshot holds a mixture: changes applied to it would make another."""
+        if self.from_id is None or not os.path.exists(self.path) or not stat.S_ISBLK(os.stat(self.path).st_mode):
+            return
+        for kept in store.list():
+            other = kept.facts.get("key")
+            if isinstance(other, Mapping) and other.get("target") == self.key["target"] and dict(other) != self.key:
+                raise UsageError(
+                    f"{self.path} is half way to {other.get('snapshot_id')}: finish that download, or download the "
+                    "whole without --from"
+                )
+
+    def check_holds(self, target: Target, volume_size: int) -> None:
+        """Look at a few blocks of `from_id`, here and there: a wrong image would become a mixture of two."""
+        if self.from_id is None:
+            return
+        wanted, found = memoryview(bytearray(BLOCK_SIZE)), memoryview(bytearray(BLOCK_SIZE))
+        block_count = volume_size // BLOCK_SIZE
+        for start in range(0, block_count, -(-block_count // PROBE_COUNT)):
+            pages = self.service.block_pages(self.from_id, start, SHORTEST_PAGE)
+            for block in islice((block for page in pages for block in page.blocks), 1):
+                digest = self.service.get_block(self.from_id, block.block_index, block.token, wanted)
+                target.read(block.block_index, found)
+                if digest_of(found) != digest:
+                    raise UsageError(
+                        f"{self.path} does not hold {self.from_id}: block {block.block_index} is another. Name the "
+                        "snapshot that it holds, or download the whole without --from"
+                    )
