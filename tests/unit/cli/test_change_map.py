@@ -58,6 +58,12 @@ def test_the_last_row_ends_where_the_volume_ends() -> None:
     assert list(picture.lines(shades=ASCII_SHADES))[1] == "   8.0 MiB  ...#"
 
 
+def test_the_last_cell_is_full_with_the_blocks_that_it_has() -> None:
+    picture = ChangeMap(4 * 16 * 32 - 3, 16)
+    picture.add(Extent(4 * 16 * 32 - 4, 1, "added"))
+    assert list(picture.lines(shades=ASCII_SHADES))[1] == " 992.0 MiB  ...............#"
+
+
 def test_the_legend_says_what_a_cell_is() -> None:
     *_, legend = ChangeMap(4 * 16 * 32, 16).lines(shades=ASCII_SHADES)
     assert legend == "a cell is 2.0 MiB: . no block differs, - to 25, + to 50, * to 75, # to 100 % do"

@@ -37,9 +37,9 @@ class Pair:
 
     block_index: int
     token: str | None
-    """How to get the snapshot's block; None where that is absent, or `digest` says it all."""
-    digest: Digest | None
-    """Of the snapshot's block, where known without getting it; of the zero block where that is absent."""
+    """How to get the snapshot's block; None where it need not be got."""
+    digest: Digest
+    """Of the snapshot's block, where there is no token: from an index, or that of zeros where the block is absent."""
     in_image: bool
     """Whether the image may hold something other than zeros there."""
 
@@ -135,7 +135,7 @@ def compare_pair(
     held = pair.digest
     if pair.token is not None:
         held = service.get_block(snapshot_id, pair.block_index, pair.token, buffer, stop=stop)
-    return _difference(pair.block_index, held or ZERO_DIGEST, image)
+    return _difference(pair.block_index, held, image)
 
 
 def check_unchanged(source: Source, before: object) -> None:
@@ -152,7 +152,7 @@ def _held(service: Service, snapshot_id: str, index: DigestTable | None) -> Iter
     if index is not None:
         return (Pair(block_index, None, digest, in_image=False) for block_index, digest in index.items())
     blocks = chain.from_iterable(page.blocks for page in service.block_pages(snapshot_id))
-    return (Pair(block.block_index, block.token, None, in_image=False) for block in blocks)
+    return (Pair(block.block_index, block.token, ZERO_DIGEST, in_image=False) for block in blocks)
 
 
 def _listed_kind(block: ChangedBlock) -> Kind:

@@ -74,7 +74,7 @@ class Plan:
 
     counterpart: Counterpart | None
     reason: str
-    rejected: Mapping[str, str] = field(default_factory=dict)
+    rejected: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Snapshots there that were looked at and cannot be the parent, each with the reason."""
 
     @property

@@ -23,6 +23,7 @@ from snapstone.client.errors import (
 )
 from snapstone.client.transfer.copy import Copied, copy
 from snapstone.client.transfer.counterparts import COPIED_FROM
+from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import JournalStore
@@ -171,6 +172,7 @@ class TestFull:
         with pytest.raises(UsageError, match="would have 51 tags"):
             sides.copy(snapshot_id)
         assert sides.ids_there() == before
+        assert JournalStore(sides.state.journals).list() == []
         assert sides.copy(snapshot_id, carry_tags=False).snapshot_id is not None
 
     def test_a_copy_is_encrypted_with_the_key_that_was_asked_for(self, sides: Sides, other: ServerProcess) -> None:
@@ -302,6 +304,21 @@ class TestIncremental:
         liar = completed(sides.there, {0: A, 1: B}, Tags=[{"Key": COPIED_FROM, "Value": parent}])
         copied = sides.copy(completed(sides.here, {2: C}, ParentSnapshotId=parent))
         assert f"block 1 of {liar} is another" in copied.reason
+
+    def test_a_plain_parent_is_not_built_on_where_snapshots_have_to_be_encrypted_since(
+        self, sides: Sides, other: ServerProcess
+    ) -> None:
+        parent = completed(sides.here, {0: A})
+        region = "ap-south-1"
+        with service_of(other, region) as target:
+            sides.copy(parent, target)
+            ec2 = other.client("ec2", region=region)
+            ec2.enable_ebs_encryption_by_default()
+            copied = sides.copy(completed(sides.here, {1: B}, ParentSnapshotId=parent), target)
+        assert (copied.kind, copied.parent_id, copied.sent_count) == ("full", None, 2)
+        assert "but it cannot be built on (start a snapshot: ValidationException" in copied.reason
+        (found,) = ec2.describe_snapshots(SnapshotIds=[copied.snapshot_id])["Snapshots"]
+        assert found["Encrypted"] is True
 
     def test_where_the_parent_may_not_be_read_its_tag_is_taken_on_trust_and_that_is_said(
         self, sides: Sides, other: ServerProcess
@@ -476,6 +493,20 @@ class TestFailure:
         assert sides.ids_there() == before
         assert JournalStore(sides.state.journals).list() == []
 
+    def test_that_the_end_may_be_denied_is_said_at_the_beginning(self, sides: Sides, other: ServerProcess) -> None:
+        class Unsealable(Service):
+            """Does not let anybody complete anything."""
+
+            def complete_snapshot(self, *_: object, **__: object) -> str:
+                raise DeniedError("ebs:CompleteSnapshot is denied")
+
+        snapshot_id, before = completed(sides.here, {0: A}), sides.ids_there()
+        with Unsealable(endpoint_of(other)) as target, pytest.raises(DeniedError):
+            sides.copy(snapshot_id, target)
+        assert "could not be sealed" in sides.memory.messages("warning")[0]
+        assert [note.kind for note in sides.memory.notes].index("warning") == 0
+        assert sides.ids_there() == before
+
     def test_unless_it_is_to_be_kept(self, sides: Sides, other: ServerProcess) -> None:
         snapshot_id, before = completed(sides.here, {0: A, 1: B}), sides.ids_there()
         with Breaking(other, after=1, error=DeniedError("no")) as target, pytest.raises(DeniedError):
@@ -489,6 +520,9 @@ class TestFailure:
             sides.copy(snapshot_id, target)
         (left,) = sides.ids_there() - before
         sides.there_ec2.delete_snapshot(SnapshotId=left)
+        (kept,) = JournalStore(sides.state.journals).list()
+        with DigestTable.open(kept.path, writable=True) as table:
+            table.set_facts({**table.facts, "started_at": 0.0})  # Long ago: what is unknown by now is gone.
         copied = sides.copy(snapshot_id)
         assert (copied.resumed_count, copied.sent_count) == (0, 3)
         assert sides.holds(copied) == {0: A, 1: B, 2: C}
@@ -536,6 +570,7 @@ class TestFailure:
         child = completed(sides.here, {1: B}, ParentSnapshotId=parent)
         with Starting(endpoint_of(other)) as target, pytest.raises(NotFoundError):
             sides.copy(child, target)
+        assert "cannot be built on" in sides.memory.messages("plan")[-1]
         assert JournalStore(sides.state.journals).list() == []
 
     def test_a_stop_ends_it_and_leaves_it_resumable(self, sides: Sides) -> None:
