@@ -41,6 +41,9 @@ class Counting:
         self.put: list[tuple[int, Digest]] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.doubled: list[int] = []
+        """Blocks that were asked for, or sent, while they were on their way."""
+        self._on_their_way: set[int] = set()
         self.failures: dict[int, ClientError] = {}
         """What getting or putting a block meets, once."""
         self.hold = threading.Event()
@@ -65,7 +68,7 @@ class Counting:
                 self.getters.append(threading.current_thread().name)
             return self.service.get_block(snapshot_id, block_index, token, into)
         finally:
-            self._leave()
+            self._leave(block_index)
 
     def start_snapshot(self, request: StartRequest) -> str:
         return self.service.start_snapshot(request)
@@ -85,7 +88,7 @@ class Counting:
             self.service.put_block(snapshot_id, block_index, block, digest, stop=stop, recent=recent)
             self.put.append((block_index, digest))
         finally:
-            self._leave()
+            self._leave(block_index)
 
     def complete_snapshot(self, snapshot_id: str, changed_block_count: int, aggregate: Digest) -> str:
         return self.service.complete_snapshot(snapshot_id, changed_block_count, aggregate)
@@ -99,16 +102,20 @@ class Counting:
     def _enter(self, block_index: int) -> None:
         with self._lock:
             self.in_flight += 1
+            if block_index in self._on_their_way:
+                self.doubled.append(block_index)
+            self._on_their_way.add(block_index)
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             failure = self.failures.pop(block_index, None)
         self.hold.wait()
         if failure is not None:
-            self._leave()
+            self._leave(block_index)
             raise failure
 
-    def _leave(self) -> None:
+    def _leave(self, block_index: int) -> None:
         with self._lock:
             self.in_flight -= 1
+            self._on_their_way.discard(block_index)
 
 
 class Misleading(Counting):

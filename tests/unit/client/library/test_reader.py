@@ -163,6 +163,7 @@ def test_many_threads_read_one_reader_and_each_block_is_got_once(client: Client,
         random.Random(3).shuffle(places)
         found = pool.map(lambda place: reader.pread(place, 4), places)
         assert list(found) == [(place // BLOCK_SIZE).to_bytes(4, "big") for place in places]
+    assert service.doubled == []
     assert sorted(service.got) == list(range(20))
 
 

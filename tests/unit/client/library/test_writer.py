@@ -174,6 +174,24 @@ def test_zeros_over_what_was_written_here_are_written(client: Client, ebs: Boto3
     assert content(ebs, writer.snapshot_id) == {0: ZERO, 1: B[:100] + bytes(50) + B[150:]}
 
 
+def test_zeros_over_a_block_that_was_sent_are_sent_too(client: Client, ebs: Boto3Client) -> None:
+    with client.create(1) as writer:
+        write_numbered(writer, range(1, MANY))
+        writer.pwrite(BLOCK_SIZE, ZERO)
+    assert content(ebs, writer.snapshot_id)[1] == ZERO
+
+
+def test_a_block_that_is_written_to_again_and_again_is_held(client: Client, ebs: Boto3Client) -> None:
+    service = Counting(client.service)
+    half = HELD_BLOCK_COUNT // 2
+    with SnapshotWriter(service, volume_size_gib=1) as writer:
+        for turn in range(4):
+            writer.pwrite(turn, b"x")
+            write_numbered(writer, range(1 + turn * half, 1 + (turn + 1) * half))
+    assert [index for index, _ in service.put].count(0) == 1
+    assert content(ebs, writer.snapshot_id)[0] == b"xxxx" + bytes(BLOCK_SIZE - 4)
+
+
 def test_it_is_a_file_that_anything_can_be_copied_into(client: Client, ebs: Boto3Client) -> None:
     with client.create(1) as writer:
         shutil.copyfileobj(io.BytesIO(A + B + b"tail"), writer, 10_000)
@@ -328,6 +346,7 @@ def test_a_block_on_its_way_can_be_changed_and_arrives_after_what_it_was(client:
     changed = b"\0late" + numbered(5)[5:]
     sent = [digest for index, digest in service.put if index == 5]
     assert sent == [hashlib.sha256(data).digest() for data in (numbered(5), changed)]
+    assert service.doubled == []
     with client.open(writer.snapshot_id) as reader:
         assert reader.pread(5 * BLOCK_SIZE, BLOCK_SIZE) == changed
 
