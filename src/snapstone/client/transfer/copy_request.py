@@ -99,6 +99,8 @@ def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSna
     try:
         info = next(iter(service.describe([snapshot_id], owner=None)), None)
     except DeniedError as error:
+        if error.resumable:
+            raise
         message = f"{snapshot_id} may not be described, so description and tags are not carried over ({error})"
         observer.note(Note("warning", message))
     except NotFoundError:

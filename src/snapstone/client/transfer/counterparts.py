@@ -34,6 +34,8 @@ LOOK_COUNT: Final = 8
 PROOF_BLOCK_COUNT: Final = 8
 """Blocks that are compared before a counterpart is believed."""
 
+UNRELATED: Final = "UNRELATED_SNAPSHOTS"
+
 _SNAPSHOT_ID: Final = re.compile(r"snap-[0-9a-f]{1,59}")
 
 
@@ -100,6 +102,8 @@ class Counterparts:
         try:
             candidates = self._candidates()
         except DeniedError as error:
+            if error.resumable:
+                raise
             return Search(None, f"copies there cannot be looked for ({error})")
         rejected: dict[str, str] = {}
         for pair, refusal in self._looked_at([candidate.pair for candidate in candidates[:MAX_CANDIDATE_COUNT]]):
@@ -147,7 +151,9 @@ class Counterparts:
         """Snapshots here that are copies of some there which are still there."""
         try:
             copies = {info.snapshot_id: info for info in self._tagged(self._source)}
-        except DeniedError:
+        except DeniedError as error:
+            if error.resumable:
+                raise
             return []
         origins = {snapshot_id: origin_of(info.tags) for snapshot_id, info in copies.items()}
         usable = self._usable_ids_there({origin for origin in origins.values() if origin is not None})
@@ -190,9 +196,11 @@ class Counterparts:
         except NotFoundError:
             return f"{pair.source_id} is not there any more"
         except DeniedError as error:
+            if error.resumable:
+                raise
             return f"{pair.source_id} may not be read ({error})"
         except RemoteError as error:
-            if "UNRELATED_SNAPSHOTS" in str(error):
+            if error.reason == UNRELATED:
                 return f"{pair.source_id} and {self._snapshot_id} are not related"
             return f"{pair.source_id} cannot be compared ({error})"
         return None
@@ -202,6 +210,8 @@ class Counterparts:
         try:
             differing = self._differing_block(pair)
         except DeniedError as error:
+            if error.resumable:
+                raise
             message = f"that {pair.target_id} holds what {pair.source_id} holds is taken on trust ({error})"
             self._observer.note(Note("warning", message))
             return None

@@ -75,7 +75,7 @@ class Moves:
         try:
             return buffer, self._get(move.block_index, move.token, buffer)
         except RemoteError as error:
-            if INVALID_TOKEN not in str(error):
+            if error.reason != INVALID_TOKEN:
                 raise
         return buffer, self._get(move.block_index, self._new_token(move.block_index), buffer)
 

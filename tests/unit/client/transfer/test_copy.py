@@ -15,6 +15,7 @@ from snapstone.client.api.service import Service
 from snapstone.client.api.values import BlockPage, ListedBlock, SnapshotInfo
 from snapstone.client.errors import (
     DeniedError,
+    ExpiredCredentialsError,
     InterruptedTransferError,
     NotFoundError,
     RemoteError,
@@ -42,14 +43,16 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 class Breaking(Service):
-    """An endpoint that breaks with an error when it has taken so many blocks."""
+    """An endpoint that breaks with an error when it has acknowledged so many blocks."""
 
     def __init__(self, server: ServerProcess, after: int, error: Exception | None) -> None:
         super().__init__(endpoint_of(server), Options(retry_seconds=20.0, max_in_flight=1))
         self.after = after
         self.error = error
         self.put_indexes: list[int] = []
-        self._counting = threading.Lock()
+        """Acknowledged."""
+        self._begun_count = 0
+        self._counting = threading.Condition()
 
     def __enter__(self) -> Breaking:
         return self
@@ -65,10 +68,14 @@ class Breaking(Service):
         recent: bool = True,
     ) -> None:
         with self._counting:
-            if self.error is not None and len(self.put_indexes) >= self.after:
+            if self.error is not None and self._begun_count >= self.after:
+                self._counting.wait_for(lambda: len(self.put_indexes) >= self.after, timeout=20.0)
                 raise self.error
-            self.put_indexes.append(block_index)
+            self._begun_count += 1
         super().put_block(snapshot_id, block_index, block, digest, stop=stop, recent=recent)
+        with self._counting:
+            self.put_indexes.append(block_index)
+            self._counting.notify_all()
 
 
 @dataclass
@@ -243,6 +250,7 @@ class TestIncremental:
         assert copied.reason == f"{there.snapshot_id} there is a copy of {parent}"
         assert sides.holds(copied) == {0: A, 1: B, 2: A, 9: C}
         assert sides.memory.messages("plan")[-1] == f"incremental copy: {copied.reason}"
+        assert [tally.expected_count for tally in sides.memory.ended] == [3, 2]
 
     def test_a_block_that_only_the_earlier_one_has_becomes_zeros(self, sides: Sides) -> None:
         root = completed(sides.here, {0: A})
@@ -351,6 +359,20 @@ class TestIncremental:
             copied = sides.copy(snapshot_id, target)
         assert copied.reason == "copies there cannot be looked for (ec2:DescribeSnapshots is denied)"
         assert sides.described(copied.snapshot_id)["Description"] == "described"
+
+    def test_credentials_that_ran_out_are_no_reason_for_a_full_copy(self, sides: Sides, other: ServerProcess) -> None:
+        class Expired(Service):
+            """Describes nothing until somebody logs in again."""
+
+            def describe(self, *_: object, **__: object) -> list[SnapshotInfo]:
+                raise ExpiredCredentialsError("log in again")
+
+        parent = completed(sides.here, {0: A})
+        sides.copy(parent)
+        child = completed(sides.here, {1: B}, ParentSnapshotId=parent)
+        with Expired(endpoint_of(other)) as target, pytest.raises(ExpiredCredentialsError):
+            sides.copy(child, target)
+        assert sides.copy(child).kind == "incremental"
 
     def test_a_source_that_may_not_be_described_is_copied_without_description_and_tags(
         self, sides: Sides, server: ServerProcess
@@ -468,7 +490,7 @@ class TestFailure:
             target.error = None
             copied = sides.copy(snapshot_id, target)
         assert sorted(target.put_indexes) == list(range(12))
-        assert (copied.resumed_count, copied.sent_count) == (len(first), 12 - len(first))
+        assert (len(first), copied.resumed_count, copied.sent_count) == (5, 5, 7)
         assert sides.holds(copied) == blocks
         assert JournalStore(sides.state.journals).list() == []
 
@@ -546,7 +568,8 @@ class TestFailure:
             sides.copy(snapshot_id, target)
         copied = sides.copy(snapshot_id)
         assert sides.ids_there() - before == {copied.snapshot_id}
-        assert (copied.sent_count, sides.holds(copied)) == (0, {0: A, 1: B})
+        assert (copied.sent_count, copied.resumed_count) == (0, 0), "nothing of it is looked at again"
+        assert sides.holds(copied) == {0: A, 1: B}
 
     def test_blocks_that_somebody_else_wrote_are_noticed_by_the_seal(self, sides: Sides, other: ServerProcess) -> None:
         snapshot_id, before = completed(sides.here, {0: A, 1: B}), sides.ids_there()
