@@ -60,6 +60,14 @@ def client(disks: ServerProcess, tmp_path: Path) -> ClientCommand:
     return ClientCommand(disks, tmp_path / "state")
 
 
+@pytest.fixture(scope="module")
+def uploaded(
+    disks: ServerProcess, generations: list[Generation], tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
+    """A snapshot of each generation, from files."""
+    return upload_all(ClientCommand(disks, tmp_path_factory.mktemp("uploaded") / "state"), "file", generations)
+
+
 @pytest.fixture(params=["file", "loop device"])
 def kind(request: pytest.FixtureRequest) -> str:
     """What a generation is uploaded from."""
@@ -115,9 +123,9 @@ def test_three_generations_come_back_as_they_were(
 
 
 def test_increments_bring_an_older_image_to_a_later_generation(
-    client: ClientCommand, generations: list[Generation], tmp_path: Path
+    client: ClientCommand, generations: list[Generation], uploaded: list[str], tmp_path: Path
 ) -> None:
-    first, second, third = upload_all(client, "file", generations)
+    first, second, third = uploaded
     disk = tmp_path / "disk.img"
     client.run("download", first, disk)
     for source, snapshot_id, generation in ((first, second, generations[1]), (second, third, generations[2])):
@@ -127,9 +135,9 @@ def test_increments_bring_an_older_image_to_a_later_generation(
 
 
 def test_an_increment_reaches_over_a_generation_and_back_again(
-    client: ClientCommand, generations: list[Generation], tmp_path: Path
+    client: ClientCommand, generations: list[Generation], uploaded: list[str], tmp_path: Path
 ) -> None:
-    first, _, third = upload_all(client, "file", generations)
+    first, _, third = uploaded
     disk = tmp_path / "disk.img"
     shutil.copy(generations[0].path, disk)
     for source, snapshot_id, generation in ((first, third, generations[2]), (third, first, generations[0])):
@@ -164,17 +172,17 @@ def test_an_increment_without_changes_sends_nothing(
     assert image.same_bytes(generations[0].path, tmp_path / "same.img")
 
 
-def test_a_downloaded_image_is_sparse(client: ClientCommand, generations: list[Generation], tmp_path: Path) -> None:
-    snapshot_id = client.run("upload", generations[0].path)
-    client.run("download", snapshot_id, tmp_path / "disk.img")
+def test_a_downloaded_image_is_sparse(
+    client: ClientCommand, generations: list[Generation], uploaded: list[str], tmp_path: Path
+) -> None:
+    client.run("download", uploaded[0], tmp_path / "disk.img")
     data_size = len(image.blocks(generations[0].path)) * BLOCK_SIZE
     assert (tmp_path / "disk.img").stat().st_blocks * 512 <= data_size + BLOCK_SIZE
 
 
 def test_a_loop_device_is_filled_from_a_snapshot(
-    client: ClientCommand, generations: list[Generation], tmp_path: Path
+    client: ClientCommand, generations: list[Generation], uploaded: list[str], tmp_path: Path
 ) -> None:
-    snapshot_id = client.run("upload", generations[1].path)
     disk = tmp_path / "disk.img"
     shutil.copy(generations[0].path, disk)
     try:
@@ -182,7 +190,7 @@ def test_a_loop_device_is_filled_from_a_snapshot(
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"loop devices cannot be set up here: {error}")
     try:
-        client.run("download", snapshot_id, device, "--force")
+        client.run("download", uploaded[1], device, "--force")
     finally:
         image.run("losetup", "--detach", device)
     assert image.same_bytes(generations[1].path, disk)
