@@ -6,9 +6,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-MIN_LAST_WIDTH = 12
-"""A last column narrower than this is not cut any more: the line breaks instead."""
-
 
 def printable(text: str) -> str:
     """The text with control characters escaped: whoever wrote a tag shall not steer the terminal of who reads it."""
@@ -43,7 +40,7 @@ def aligned(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
         cells = [set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)]
         line = "  ".join(cells).rstrip()
         if width is not None and cell_len(line) > width:
-            line = set_cell_size(line, max(width - 1, MIN_LAST_WIDTH)).rstrip() + "…"
+            line = set_cell_size(line, width - 1).rstrip() + "…"
         lines.append(line)
     return lines
 

@@ -53,6 +53,29 @@ def test_rates_forget_what_was_long_ago(clock: Clock) -> None:
     assert meter.look().bytes_per_second == pytest.approx(10 * 524_288, rel=0.12)
 
 
+def test_rates_are_those_of_the_last_ten_seconds_however_often_it_is_looked_at(clock: Clock) -> None:
+    tally = Tally("upload")
+    meter = Meter(tally, clock)
+    tally.add(moved=100)
+    rates = {}
+    for step in range(1, 1201):
+        clock.now = 1000.0 + step / 100
+        rates[step] = meter.look().bytes_per_second / 524_288
+    assert rates[900] == pytest.approx(100 / 9)
+    assert rates[1000] == pytest.approx(10)
+    assert rates[1020] == 0  # the next sample after the first is ten seconds old by now
+    assert rates[1200] == 0
+
+
+def test_slow_work_has_time_left_to_tell_too(clock: Clock) -> None:
+    tally = Tally("upload")
+    tally.expected_count = 5
+    meter = Meter(tally, clock)
+    clock.now += 2
+    tally.add(moved=1)
+    assert meter.look().eta_seconds == 8  # four blocks at one in two seconds
+
+
 def test_work_that_stands_still_has_no_time_left_to_tell(clock: Clock) -> None:
     tally = Tally("upload")
     tally.expected_count = 10
@@ -83,6 +106,14 @@ def test_a_line_says_share_blocks_rate_time_left_and_what_was_skipped(clock: Clo
     )
 
 
+def test_a_share_is_not_all_before_all_is_done(clock: Clock) -> None:
+    tally = Tally("upload")
+    tally.expected_count = 200
+    meter = Meter(tally, clock)
+    tally.add(zero=199)
+    assert line_of(meter.look()).startswith("upload 99%: 199/200 blocks")
+
+
 def test_a_line_without_a_known_whole_has_neither_share_nor_time_left(clock: Clock) -> None:
     tally = Tally("download")
     meter = Meter(tally, clock)
@@ -107,6 +138,15 @@ def test_a_summary_says_what_was_moved_and_what_was_not(clock: Clock) -> None:
     clock.now += 2
     tally.add(moved=4, resumed=2)
     assert summary_of(meter.look()) == "download: 6 blocks in 2.0 s, 4 received (2.0 MiB, 1.0 MiB/s), 2 resumed"
+
+
+def test_a_summary_of_no_time_has_no_rate(clock: Clock) -> None:
+    tally = Tally("copy")
+    meter = Meter(tally, clock)
+    tally.add(moved=2)
+    assert summary_of(meter.look()) == "copy: 2 blocks in 0.0 s, 2 copied (1.0 MiB)"
+    clock.now += 0.5
+    assert summary_of(meter.look()) == "copy: 2 blocks in 0.5 s, 2 copied (1.0 MiB, 2.0 MiB/s)"
 
 
 def test_a_summary_of_unfinished_work_says_so(clock: Clock) -> None:

@@ -56,6 +56,17 @@ def test_progress_is_shown_from_time_to_time_while_there_is_work() -> None:
     assert ("progress", 1) in display.calls
 
 
+def test_progress_is_not_shown_before_its_time() -> None:
+    display = Watched(interval=1000.0)
+    reporter = Reporter(display)
+    reporter.start()
+    reporter.begin(Tally("upload"))
+    reporter.ask()
+    assert display.shown.wait(WAIT_SECONDS)
+    reporter.stop()
+    assert display.calls == [("asked", 1), ("end", 0)]
+
+
 def test_nothing_is_shown_where_there_is_no_work() -> None:
     display = Watched(interval=0.001)
     reporter = Reporter(display)

@@ -66,6 +66,22 @@ def test_a_whole_that_is_not_known_has_no_share() -> None:
     assert "2,048 blocks" in bar
 
 
+def test_the_bar_stays_until_the_last_work_is_over() -> None:
+    written = StringIO()
+    display = Terminal(Console(file=written, force_terminal=True, width=120, highlight=False))
+    look = look_half_way()
+    display.begin(look)
+    display.begin(look)
+    display.end(look)
+    written.truncate(0)
+    display.progress([look])
+    assert "━" in written.getvalue()
+    display.end(look)
+    written.truncate(0)
+    display.progress([look])
+    assert "━" not in written.getvalue()
+
+
 def test_notes_and_the_summary_stay_and_brackets_are_no_markup() -> None:
     written = StringIO()
     display = Terminal(Console(file=written, force_terminal=True, width=60, highlight=False))
