@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from snapstone.client.api.service import Service
 from snapstone.client.errors import ClientError, DeniedError, NotFoundError, RemoteError
@@ -37,9 +36,6 @@ from snapstone.client.transfer.moves import Move, Moves
 from snapstone.client.transfer.pending import PendingSnapshot, new_client_token
 from snapstone.client.transfer.pipeline import Stop, run
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST
-
-MAX_WORKER_COUNT: Final = 128
-"""Workers, each of which is at the source or at the target; a buffer for each."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +241,7 @@ class _Copy:
             run(
                 moves.counted(self._tally),
                 perform,
-                worker_count=min(source.max_in_flight + target.max_in_flight, MAX_WORKER_COUNT),
+                worker_count=max(source.max_in_flight, target.max_in_flight),
                 stall_seconds=max(source.stall_seconds, target.stall_seconds),
                 stop=self._stop,
             )
