@@ -60,5 +60,5 @@ def _admitted(log: Path) -> Iterator[float]:
         if '"PUT"' not in text:
             continue
         line = json.loads(text)
-        if line["status"] < 300 or "injected_fault" in line:
+        if line.get("status", 499) < 300 or "injected_fault" in line:
             yield datetime.fromisoformat(line["time"]).timestamp()

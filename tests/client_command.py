@@ -18,6 +18,9 @@ from tests.server_process import SOURCE, ServerProcess
 COMMAND_LIMIT_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.01
 
+CLIENT_GONE: Final = 499
+"""Stands for the status of a request whose client hung up before it was answered."""
+
 LOGGING_ALL: Final = ("--log-level", "debug", "--log-format", "json")
 """Options of a server whose log is to be read by `Requests`."""
 
@@ -102,5 +105,5 @@ def _request(line: bytes) -> Request:
     facts = json.loads(line)
     _, _, snapshot_id, _, block_index = facts["target"].split("/")
     at_seconds = datetime.fromisoformat(facts["time"]).timestamp()
-    fault = facts.get("injected_fault")
-    return Request(at_seconds, facts["method"], snapshot_id, int(block_index), facts["status"], fault)
+    status, fault = facts.get("status", CLIENT_GONE), facts.get("injected_fault")
+    return Request(at_seconds, facts["method"], snapshot_id, int(block_index), status, fault)
