@@ -286,5 +286,5 @@ def _summary(candidate_count: int, rejected: Mapping[str, str]) -> str:
     newest = next(iter(rejected.values()))
     if candidate_count == 1:
         return newest
-    looked_at = f", of which the newest {len(rejected)} were looked at" if len(rejected) < candidate_count else ""
+    looked_at = f", of which the newest {len(rejected)} were looked at," if len(rejected) < candidate_count else ""
     return f"none of {candidate_count} copies{looked_at} can be the parent; the newest: {newest}"
