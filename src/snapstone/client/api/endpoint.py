@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,6 +122,9 @@ def resolve(profile: str | None = None, endpoint_url: str | None = None, region:
 
     Raises UsageError for an unknown profile, a missing region or a malformed URL, DeniedError without credentials.
     """
+
+    # The AWS CLI and all other SDKs know this variable; botocore knows AWS_DEFAULT_REGION alone.
+    region = region or os.environ.get("AWS_REGION") or None
 
     def new_session() -> botocore.session.Session:
         session = botocore.session.Session(profile=profile)

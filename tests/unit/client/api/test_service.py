@@ -209,6 +209,16 @@ def test_without_a_region_or_credentials_it_is_said_what_to_set(
         resolve(endpoint_url="ftp://x")
 
 
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_either_variable_names_the_region(server: ServerProcess, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    point_at(server, monkeypatch)
+    for other in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(other)
+    monkeypatch.setenv(name, "us-west-2")
+    assert resolve().region == "us-west-2"
+    assert resolve(region="eu-west-1").region == "eu-west-1"
+
+
 def test_renewed_credentials_are_read_from_the_file_again(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
