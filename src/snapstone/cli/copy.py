@@ -20,10 +20,13 @@ TARGET_PREFIX: Final = "to-"
 _DESCRIPTION: Final = """\
 Copy a snapshot to another account, region or endpoint. Prints the new snapshot's id.
 
-The source is read as --profile, --endpoint-url and --region say, the copy written as their --to-... siblings say;
-what is not given, AWS's own variables and files say for both. Where the other side has a copy of an earlier snapshot
-of the same lineage (or this side a copy of one of the other's), only what changed since is carried. A few blocks are
-compared before that is believed. What was interrupted goes on where it ended when the same command is given again.
+The source is read as --profile, --endpoint-url and --region say, the copy written as their --to-... siblings say.
+What is not given, AWS's own variables and files say for both sides: unset AWS_ENDPOINT_URL where it is set, for it
+goes before the endpoint of either profile.
+
+Where the other side has a copy of an earlier snapshot of the same lineage (or this side a copy of one of the
+other's), only what changed since is carried. A few blocks are compared before that is believed. What was interrupted
+goes on where it ended when the same command is given again.
 """
 
 
