@@ -13,6 +13,7 @@ from snapstone.client.events import Note, Observer
 from snapstone.client.transfer.counterparts import COPIED_FROM, Counterpart, Counterparts, origin_value
 from snapstone.client.transfer.pending import new_client_token
 from snapstone.client.transfer.upload_request import SIZE_TAG, TIMEOUT_MINUTES
+from snapstone.core.blocks import BLOCK_SIZE
 
 AUTO: Final = "auto"
 """Look for a parent on the other side."""
@@ -65,7 +66,7 @@ class SourceSnapshot:
     @property
     def present_count(self) -> int | None:
         """Blocks that are present, where the endpoint says so."""
-        return None if self.info is None or self.info.full_size is None else self.info.full_size >> 19
+        return None if self.info is None or self.info.full_size is None else self.info.full_size // BLOCK_SIZE
 
 
 @dataclass(frozen=True)
