@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,15 @@ def test_strangers_cannot_be_compared(client: Client, server: ServerProcess) -> 
 def test_an_image_that_is_not_there_is_not_found(client: Client, pair: tuple[str, str]) -> None:
     done = client.run("diff", pair[0], "no-such.img")
     assert (done.returncode, "no-such.img" in done.stderr) == (7, True)
+
+
+def test_a_stream_is_compared_as_it_comes(client: Client, server: ServerProcess) -> None:
+    snapshot_id = completed(server.client("ebs"), {0: A, 1: B})
+    image = client.folder / "disk.img"
+    image.write_bytes(A + C)
+    with subprocess.Popen(["cat", str(image)], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        arguments = ("diff", snapshot_id, "-", "--size", "1MiB", "--list", "--quiet")
+        with client.start(*arguments, stdin=cat.stdout.fileno()) as process:
+            output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (0, "524288\t524288\tchanged\n", ""), errors
