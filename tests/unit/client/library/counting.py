@@ -15,7 +15,7 @@ from snapstone.client.errors import ClientError
 from snapstone.client.events import Observer
 from snapstone.core.blocks import Digest
 
-LIMIT_SECONDS: Final = 60.0
+LIMIT_SECONDS: Final = 30.0
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -107,7 +107,7 @@ class Counting:
             self._on_their_way.add(block_index)
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             failure = self.failures.pop(block_index, None)
-        self.hold.wait()
+        self.hold.wait(LIMIT_SECONDS)
         if failure is not None:
             self._leave(block_index)
             raise failure
