@@ -107,6 +107,7 @@ def test_bytes_are_read_by_range_by_file_and_by_url(fs: Any, snapshot_id: str) -
     assert fs.cat_file(snapshot_id, GIB - 4) == bytes(4)
     assert fs.cat_file(snapshot_id, -4) == bytes(4)
     assert fs.cat_file(snapshot_id, 5, 5) == b""
+    assert fs.cat_file(snapshot_id, 10, 5) == b""
     assert fs.cat_ranges([snapshot_id] * 2, [0, 2 * BLOCK_SIZE], [4, 2 * BLOCK_SIZE + 4]) == [A[:4], B[:4]]
     assert fs.head(snapshot_id, 6) == A[:6]
     with fs.open(snapshot_id) as file:
