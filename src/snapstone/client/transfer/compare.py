@@ -185,7 +185,7 @@ def _decided(
         decisions = ordered(
             work,
             decide,
-            worker_count=options.max_in_flight,
+            worker_count=service.get_workers,
             window=options.max_in_flight,
             stall_seconds=options.stall_seconds,
             stop=stop,

@@ -241,7 +241,7 @@ class _Copy:
             run(
                 moves.counted(self._tally),
                 perform,
-                worker_count=max(source.max_in_flight, target.max_in_flight),
+                worker_count=lambda: self._source.get_workers() + self._target.put_workers(),
                 stall_seconds=max(source.stall_seconds, target.stall_seconds),
                 stop=self._stop,
             )

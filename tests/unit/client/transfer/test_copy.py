@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,14 +65,17 @@ class Breaking(Service):
         digest: Digest,
         *,
         stop: AnyStop | None = None,
-        recent: bool = True,
+        recent: bool = False,
+        before_sending: Callable[[], None] | None = None,
     ) -> None:
         with self._counting:
             if self.error is not None and self._begun_count >= self.after:
                 self._counting.wait_for(lambda: len(self.put_indexes) >= self.after, timeout=20.0)
                 raise self.error
             self._begun_count += 1
-        super().put_block(snapshot_id, block_index, block, digest, stop=stop, recent=recent)
+        super().put_block(
+            snapshot_id, block_index, block, digest, stop=stop, recent=recent, before_sending=before_sending
+        )
         with self._counting:
             self.put_indexes.append(block_index)
             self._counting.notify_all()
