@@ -11,6 +11,7 @@ from typing import Any, Final
 import botocore.config
 import botocore.exceptions
 import botocore.session
+from botocore.configprovider import ConfiguredEndpointProvider
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
@@ -109,10 +110,9 @@ class Endpoint:
             user_agent_extra=f"snapstone/{__version__}",
             max_pool_connections=16,
         )
+        url = self._given_url or _profile_url(self._session, service)
         try:
-            return self._session.create_client(
-                service, region_name=self.region, endpoint_url=self._given_url, config=config
-            )
+            return self._session.create_client(service, region_name=self.region, endpoint_url=url, config=config)
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise UsageError(f"no endpoint for {service} in {self.region!r}: {error}") from None
 
@@ -123,13 +123,11 @@ def resolve(profile: str | None = None, endpoint_url: str | None = None, region:
     Raises UsageError for an unknown profile, a missing region or a malformed URL, DeniedError without credentials.
     """
 
-    # The AWS CLI and all other SDKs know this variable; botocore knows AWS_DEFAULT_REGION alone.
-    region = region or os.environ.get("AWS_REGION") or None
-
     def new_session() -> botocore.session.Session:
         session = botocore.session.Session(profile=profile)
-        if region is not None:
-            session.set_config_variable("region", region)
+        chosen = region or _region(session, named=profile is not None)
+        if chosen is not None:
+            session.set_config_variable("region", chosen)
         return session
 
     if endpoint_url is not None and not endpoint_url.startswith(("http://", "https://")):
@@ -140,6 +138,21 @@ def resolve(profile: str | None = None, endpoint_url: str | None = None, region:
         raise UsageError(f"{error}; profiles are in ~/.aws/config and ~/.aws/credentials") from None
     except botocore.exceptions.BotoCoreError as error:
         raise UsageError(f"the AWS configuration cannot be used: {error}") from None
+
+
+def _region(session: botocore.session.Session, *, named: bool) -> str | None:
+    """Of a profile that was named on purpose; else what the environment says, of which botocore knows a part."""
+    of_profile: str | None = session.get_scoped_config().get("region") if named else None
+    return of_profile or os.environ.get("AWS_REGION") or None
+
+
+def _profile_url(session: botocore.session.Session, service: str) -> str | None:
+    """The endpoint of a profile that was named on purpose; without one in it, botocore looks into the environment."""
+    if session.instance_variables().get("profile") is None:
+        return None
+    provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), service, environ={})
+    url: str | None = provider.provide()
+    return url
 
 
 def _credentials(session: botocore.session.Session) -> Any:

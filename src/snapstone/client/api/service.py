@@ -26,6 +26,9 @@ P = TypeVar("P", BlockPage, ChangePage)
 POLL_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Between two looks at a snapshot that is not completed yet; the last one goes on."""
 
+AHEAD_COUNT: Final = 4
+"""More blocks that are read ahead than can be sent soon are cold in the processor's cache when their turn comes."""
+
 INVALID_PAGE: Final = "INVALID_PAGE_TOKEN"
 
 
@@ -66,6 +69,14 @@ class Service:
         """Throttles and retries so far."""
         return self._retrying.trouble
 
+    def put_workers(self) -> int:
+        """Threads that are worth having for puts now: those that may send, and a few that read and hash ahead."""
+        return min(self.options.max_in_flight, self.put_pace.limit + AHEAD_COUNT)
+
+    def get_workers(self) -> int:
+        """The same for gets."""
+        return min(self.options.max_in_flight, self.get_pace.limit + AHEAD_COUNT)
+
     def close(self) -> None:
         """Close idle connections. The service can be used again."""
         self._blocks.close()
@@ -83,24 +94,35 @@ class Service:
         *,
         stop: Stop | None = None,
         recent: bool = False,
+        before_sending: Callable[[], None] | None = None,
     ) -> None:
         """Write a block of 524,288 bytes with this digest; when it returns, the endpoint has acknowledged it.
 
+        `before_sending` is called when it is the block's turn, just before each attempt.
         `recent`: the snapshot was started a moment ago, so the endpoint's not knowing it is waited for.
         """
+
+        def attempt(key: AccessKey) -> None:
+            if before_sending is not None:
+                before_sending()
+            self._blocks.put(snapshot_id, block_index, block, digest, key)
+
         self._retrying.run(
             f"put block {block_index} of {snapshot_id}",
-            lambda key: self._blocks.put(snapshot_id, block_index, block, digest, key),
+            attempt,
             pace=self.put_pace,
             stop=stop,
             awaited=(Kind.ABSENT,) if recent else (),
         )
 
-    def complete_snapshot(self, snapshot_id: str, changed_block_count: int, aggregate: Digest) -> str:
+    def complete_snapshot(
+        self, snapshot_id: str, changed_block_count: int, aggregate: Digest, *, recent: bool = False
+    ) -> str:
         """Seal: `completed`, `pending` (wait for it) or `error` (count or aggregate do not fit)."""
         return self._retrying.run(
             f"complete {snapshot_id}",
             lambda _: self._control.complete(snapshot_id, changed_block_count, aggregate),
+            awaited=(Kind.ABSENT,) if recent else (),
         )
 
     def may_complete(self) -> bool:

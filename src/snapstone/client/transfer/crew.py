@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -66,14 +67,16 @@ class Crew(Generic[T]):
         lend: Callable[[memoryview | None], memoryview | None],
         perform: Callable[[int, T, memoryview], None],
         *,
-        worker_count: int,
+        worker_count: Callable[[], int],
         stall_seconds: float,
         stop: Stop,
     ) -> None:
         self._source = iter(work)
         self._lend = lend
         self._perform = perform
-        self._most = max(1, worker_count)
+        self._wanted_count = worker_count
+        self._possible_count = sys.maxsize
+        """Threads that the system has."""
         self._stall_seconds = stall_seconds
         self._stop = stop
         self._source_lock = threading.Lock()
@@ -149,9 +152,13 @@ class Crew(Generic[T]):
         what = f"{in_work} blocks were in work and none was finished" if in_work else "the source gave no block"
         return StalledError(f"Stalled: {what} for {self._stall_seconds:g} seconds, after {count} blocks.")
 
+    def _most(self) -> int:
+        """Workers that there may be now."""
+        return min(max(1, self._wanted_count()), self._possible_count)
+
     def _hire(self) -> None:
         with self._state_lock:
-            if self._idle_count or self._dismissed or len(self._threads) >= self._most:
+            if self._idle_count or self._dismissed or len(self._threads) >= self._most():
                 return
             number = len(self._done_counts)
             thread = threading.Thread(target=self._labour, args=(number,), name=f"snapstone-{number}", daemon=True)
@@ -164,7 +171,7 @@ class Crew(Generic[T]):
         except RuntimeError:  # the system has no thread left: those that are there go on
             with self._state_lock:
                 self._threads.remove(thread)
-                self._most = len(self._threads)
+                self._possible_count = len(self._threads)
                 self._idle_count -= 1
             self._leave()
             if not self._threads:
@@ -197,7 +204,7 @@ class Crew(Generic[T]):
             self._taken_count += 1
         with self._state_lock:
             self._idle_count -= 1
-            wanted = not self._idle_count and len(self._threads) < self._most
+            wanted = not self._idle_count and len(self._threads) < self._most()
         if wanted:
             self._hire()
         return number, item

@@ -40,17 +40,33 @@ _ABSENT: Final = bytes(DIGEST_SIZE)
 _NOT_ZERO: Final = re.compile(rb"[^\0]")
 
 
+class _OpenFile:
+    """A descriptor that is closed when nobody uses it any more.
+
+    Who reads or writes holds a reference meanwhile, so a thread that comes late never writes into another file that got
+    the same number; and no lock is needed, behind which threads would queue while one of them waits for the disk.
+    """
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
 class DigestTable:
     """One open table. Entries may be written and read from any thread."""
 
-    def __init__(self, path: Path, descriptor: int, header: Header) -> None:
+    def __init__(self, path: Path, file: _OpenFile, header: Header) -> None:
         """Use `create` or `open`."""
         self.path = path
         self.block_count = header.block_count
-        self._descriptor = descriptor
+        self._file: _OpenFile | None = file
         self._header = header
         self._lock = threading.Lock()
-        """Held for each use of the descriptor, so that a thread that comes late never writes into another file."""
+        """Held while the facts are replaced."""
 
     @classmethod
     def create(cls, path: Path, block_count: int, facts: Facts) -> Self:
@@ -59,14 +75,14 @@ class DigestTable:
             raise ValueError(f"block_count must be from 0 to {MAX_BLOCK_COUNT}, not {block_count}")
         with _failures(path):
             descriptor, temporary = tempfile.mkstemp(".new", path.name + ".", path.parent)
+            file = _OpenFile(descriptor)
             try:
                 _lock_file(path, descriptor)
-                table = cls(Path(temporary), descriptor, Header(block_count, 0, {}))
+                table = cls(Path(temporary), file, Header(block_count, 0, {}))
                 os.ftruncate(descriptor, ENTRIES_OFFSET + block_count * DIGEST_SIZE)
                 table.set_facts(facts)
                 table.move(path)
             except BaseException:
-                os.close(descriptor)
                 with suppress(FileNotFoundError):
                     os.unlink(temporary)
                 raise
@@ -78,14 +94,10 @@ class DigestTable:
         with _failures(path):
             # Without O_NONBLOCK a named pipe in the place of the file would keep us here for ever.
             flags = os.O_NONBLOCK | os.O_CLOEXEC | (os.O_RDWR if writable else os.O_RDONLY)
-            descriptor = os.open(path, flags)
-            try:
-                if writable:
-                    _lock_file(path, descriptor)
-                return cls(path, descriptor, read_header(path, descriptor))
-            except BaseException:
-                os.close(descriptor)
-                raise
+            file = _OpenFile(os.open(path, flags))
+            if writable:
+                _lock_file(path, file.descriptor)
+            return cls(path, file, read_header(path, file.descriptor))
 
     @property
     def facts(self) -> Facts:
@@ -99,8 +111,9 @@ class DigestTable:
             slot = header.encode(self.path)
             read_again = parse_slot(slot)
             assert read_again is not None
-            _write(self._usable(), slot, header.offset)
-            os.fsync(self._usable())
+            file = self._opened()
+            _write(file.descriptor, slot, header.offset)
+            os.fsync(file.descriptor)
             self._header = read_again
 
     def move(self, path: Path) -> None:
@@ -112,9 +125,11 @@ class DigestTable:
 
     def get(self, block_index: int) -> Digest | None:
         """The digest at a block index, or None where there is none."""
-        offset = self._offset(block_index)
-        with self._lock, _failures(self.path):
-            entry = os.pread(self._usable(), DIGEST_SIZE, offset)
+        offset, file = self._offset(block_index), self._opened()
+        try:
+            entry = os.pread(file.descriptor, DIGEST_SIZE, offset)
+        except OSError as error:
+            raise state_failure(self.path, error) from error
         if len(entry) < DIGEST_SIZE:
             raise DigestTableError(f"{self.path}: the file was cut short while it was in use")
         return None if entry == _ABSENT else Digest(entry)
@@ -161,21 +176,20 @@ class DigestTable:
         """Enter all digests of another table, over those that are here."""
         if other.block_count > self.block_count:
             raise ValueError(f"{other.block_count} entries do not fit into {self.block_count}")
-        with self._borrowed() as descriptor, _failures(self.path):
+        file = self._opened()
+        with _failures(self.path):
             for first, joined in other.runs():
-                _write(descriptor, joined, self._offset(first))
+                _write(file.descriptor, joined, self._offset(first))
 
     def sync(self) -> None:
         """Make everything recorded so far survive a loss of power. Others may record meanwhile."""
-        with self._borrowed() as descriptor, _failures(self.path):
-            os.fdatasync(descriptor)
+        file = self._opened()
+        with _failures(self.path):
+            os.fdatasync(file.descriptor)
 
     def close(self) -> None:
-        """Let it go; a second time does nothing. What was recorded stays recorded."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+        """Let it go, once nobody uses it any more; a second time does nothing. What was recorded stays recorded."""
+        self._file = None
 
     def __enter__(self) -> Self:
         return self
@@ -184,9 +198,11 @@ class DigestTable:
         self.close()
 
     def _write_entry(self, block_index: int, entry: bytes) -> None:
-        offset = self._offset(block_index)
-        with self._lock, _failures(self.path):
-            _write(self._usable(), entry, offset)
+        offset, file = self._offset(block_index), self._opened()
+        try:
+            _write(file.descriptor, entry, offset)
+        except OSError as error:
+            raise state_failure(self.path, error) from error
 
     def _offset(self, block_index: int) -> int:
         if not 0 <= block_index < self.block_count:
@@ -196,13 +212,13 @@ class DigestTable:
     def _chunks(self, start: int) -> Iterator[tuple[int, bytes]]:
         """Stretches of entries, absent ones among them, that the file system has data for; ascending."""
         offset = ENTRIES_OFFSET + start * DIGEST_SIZE
-        with self._borrowed() as descriptor:
-            while (extent := self._extent(descriptor, offset)) is not None:
-                offset, end = extent
-                while offset < end:
-                    chunk = self._read(descriptor, min(CHUNK_SIZE, end - offset), offset)
-                    yield (offset - ENTRIES_OFFSET) // DIGEST_SIZE, chunk
-                    offset += len(chunk)
+        file = self._opened()
+        while (extent := self._extent(file.descriptor, offset)) is not None:
+            offset, end = extent
+            while offset < end:
+                chunk = self._read(file.descriptor, min(CHUNK_SIZE, end - offset), offset)
+                yield (offset - ENTRIES_OFFSET) // DIGEST_SIZE, chunk
+                offset += len(chunk)
 
     def _extent(self, descriptor: int, offset: int) -> tuple[int, int] | None:
         """Begin and end of the next data at or behind `offset`, in whole entries."""
@@ -225,20 +241,11 @@ class DigestTable:
             raise DigestTableError(f"{self.path}: the file was cut short while it was in use")
         return entries
 
-    def _usable(self) -> int:
-        if self._descriptor < 0:
+    def _opened(self) -> _OpenFile:
+        file = self._file
+        if file is None:
             raise DigestTableError(f"{self.path}: the table is closed")
-        return self._descriptor
-
-    @contextmanager
-    def _borrowed(self) -> Iterator[int]:
-        """A descriptor of our own, for what takes long: it stays valid when the table is closed meanwhile."""
-        with self._lock, _failures(self.path):
-            descriptor = os.dup(self._usable())
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        return file
 
 
 @contextmanager

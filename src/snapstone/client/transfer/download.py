@@ -210,7 +210,7 @@ class _Download:
             run(
                 self._fetches(fresh=target.fresh),
                 perform,
-                worker_count=options.max_in_flight,
+                worker_count=self._service.get_workers,
                 stall_seconds=options.stall_seconds,
                 stop=self._stop,
             )

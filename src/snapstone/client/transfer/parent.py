@@ -82,7 +82,7 @@ def _read_into(table: DigestTable, service: Service, snapshot_id: str, stop: Sto
     options = service.options
     service.observer.begin(tally)
     try:
-        run(blocks, perform, worker_count=options.max_in_flight, stall_seconds=options.stall_seconds, stop=stop)
+        run(blocks, perform, worker_count=service.get_workers, stall_seconds=options.stall_seconds, stop=stop)
     finally:
         service.observer.end(tally)
 

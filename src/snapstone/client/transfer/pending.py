@@ -64,13 +64,15 @@ class PendingSnapshot:
         self._sync_lock = threading.Lock()
         self._synced_at = time.monotonic()
         self._is_recent = False
+        self._has_earlier = journal.resumed
+        """Whether there are entries of an earlier run: without them, none need be looked for."""
         self.is_sealed = False
         """An earlier run came as far as the seal. Nothing more is put: `complete` once more, and it is done."""
         self.snapshot_id = self._resumed(request) or self._started(request)
 
     def known(self, block_index: int) -> Digest | None:
-        """What was acknowledged at an index, by this run or one before; IN_DOUBT where that is not known."""
-        return self._journal.table.get(block_index)
+        """What was acknowledged at an index to a run before this one; IN_DOUBT where that is not known."""
+        return self._journal.table.get(block_index) if self._has_earlier else None
 
     def has_acknowledged(self, block_index: int) -> bool:
         """Whether a block was acknowledged for sure."""
@@ -84,10 +86,18 @@ class PendingSnapshot:
         """Send a block, and enter it into the journal once it is acknowledged. Raises SealedError, and as Service."""
         if self.is_sealed:
             raise SealedError(f"block {block_index} is another than in {self.snapshot_id}")
-        self._journal.table.record(block_index, IN_DOUBT)
-        self._service.put_block(self.snapshot_id, block_index, block, digest, stop=stop, recent=self._is_recent)
+        table = self._journal.table
+        self._service.put_block(
+            self.snapshot_id,
+            block_index,
+            block,
+            digest,
+            stop=stop,
+            recent=self._is_recent,
+            before_sending=lambda: table.record(block_index, IN_DOUBT),
+        )
         self._is_recent = False
-        self._journal.table.record(block_index, digest)
+        table.record(block_index, digest)
         self._sync_now_and_then()
 
     def complete(self) -> str:
@@ -96,7 +106,7 @@ class PendingSnapshot:
         table.sync()
         self._journal.update({"stage": COMPLETING})
         count, aggregate = table.summary()
-        status = self._service.complete_snapshot(self.snapshot_id, count, aggregate)
+        status = self._service.complete_snapshot(self.snapshot_id, count, aggregate, recent=self._is_recent)
         if status == "error":
             raise RemoteError(
                 f"{self.snapshot_id} ended in error: the endpoint does not have the {count} blocks that it "
@@ -178,6 +188,7 @@ class PendingSnapshot:
         table.sync()
         gone = ("snapshot_id", "request", "stage", "started_at")
         table.set_facts({name: value for name, value in table.facts.items() if name not in gone})
+        self._has_earlier = False
 
     def _state(self, snapshot_id: str) -> str | None:
         """What EC2 says; None where these credentials may not ask it, or EC2 may not know yet: then the puts show."""

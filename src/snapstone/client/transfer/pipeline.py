@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
@@ -12,6 +13,9 @@ from snapstone.client.transfer.crew import Crew, Stop, new_buffer
 
 __all__ = ["Stop", "new_buffer", "ordered", "run"]
 
+Count = int | Callable[[], int]
+"""A number of workers, or a function that says how many there may be by now: asked before another one is hired."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -20,11 +24,13 @@ def run(
     work: Iterable[T],
     perform: Callable[[T, memoryview], None],
     *,
-    worker_count: int,
+    worker_count: Count,
     stall_seconds: float,
     stop: Stop,
 ) -> None:
     """Do `perform` on every item, each worker with one buffer of 524,288 bytes of its own.
+
+    `worker_count` is how many workers there may be at most: they are hired as they are needed, and stay.
 
     `work` is iterated by the workers, one at a time, and closed at the end. The first error, of a worker or of `work`,
     sets `stop` and is raised here when the workers have gone (those that hang are left after JOIN_SECONDS). Raises
@@ -34,7 +40,7 @@ def run(
         work,
         lambda view: view if view is not None else new_buffer(),
         lambda _, item, view: perform(item, view),
-        worker_count=worker_count,
+        worker_count=_asked(worker_count),
         stall_seconds=stall_seconds,
         stop=stop,
     )
@@ -49,7 +55,7 @@ def ordered(
     work: Iterable[T],
     fetch: Callable[[T, memoryview], R],
     *,
-    worker_count: int,
+    worker_count: Count,
     window: int,
     stall_seconds: float,
     stop: Stop,
@@ -65,7 +71,7 @@ def ordered(
         work,
         shelf.lend,
         shelf.fill,
-        worker_count=min(worker_count, max(1, window)),
+        worker_count=_asked(worker_count, max(1, window)),
         stall_seconds=stall_seconds,
         stop=stop,
     )
@@ -129,6 +135,10 @@ class _Shelf(Generic[T, R]):
         """Send home all who wait for a buffer."""
         for _ in range(self._window):
             self._free.put(None)
+
+
+def _asked(worker_count: Count, most: int = sys.maxsize) -> Callable[[], int]:
+    return lambda: min(worker_count() if callable(worker_count) else worker_count, most)
 
 
 class _Closing(Generic[T]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snapstone.client.api.retrying import Options
+from snapstone.client.api.service import Service
 from snapstone.client.events import Observer, Tally
 from snapstone.client.images.contract import Source
 from snapstone.client.transfer.dirty import DirtyRanges
@@ -37,7 +37,7 @@ class Sending:
         self._stop = Stop()
         self._reading = Reading(source, self._stop)
 
-    def run(self, options: Options, observer: Observer) -> None:
+    def run(self, service: Service, observer: Observer) -> None:
         """Look at every block that there may be, and send those that have to be sent. Raises ClientError."""
         if not self._source.sequential and self._dirty is None:
             self._tally.expected_count = sum(len(indexes) for indexes in self._source.ranges())
@@ -46,8 +46,8 @@ class Sending:
             run(
                 self._visits(),
                 self._look,
-                worker_count=options.max_in_flight,
-                stall_seconds=options.stall_seconds,
+                worker_count=service.put_workers,
+                stall_seconds=service.options.stall_seconds,
                 stop=self._stop,
             )
         finally:

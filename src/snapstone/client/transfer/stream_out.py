@@ -32,7 +32,7 @@ def write_out(service: Service, snapshot_id: str, size: int, descriptor: int, ta
     blocks = ordered(
         listed(service.block_pages(snapshot_id)),
         fetch,
-        worker_count=min(options.max_in_flight, WINDOW),
+        worker_count=service.get_workers,
         window=WINDOW,
         stall_seconds=options.stall_seconds,
         stop=stop,

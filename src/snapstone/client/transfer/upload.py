@@ -201,7 +201,7 @@ class _Upload:
 
     def _move(self, pending: PendingSnapshot | None) -> None:
         sending = Sending(self._source, self._parent, self._dirty, pending, self._tally)
-        sending.run(self._service.options, self._observer)
+        sending.run(self._service, self._observer)
 
     def _check_unchanged(self) -> None:
         """Raises SourceChangedError where the image was written to since the upload began."""

@@ -163,7 +163,7 @@ class _Verification:
             run(
                 self._sampled(work),
                 perform,
-                worker_count=self._service.options.max_in_flight,
+                worker_count=self._service.get_workers,
                 # A block that cannot be read holds its worker for the whole retry time, and is no standstill.
                 stall_seconds=self._service.options.stall_seconds + self._service.options.retry_seconds,
                 stop=self._stop,

@@ -193,6 +193,25 @@ def test_profiles_name_endpoint_region_and_credentials(
         resolve(profile="nowhere")
 
 
+def test_a_profile_that_is_named_goes_before_the_environment(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    point_at(server, monkeypatch)
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile there]\nregion = eu-west-3\nendpoint_url = http://127.0.0.1:9\n"
+        "aws_access_key_id = THERE\naws_secret_access_key = x\n"
+        "[profile bare]\naws_access_key_id = BARE\naws_secret_access_key = x\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    there, bare = resolve(profile="there"), resolve(profile="bare")
+    assert (there.url, there.region, there.access_key().access_key_id) == ("http://127.0.0.1:9", "eu-west-3", "THERE")
+    assert (bare.url, bare.region, bare.access_key().access_key_id) == (server.endpoint, REGION, "BARE")
+    monkeypatch.setenv("AWS_PROFILE", "there")
+    assert (resolve().url, resolve().region) == (server.endpoint, REGION)
+    assert resolve(profile="there", region="eu-west-1").region == "eu-west-1"
+
+
 def test_without_a_region_or_credentials_it_is_said_what_to_set(
     server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -562,7 +562,9 @@ class TestFailure:
         class Forgetful(Breaking):
             """Completes, and then does not say so."""
 
-            def complete_snapshot(self, snapshot_id: str, changed_block_count: int, aggregate: Digest) -> str:
+            def complete_snapshot(
+                self, snapshot_id: str, changed_block_count: int, aggregate: Digest, *, recent: bool = False
+            ) -> str:
                 super().complete_snapshot(snapshot_id, changed_block_count, aggregate)
                 raise UnreachableError("the answer was lost")
 

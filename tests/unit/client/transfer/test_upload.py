@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -56,11 +56,12 @@ class Watched(Service):
         *,
         stop: object = None,
         recent: bool = False,
+        before_sending: Callable[[], None] | None = None,
     ) -> None:
         with self._count_lock:
             if self.fail_put_number is not None and len(self.put_indexes) >= self.fail_put_number:
                 raise self.failure
-            super().put_block(snapshot_id, block_index, block, digest, recent=recent)
+            super().put_block(snapshot_id, block_index, block, digest, recent=recent, before_sending=before_sending)
             self.put_indexes.append(block_index)
             if block_index in self.lose_answer_of:
                 raise UnreachableError("the answer was lost")
@@ -71,8 +72,10 @@ class Watched(Service):
         self.got_indexes.append(block_index)
         return super().get_block(snapshot_id, block_index, token, into)
 
-    def complete_snapshot(self, snapshot_id: str, changed_block_count: int, aggregate: Digest) -> str:
-        status = super().complete_snapshot(snapshot_id, changed_block_count, aggregate)
+    def complete_snapshot(
+        self, snapshot_id: str, changed_block_count: int, aggregate: Digest, *, recent: bool = False
+    ) -> str:
+        status = super().complete_snapshot(snapshot_id, changed_block_count, aggregate, recent=recent)
         if self.fail_complete is not None:
             raise self.fail_complete
         return status
