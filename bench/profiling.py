@@ -82,7 +82,7 @@ def main() -> None:
     options.scratch.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=options.scratch) as scratch,
-        SnapstoneServer(Path(scratch) / "data") as server,
+        SnapstoneServer(Path(scratch) / "data", worker_count=1) as server,
     ):
         rates = Rates()
         rival = Rival(server.endpoint, server.process, rates, options.blocks)
