@@ -27,7 +27,7 @@ check: setup  ## format, lint, types, layers, unit tests: under a minute
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n 2 tests/unit
 
 test: disk-tools image-tools check clients  ## every test there is
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
