@@ -22,15 +22,15 @@ setup: .venv/project  ## make .venv, with everything that development needs
 serve: setup  ## run a server; ARGS="--data DIR --port N" are handed on
 	$(BIN)/snapstone serve $(ARGS)
 
-check: setup  ## format, lint, types, layers, unit tests: under a minute
+check: setup  ## format, lint, types, layers, unit tests that need no server
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 tests/unit
+	$(BIN)/pytest -q -n 2 -m "not served" tests/unit
 
 test: disk-tools image-tools check clients  ## every test there is
-	$(BIN)/pytest -q -n 2 --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
+	$(BIN)/pytest -q -n 2 -m served --dist loadgroup tests $(SERIAL_TESTS:%=--ignore=%)
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
 tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
