@@ -96,11 +96,14 @@ def _open_or_create(part: Path) -> tuple[int, bool]:
     try:
         return os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o666), False
     except FileExistsError:
-        pass
+        return _open_left(part, flags), True
     except OSError as error:
         raise refusal(error, str(part), "be made") from error
+
+
+def _open_left(part: Path, flags: int) -> int:
     try:
-        return os.open(part, flags), True
+        return os.open(part, flags)
     except OSError as error:
         raise refusal(error, str(part), "be opened, to go on with what an earlier run left") from error
 

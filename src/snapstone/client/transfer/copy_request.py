@@ -96,16 +96,16 @@ class Plan:
 
 def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSnapshot:
     """The snapshot to be copied. Raises UsageError where it is not completed, NotFoundError where it is not there."""
-    info = None
     try:
         info = next(iter(service.describe([snapshot_id], owner=None)), None)
     except DeniedError as error:
         if error.resumable:
             raise
+        info = None
         message = f"{snapshot_id} may not be described, so description and tags are not carried over ({error})"
         observer.note(Note("warning", message))
     except NotFoundError:
-        pass  # The endpoint of the blocks has the last word, in the next call.
+        info = None  # The endpoint of the blocks has the last word, in the next call.
     if info is not None and info.state != "completed":
         raise UsageError(f"{snapshot_id} is {info.state}: only a completed snapshot can be copied")
     return SourceSnapshot(snapshot_id, service.volume_size_gib(snapshot_id), info)

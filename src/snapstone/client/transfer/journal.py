@@ -140,12 +140,12 @@ class JournalStore:
             self._observer.note(Note("warning", f"Old journals could not be removed. {error}"))
 
     def _open(self, path: Path, lock: JournalLock, key: Facts, block_count: int, facts: Facts) -> Journal:
-        replaced: Facts = {}
         try:
             table = DigestTable.open(path, writable=True)
         except NotFoundError:
-            pass
+            replaced: Facts = {}
         except DigestTableError as error:
+            replaced = {}
             self._start_anew(path, str(error))
         else:
             if table.facts.get(_KEY) == key and table.block_count == block_count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -100,11 +101,10 @@ class ScriptedServer:
 
     def _serve(self) -> None:
         try:
-            self._begin(self._peer)
-            for script in self._scripts:
-                script(self._peer, next_request(self._peer))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            pass
+            with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+                self._begin(self._peer)
+                for script in self._scripts:
+                    script(self._peer, next_request(self._peer))
         except AssertionError as failure:
             self.failure = failure
         finally:

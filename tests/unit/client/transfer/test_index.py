@@ -57,7 +57,7 @@ class Given:
         with table:
             return dict(table.items())
 
-    def distrusted(self, why: str, volume_size_gib: int = 1) -> None:
+    def expect_distrusted(self, why: str, volume_size_gib: int = 1) -> None:
         """It is not found, it is gone, and the note says why."""
         assert self.found(volume_size_gib=volume_size_gib) is None
         assert os.listdir(self.folder) == []
@@ -145,13 +145,13 @@ def rewrite(path: Path, offset: int, content: bytes) -> None:
 def test_a_changed_digest_is_noticed(given_store: Given) -> None:
     given_store.kept({3: A, 4: B})
     rewrite(given_store.folder / f"{SNAPSHOT}.index", ENTRIES_OFFSET + 3 * 32, b"\xff")
-    given_store.distrusted("its digests are not those that were kept")
+    given_store.expect_distrusted("its digests are not those that were kept")
 
 
 def test_a_lost_digest_is_noticed(given_store: Given) -> None:
     given_store.kept({3: A, 4: B})
     rewrite(given_store.folder / f"{SNAPSHOT}.index", ENTRIES_OFFSET + 3 * 32, bytes(32))
-    given_store.distrusted("it has 1 digests, and 2 were kept")
+    given_store.expect_distrusted("it has 1 digests, and 2 were kept")
 
 
 def test_a_digest_at_another_place_is_no_other_aggregate_and_is_found_by_the_blocks_that_are_compared(
@@ -167,32 +167,32 @@ def test_a_digest_at_another_place_is_no_other_aggregate_and_is_found_by_the_blo
 def test_the_index_of_another_snapshot_is_noticed(given_store: Given) -> None:
     given_store.kept({3: A}, OTHER)
     os.rename(given_store.folder / f"{OTHER}.index", given_store.folder / f"{SNAPSHOT}.index")
-    given_store.distrusted(f"it is of {OTHER}, not of {SNAPSHOT}")
+    given_store.expect_distrusted(f"it is of {OTHER}, not of {SNAPSHOT}")
 
 
 def test_the_index_of_another_size_is_noticed(given_store: Given) -> None:
     given_store.kept({3: A})
-    given_store.distrusted("it is of a volume of 1 GiB, not of 2 GiB", volume_size_gib=2)
+    given_store.expect_distrusted("it is of a volume of 1 GiB, not of 2 GiB", volume_size_gib=2)
 
 
 def test_a_journal_is_no_index(given_store: Given) -> None:
     with given_store.table({3: A}) as table:
         table.set_facts({"snapshot_id": SNAPSHOT, "volume_size_gib": 1})
         table.move(given_store.folder / f"{SNAPSHOT}.index")
-    given_store.distrusted("it has 1 digests, and None were kept")
+    given_store.expect_distrusted("it has 1 digests, and None were kept")
 
 
 def test_a_damaged_header_is_noticed(given_store: Given) -> None:
     given_store.kept({3: A})
     path = given_store.folder / f"{SNAPSHOT}.index"
     rewrite(path, 0, bytes(ENTRIES_OFFSET))
-    given_store.distrusted("it is no digest table")
+    given_store.expect_distrusted("it is no digest table")
 
 
 def test_a_file_cut_short_is_noticed(given_store: Given) -> None:
     given_store.kept({3: A})
     os.truncate(given_store.folder / f"{SNAPSHOT}.index", ENTRIES_OFFSET + 640)
-    given_store.distrusted("it has 131712 bytes, and 196608 by its header")
+    given_store.expect_distrusted("it has 131712 bytes, and 196608 by its header")
 
 
 def test_an_index_that_may_not_be_opened_is_said_and_left(given_store: Given) -> None:

@@ -227,8 +227,7 @@ def test_whoever_looks_keeps_nobody_from_work(here: Given) -> None:
         for _ in range(100):
             here.open().close()
         over.set()
-        for looker in lookers:
-            looker.result()
+        assert [looker.result() for looker in lookers] == [None, None]
 
 
 def test_of_many_only_one_has_it_however_it_is_opened_and_removed(here: Given, monkeypatch: pytest.MonkeyPatch) -> None:

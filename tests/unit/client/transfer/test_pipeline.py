@@ -251,7 +251,14 @@ def test_a_source_that_gives_nothing_is_a_stall_of_the_source() -> None:
 
 
 def test_slow_work_that_goes_on_is_no_stall() -> None:
-    do_run(range(12), lambda *_: time.sleep(0.15), worker_count=1, stall_seconds=1.2)
+    done: list[int] = []
+
+    def perform(item: int, _: memoryview) -> None:
+        time.sleep(0.15)
+        done.append(item)
+
+    do_run(range(12), perform, worker_count=1, stall_seconds=1.2)
+    assert done == list(range(12))
 
 
 def test_workers_that_do_not_heed_the_stop_are_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
