@@ -7,6 +7,7 @@ however it ended; then the worker stops too.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -38,6 +39,8 @@ def run_worker(settings: Settings, listening: socket.socket, on_ready: Callable[
     signals = StopSignals()
     listener = Listener(listening, service.application, settings.max_connections, shares=settings.workers > 1)
     ticker = Ticker(service.tick)
+    # Service models and code stay until the end: looking through them for garbage would hold up every request.
+    gc.freeze()
     listener.start()
     ticker.start()
     on_ready()

@@ -78,9 +78,9 @@ def on_terminal(client: Client, *arguments: str, typed: str = "", columns: int =
     process_id, terminal = pty.fork()
     if process_id == 0:
         signal.alarm(int(LIMIT_SECONDS))
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         os.chdir(client.folder)
         os.execve(sys.executable, [sys.executable, "-m", "snapstone", *arguments], dict(client.environment))
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     os.write(terminal, typed.encode())
     shown = b""
     while piece := _read(terminal):
