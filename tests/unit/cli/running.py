@@ -68,7 +68,7 @@ def client_of(server: ServerProcess, folder: Path) -> Client:
     environment = {
         name: value
         for name, value in server.environment().items()
-        if not name.startswith(("SNAPSTONE_", "XDG_", "_ARGCOMPLETE", "PYTHON"))
+        if not name.startswith(("SNAPSTONE_", "XDG_", "_ARGCOMPLETE", "PYTHON", "COLUMNS", "LINES"))
     }
     return Client(environment | {"PYTHONPATH": str(SOURCE), "HOME": str(folder), "TERM": "xterm"}, folder)
 
