@@ -161,11 +161,13 @@ class PendingSnapshot:
         if not isinstance(snapshot_id, str):
             return None
         stage, state = self._journal.facts.get("stage"), self._state(snapshot_id)
-        if state in ("error", "pending", None) and not _is_same(self._journal.facts.get("request"), request):
-            self._begin_anew(snapshot_id, "was begun with other tags or another size")
-            return None
+        unlike = None
         if state in ("error", GONE) or (state == "completed" and stage != COMPLETING):
-            self._begin_anew(snapshot_id, f"is {state}")
+            unlike = f"is {state}"
+        elif not _is_same(self._journal.facts.get("request"), request):
+            unlike = "was begun with other tags or another size"
+        if unlike is not None:
+            self._begin_anew(snapshot_id, unlike, keep=state == "completed")
             return None
         self.is_sealed = stage == COMPLETING
         count = self._journal.table.count()
@@ -173,10 +175,10 @@ class PendingSnapshot:
         self._observer.note(Note("resumed", text, {"snapshot_id": snapshot_id, "sent_count": count}))
         return snapshot_id
 
-    def _begin_anew(self, snapshot_id: str, why: str) -> None:
+    def _begin_anew(self, snapshot_id: str, why: str, *, keep: bool) -> None:
         text = f"{snapshot_id}, which an earlier run began, {why}: starting anew"
         self._observer.note(Note("warning", text, {"snapshot_id": snapshot_id}))
-        if "completed" not in why:
+        if not keep:
             self._take_back(snapshot_id)
         self._forget_everything()
 

@@ -299,6 +299,20 @@ def test_an_image_that_changed_after_a_killed_run_had_sealed_gets_a_snapshot_of_
     assert journals(state) == 0
 
 
+def test_an_image_that_only_grew_after_a_killed_run_had_sealed_is_of_its_new_size(
+    service: Watched, state: Folders
+) -> None:
+    service.fail_complete = UnreachableError("the answer was lost")
+    with pytest.raises(UnreachableError):
+        upload(service, image({0: block("a")}, 5 * MIB), state=state)
+    sealed = {one.snapshot_id for one in service.describe()}
+    service.fail_complete = None
+    uploaded = upload(service, image({0: block("a")}, 6 * MIB), state=state)
+    assert uploaded.snapshot_id not in sealed
+    assert service.describe([str(uploaded.snapshot_id)])[0].tags == {"snapstone:size": str(6 * MIB)}
+    assert sealed <= {one.snapshot_id for one in service.describe()}
+
+
 def test_a_block_whose_acknowledgement_was_lost_is_sent_again_even_if_it_is_zero_by_now(
     service: Watched, state: Folders, parent: str
 ) -> None:
