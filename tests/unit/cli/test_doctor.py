@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 import pytest
 from tests.server_process import ServerProcess
@@ -67,9 +68,10 @@ def test_lines_are_for_people_and_coloured_on_a_terminal_alone(client: Client) -
 
 def test_rights_that_are_missing_are_warned_of(client: Client, server: ServerProcess) -> None:
     iam = server.client("iam")
-    iam.create_user(UserName="reader")
-    iam.attach_user_policy(UserName="reader", PolicyArn="arn:aws:iam::aws:policy/SnapstoneReadOnly")
-    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    name = f"doctors-{uuid4().hex[:8]}"  # the server is shared with tests that make users too
+    iam.create_user(UserName=name)
+    iam.attach_user_policy(UserName=name, PolicyArn="arn:aws:iam::aws:policy/SnapstoneReadOnly")
+    key = iam.create_access_key(UserName=name)["AccessKey"]
     reader = with_variables(client, AWS_ACCESS_KEY_ID=key["AccessKeyId"], AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"])
     code, found = findings(reader)
     rights = of_check(found, "right")
