@@ -30,7 +30,8 @@ check: setup  ## format, lint, types, layers, unit tests that need no server
 	$(BIN)/pytest -q -n 2 -m "not served" tests/unit
 
 test: disk-tools image-tools check clients  ## every test there is
-	$(BIN)/pytest -q -n 2 -m served --dist loadgroup tests $(SERIAL_TESTS:%=--ignore=%)
+	$(BIN)/pytest -q -n 2 -m served tests/unit
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
 tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
