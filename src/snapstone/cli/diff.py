@@ -109,18 +109,20 @@ def _compared(
 def _compared_image(
     options: argparse.Namespace, service: Service, observer: Observer
 ) -> Iterator[tuple[int, Iterable[Difference]]]:
+    from snapstone.client.images.extents import block_count_of
     from snapstone.client.images.sources import open_source
     from snapstone.client.transfer.compare import diff_image
     from snapstone.client.transfer.folders import Folders
     from snapstone.client.transfer.parent import find_parent
     from snapstone.client.transfer.pipeline import Stop
+    from snapstone.core.blocks import BLOCKS_PER_GIB
 
     source = open_source(options.second, format=options.format, size=options.size)
     index = None
     try:
         if not options.exact:
             index = find_parent(service, options.first, Folders.standard(), may_read=False, stop=Stop()).table
-        block_count = max(service.volume_size_gib(options.first) * 2_048, -(-source.size // BLOCK_SIZE))
+        block_count = max(service.volume_size_gib(options.first) * BLOCKS_PER_GIB, block_count_of(source.size))
         yield block_count, diff_image(service, options.first, source, index=index, observer=observer)
     finally:
         source.close()

@@ -17,10 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from snapstone.cli.finding import Finding, fail, ok, warn
 from snapstone.client.api.endpoint import Endpoint
 from snapstone.client.api.faults import Kind, fault_of_response, kind_of
+from snapstone.client.api.values import ABSENT_ID
 from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, checksum_from_digest
-
-ABSENT: Final = "snap-fffffffffffffffff"
-"""A well-formed id that nobody will ever mint: ids are random, with 68 bits."""
 
 WARN_SKEW_SECONDS: Final = 30.0
 FAIL_SKEW_SECONDS: Final = 300.0
@@ -41,15 +39,19 @@ class Probe:
 
 PROBES: Final = (
     Probe("ec2", "describe_snapshots", {"MaxResults": 5, "DryRun": True}, "ls, show, wait"),
-    Probe("ebs", "list_snapshot_blocks", {"SnapshotId": ABSENT, "MaxResults": 100}, "download, verify, cat, copy"),
-    Probe("ebs", "list_changed_blocks", {"SecondSnapshotId": ABSENT, "MaxResults": 100}, "diff, download --from, copy"),
-    Probe("ebs", "get_snapshot_block", {"SnapshotId": ABSENT, "BlockIndex": 0, "BlockToken": "AAAA"}, "download, copy"),
-    Probe("ebs", "start_snapshot", {"VolumeSize": 1, "ParentSnapshotId": ABSENT}, "upload, copy"),
+    Probe("ebs", "list_snapshot_blocks", {"SnapshotId": ABSENT_ID, "MaxResults": 100}, "download, verify, cat, copy"),
+    Probe(
+        "ebs", "list_changed_blocks", {"SecondSnapshotId": ABSENT_ID, "MaxResults": 100}, "diff, download --from, copy"
+    ),
+    Probe(
+        "ebs", "get_snapshot_block", {"SnapshotId": ABSENT_ID, "BlockIndex": 0, "BlockToken": "AAAA"}, "download, copy"
+    ),
+    Probe("ebs", "start_snapshot", {"VolumeSize": 1, "ParentSnapshotId": ABSENT_ID}, "upload, copy"),
     Probe(
         "ebs",
         "put_snapshot_block",
         {
-            "SnapshotId": ABSENT,
+            "SnapshotId": ABSENT_ID,
             "BlockIndex": 0,
             "BlockData": bytes(BLOCK_SIZE),
             "DataLength": BLOCK_SIZE,
@@ -58,15 +60,17 @@ PROBES: Final = (
         },
         "upload, copy",
     ),
-    Probe("ebs", "complete_snapshot", {"SnapshotId": ABSENT, "ChangedBlocksCount": 0}, "upload, copy"),
-    Probe("ec2", "delete_snapshot", {"SnapshotId": ABSENT, "DryRun": True}, "rm, and removing a failed upload"),
+    Probe("ebs", "complete_snapshot", {"SnapshotId": ABSENT_ID, "ChangedBlocksCount": 0}, "upload, copy"),
+    Probe("ec2", "delete_snapshot", {"SnapshotId": ABSENT_ID, "DryRun": True}, "rm, and removing a failed upload"),
     Probe(
         "ec2",
         "create_tags",
-        {"Resources": [ABSENT], "Tags": [{"Key": "doctor", "Value": ""}], "DryRun": True},
+        {"Resources": [ABSENT_ID], "Tags": [{"Key": "doctor", "Value": ""}], "DryRun": True},
         "tag, upload --tag",
     ),
-    Probe("ec2", "delete_tags", {"Resources": [ABSENT], "Tags": [{"Key": "doctor"}], "DryRun": True}, "tag --remove"),
+    Probe(
+        "ec2", "delete_tags", {"Resources": [ABSENT_ID], "Tags": [{"Key": "doctor"}], "DryRun": True}, "tag --remove"
+    ),
 )
 
 

@@ -12,6 +12,9 @@ BLOCK_SIZE: Final = 524_288
 """Bytes in a block; the only size the API knows."""
 
 BLOCKS_PER_GIB: Final = 2_048
+GIB: Final = BLOCKS_PER_GIB * BLOCK_SIZE
+"""Bytes."""
+
 MAX_VOLUME_SIZE_GIB: Final = 65_536
 MAX_BLOCK_COUNT: Final = MAX_VOLUME_SIZE_GIB * BLOCKS_PER_GIB
 """64 TiB in blocks: every block index fits in 27 bits."""

@@ -152,6 +152,11 @@ def error_of(fault: Fault, action: str) -> ClientError:
     return RemoteError(text, fault.code, fault.reason)
 
 
+def is_refused_token(error: RemoteError) -> bool:
+    """Whether an endpoint no longer takes a block token: AWS's are good for about a week (api-ebs.md, section 8)."""
+    return error.reason == "INVALID_BLOCK_TOKEN"
+
+
 def fault_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     """The fault in an answer of the EBS direct APIs (rest-json)."""
     members = _members(body)

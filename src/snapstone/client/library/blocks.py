@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from snapstone.client.api.faults import is_refused_token
 from snapstone.client.api.values import ListedBlock
 from snapstone.client.errors import RemoteError
 from snapstone.client.library.contract import Readable
-from snapstone.client.library.listing import Listing, is_refused_token
+from snapstone.client.library.listing import Listing
 from snapstone.client.transfer.pipeline import Stop, ordered
 from snapstone.core.blocks import Digest
 

@@ -17,14 +17,13 @@ from snapstone.client.api.values import SnapshotInfo
 from snapstone.client.errors import NotFoundError
 from snapstone.client.library.reader import SnapshotReader
 from snapstone.client.library.writer import SnapshotWriter
-from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
+from snapstone.core.blocks import GIB
 
 try:
     from fsspec.spec import AbstractFileSystem
 except ImportError as error:
     raise ImportError("snapstone:// needs fsspec, which is not installed: pip install 'snapstone[fsspec]'") from error
 
-GIB: Final = BLOCK_SIZE * BLOCKS_PER_GIB
 
 Info = dict[str, Any]
 """What fsspec calls `info`: names and values that programs agree on."""

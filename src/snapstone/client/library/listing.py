@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from snapstone.client.api.faults import is_refused_token
 from snapstone.client.errors import RemoteError
 from snapstone.client.library.contract import Readable
 from snapstone.core.blocks import BLOCKS_PER_GIB, Digest
@@ -20,11 +21,6 @@ WINDOW_ALIGNMENT: Final = 1_024
 
 TOKEN_LIFETIME_SECONDS: Final = 6 * 3600.0
 """Tokens that are older are fetched anew. AWS's live for about seven days (api-ebs.md, section 8)."""
-
-
-def is_refused_token(error: RemoteError) -> bool:
-    """Whether an endpoint no longer takes a block token: AWS's are good for about a week."""
-    return error.reason == "INVALID_BLOCK_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
-from uuid import uuid4
 
 from snapstone.client.api.values import StartRequest
 from snapstone.client.errors import ClientError, DamagedError, UnreachableError, UsageError
@@ -22,6 +21,7 @@ from snapstone.client.library.contract import Writable
 from snapstone.client.library.listing import Listing
 from snapstone.client.library.sending import Sender
 from snapstone.client.transfer.digests import DigestTable
+from snapstone.client.transfer.pending import new_client_token
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, MAX_VOLUME_SIZE_GIB, digest_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class SnapshotWriter(io.RawIOBase):
         self._stop = threading.Event()
         request = StartRequest(
             volume_size_gib=size_gib,
-            client_token=f"snapstone-{uuid4()}",
+            client_token=new_client_token(),
             parent_id=parent_id,
             description=description,
             tags=tags or {},

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from snapstone.client.api.service import Service
@@ -252,20 +253,16 @@ class _Copy:
         return Moves(self._source, self._snapshot.snapshot_id, plan.source_parent_id, self._stop)
 
     def _keep_index(self, journal: Journal, target_id: str, plan: Plan) -> None:
-        """The copy's digest index, where all of it is known here. A later upload on the copy only takes longer without
-        one, so a failure is said and no more."""
-        store = IndexStore(self._folders.indexes, self._observer)
-        try:
+        """The copy's digest index, where all of it is known here."""
+        store, size_gib = IndexStore(self._folders.indexes, self._observer), self._snapshot.volume_size_gib
+        with store.trying(target_id), ExitStack() as opened:
             parent = None
             if plan.parent_id is not None:
                 parent = self._parent_index(store, plan.parent_id)
                 if parent is None:
                     return
-            store.merge(parent, journal.table, target_id, self._snapshot.volume_size_gib).close()
-            if parent is not None:
-                parent.close()
-        except ClientError as error:
-            self._observer.note(Note("warning", f"no digest index of {target_id} could be kept: {error}"))
+                opened.enter_context(parent)
+            store.merge(parent, journal.table, target_id, size_gib).close()
 
     def _parent_index(self, store: IndexStore, parent_id: str) -> DigestTable | None:
         try:

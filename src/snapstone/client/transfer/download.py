@@ -26,8 +26,8 @@ from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.pipeline import Stop, run
 from snapstone.client.transfer.place import COMMITTING, Place
 from snapstone.client.transfer.stream_out import write_out
-from snapstone.client.transfer.upload_request import GIB, SIZE_TAG
-from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST, digest_of
+from snapstone.client.transfer.upload_request import SIZE_TAG
+from snapstone.core.blocks import BLOCK_SIZE, GIB, ZERO_DIGEST, digest_of
 
 STANDARD_OUTPUT: Final = "-"
 
@@ -244,11 +244,9 @@ class _Download:
         """All blocks of the snapshot went through our hands: an upload on it need not read them again."""
         if self._from_id is not None:
             return
-        try:
-            store = IndexStore(folders.indexes, self._observer)
-            store.keep(journal.table, self._snapshot_id, self._volume_size // (BLOCK_SIZE * BLOCKS_PER_GIB))
-        except ClientError as error:
-            self._observer.note(Note("warning", f"no digest index of {self._snapshot_id} could be kept: {error}"))
+        store = IndexStore(folders.indexes, self._observer)
+        with store.trying(self._snapshot_id):
+            store.keep(journal.table, self._snapshot_id, self._volume_size // GIB)
 
 
 def described(service: Service, snapshot_id: str) -> SnapshotInfo | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +96,15 @@ class IndexStore:
             raise
         self._remove_least_used(path)
         return table
+
+    @contextmanager
+    def trying(self, snapshot_id: str) -> Iterator[None]:
+        """Keep an index in the block: a failure is said and no more, for without one an upload only takes longer."""
+        try:
+            yield
+        except ClientError as error:
+            text = f"no digest index of {snapshot_id} could be kept: {error}"
+            self._observer.note(Note("warning", text))
 
     def forget(self, snapshot_id: str) -> None:
         """Remove the index of a snapshot, where there is one."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from snapstone.client.api.faults import is_refused_token
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import BlockPage, ChangePage, ListedBlock
 from snapstone.client.errors import DamagedError, RemoteError
@@ -19,8 +20,6 @@ from snapstone.core.blocks import ZERO_DIGEST, Digest
 AHEAD_COUNT: Final = 65_536
 """Blocks that are listed before the first one moves (some 20 MiB), so that the number of blocks is known where it is
 smaller: 32 GiB of changes."""
-
-INVALID_TOKEN: Final = "INVALID_BLOCK_TOKEN"
 
 _ZEROS: Final = memoryview(ZERO_BLOCK)
 
@@ -75,7 +74,7 @@ class Moves:
         try:
             return buffer, self._get(move.block_index, move.token, buffer)
         except RemoteError as error:
-            if error.reason != INVALID_TOKEN:
+            if not is_refused_token(error):
                 raise
         return buffer, self._get(move.block_index, self._new_token(move.block_index), buffer)
 

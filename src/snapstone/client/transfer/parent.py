@@ -7,12 +7,9 @@ blocks are read from the snapshot first.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
 
-from snapstone.client.api.control_calls import SHORTEST_PAGE
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import ListedBlock
 from snapstone.client.events import Note, Tally
@@ -20,10 +17,8 @@ from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.probes import probes
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
-
-PROBE_COUNT: Final = 4
-"""Blocks of the snapshot that an index has to agree with: spread over the volume, the first one among them."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +85,7 @@ def _read_into(table: DigestTable, service: Service, snapshot_id: str, stop: Sto
 def _agrees(service: Service, snapshot_id: str, table: DigestTable) -> bool:
     """Whether blocks here and there of the snapshot are those of the table, and it lists none that the table lacks."""
     buffer = memoryview(bytearray(BLOCK_SIZE))
-    for start in range(0, table.block_count, -(-table.block_count // PROBE_COUNT)):
-        block = next(_listed(service, snapshot_id, start), None)
+    for start, block in probes(service, snapshot_id, table.block_count):
         expected = next(islice(table.items(start), 1), None)
         if block is None or expected is None:
             if block is not None or expected is not None:
@@ -102,7 +96,3 @@ def _agrees(service: Service, snapshot_id: str, table: DigestTable) -> bool:
         if service.get_block(snapshot_id, block.block_index, block.token, buffer) != expected[1]:
             return False
     return True
-
-
-def _listed(service: Service, snapshot_id: str, start: int) -> Iterator[ListedBlock]:
-    return (block for page in service.block_pages(snapshot_id, start, SHORTEST_PAGE) for block in page.blocks)

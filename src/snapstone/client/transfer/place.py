@@ -7,11 +7,9 @@ import stat
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from snapstone.client.api.control_calls import SHORTEST_PAGE
 from snapstone.client.api.service import Service
 from snapstone.client.errors import UsageError
 from snapstone.client.images.contract import Target
@@ -19,13 +17,11 @@ from snapstone.client.images.part_file import part_path
 from snapstone.client.images.sources import RAW, open_source
 from snapstone.client.images.targets import open_target
 from snapstone.client.transfer.journal import Journal, JournalStore
+from snapstone.client.transfer.probes import probes
 from snapstone.core.blocks import BLOCK_SIZE, digest_of
 
 COMMITTING: Final = "committing"
 """Stage of a journal: every block is written, and the image gets its name."""
-
-PROBE_COUNT: Final = 4
-"""Blocks that an image has to share with the snapshot that it is said to hold, before changes are applied to it."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +105,13 @@ class Place:
         if self.from_id is None:
             return
         wanted, found = memoryview(bytearray(BLOCK_SIZE)), memoryview(bytearray(BLOCK_SIZE))
-        block_count = volume_size // BLOCK_SIZE
-        for start in range(0, block_count, -(-block_count // PROBE_COUNT)):
-            pages = self.service.block_pages(self.from_id, start, SHORTEST_PAGE)
-            for block in islice((block for page in pages for block in page.blocks), 1):
-                digest = self.service.get_block(self.from_id, block.block_index, block.token, wanted)
-                target.read(block.block_index, found)
-                if digest_of(found) != digest:
-                    raise UsageError(
-                        f"{self.path} does not hold {self.from_id}: block {block.block_index} is another. Name the "
-                        "snapshot that it holds, or download the whole without --from"
-                    )
+        for _, block in probes(self.service, self.from_id, volume_size // BLOCK_SIZE):
+            if block is None:
+                continue
+            digest = self.service.get_block(self.from_id, block.block_index, block.token, wanted)
+            target.read(block.block_index, found)
+            if digest_of(found) != digest:
+                raise UsageError(
+                    f"{self.path} does not hold {self.from_id}: block {block.block_index} is another. Name the "
+                    "snapshot that it holds, or download the whole without --from"
+                )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from snapstone.client.api.service import Service
 from snapstone.client.events import Observer, Tally
 from snapstone.client.images.contract import Source
+from snapstone.client.images.extents import block_count_of
 from snapstone.client.transfer.dirty import DirtyRanges
 from snapstone.client.transfer.parent import Parent
 from snapstone.client.transfer.pending import PendingSnapshot
@@ -14,7 +15,7 @@ from snapstone.client.transfer.pipeline import Stop, run
 from snapstone.client.transfer.reading import Reading
 from snapstone.client.transfer.visits import Visit, visits
 from snapstone.client.transfer.zeros import ZERO_BLOCK
-from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, Digest
+from snapstone.core.blocks import ZERO_DIGEST, Digest
 
 
 class Sending:
@@ -66,7 +67,7 @@ class Sending:
     def _dirty_ranges(self) -> Iterator[range]:
         """An extent of the last block's part may reach into the block behind it, of which the image has nothing."""
         assert self._dirty is not None
-        block_count = -(-self._source.size // BLOCK_SIZE)
+        block_count = block_count_of(self._source.size)
         for indexes in self._dirty.block_ranges():
             if indexes.start < block_count:
                 yield range(indexes.start, min(indexes.stop, block_count))

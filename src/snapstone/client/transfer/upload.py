@@ -216,14 +216,12 @@ class _Upload:
             )
 
     def _keep_index(self, journal: Journal, snapshot_id: str) -> None:
-        """The upload is done: without an index the next one only takes longer, so a failure is said and no more."""
+        """By which the next upload finds what changed, where all of the snapshot is known."""
         if self._parent is not None and self._held is None:
             return
         store = IndexStore(self._folders.indexes, self._observer)
-        try:
+        with store.trying(snapshot_id):
             store.merge(self._held, journal.table, snapshot_id, self._volume_size_gib).close()
-        except ClientError as error:
-            self._observer.note(Note("warning", f"no digest index of {snapshot_id} could be kept: {error}"))
 
     def _outcome(self, snapshot_id: str | None, kind: str, reason: str) -> Uploaded:
         tally = self._tally

@@ -9,10 +9,10 @@ from typing import Final
 from snapstone.client.api.values import StartRequest
 from snapstone.client.errors import UsageError
 from snapstone.client.images.contract import Source
+from snapstone.client.images.extents import block_count_of
 from snapstone.client.transfer.pending import new_client_token
-from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, MAX_VOLUME_SIZE_GIB
+from snapstone.core.blocks import GIB, MAX_VOLUME_SIZE_GIB
 
-GIB: Final = BLOCK_SIZE * BLOCKS_PER_GIB
 SIZE_TAG: Final = "snapstone:size"
 """Tag with the image's size in bytes, where that is no whole number of GiB: a download makes it as large again."""
 
@@ -39,7 +39,7 @@ class UploadRequest:
             raise UsageError("a dirty bitmap says what changed since a parent: name the parent too")
         if dirty_block_end is not None and source.sequential:
             raise UsageError("a dirty bitmap needs an image that can be read anywhere, and a stream is not")
-        if dirty_block_end is not None and dirty_block_end > -(-source.size // BLOCK_SIZE):
+        if dirty_block_end is not None and dirty_block_end > block_count_of(source.size):
             raise UsageError(f"the dirty bitmap goes beyond the end of {source.name}: it is of another image")
         if self.parent_id is not None and (self.encrypted is not None or self.kms_key_arn is not None):
             raise UsageError(
