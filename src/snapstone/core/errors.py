@@ -179,3 +179,15 @@ class StoreFullError(SnapstoneError):
     """The disk has no space left for what was to be stored."""
 
     what: str
+
+
+@dataclass(eq=False)
+class StoreLostError(SnapstoneError):
+    """The data folder was removed, replaced or remounted under the running server: nothing can be stored in it."""
+
+    what: str
+
+
+@dataclass(eq=False)
+class ReadOnlyError(SnapstoneError):
+    """A change was asked of a server that only serves what is there."""

@@ -10,6 +10,7 @@ from snapstone.catalog.contract import Catalog
 from snapstone.core.ids import AccountId, Region
 from snapstone.core.policy.principal import Principal
 from snapstone.core.tokens import TokenSeal
+from snapstone.service.health import Health
 from snapstone.service.key_memory import KeyMemory
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
@@ -80,3 +81,5 @@ class Engine:
     keys: KeyMemory = field(default_factory=KeyMemory)
     """Keys that this process has unsealed."""
     policy: Policy = field(default_factory=Policy)
+    health: Health = field(default_factory=Health)
+    """What is wrong at the moment; `/ready` tells it."""

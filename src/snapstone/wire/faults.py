@@ -234,6 +234,10 @@ _row(errors.OverloadedError, "RequestThrottledException/ACCOUNT_THROTTLED", "Req
      lambda e: f"The server is at a limit ({e.what}); try again.")
 _row(errors.StoreFullError, "InternalServerException", "InternalError",
      "The server's storage is full; nothing was stored.")
+_row(errors.StoreLostError, "InternalServerException", "Unavailable",
+     "The server's data folder is gone or was replaced; nothing was stored.")
+_row(errors.ReadOnlyError, "AccessDeniedException", "UnauthorizedOperation",
+     "This server is read-only: it serves what is there, and changes nothing.")
 _row(errors.MalformedSnapshotIdError, "ValidationException/INVALID_SNAPSHOT_ID", "InvalidSnapshotID.Malformed",
      lambda e: f'Invalid id: "{_short(e.snapshot_id)}"')
 _row(errors.MalformedAccountIdError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidUserID.Malformed",

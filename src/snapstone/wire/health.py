@@ -20,14 +20,23 @@ def health(request_id: str) -> Response:
 
 
 def ready(engine: Engine, request_id: str) -> Response:
-    """200 where catalog and object store answer, else 503 with which of them did not; why is for the log alone."""
+    """200 if catalog and object store answer and no problem keeps the server from its work, else 503.
+
+    The body says which of them did not answer (why is for the log alone), and every problem there is; `status` is `ok`,
+    `degraded` (200, with problems) or `unavailable`.
+    """
     failures: dict[str, str] = {}
     _try("catalog", engine.catalog.check, failures)
     _try("object store", lambda: engine.objects.has(ZERO_ADDRESS), failures)
-    if not failures:
-        return _page(200, {"status": "ok"}, request_id)
-    response = _page(503, {"status": "unavailable", "failed": sorted(failures)}, request_id)
-    response.log["failures"] = failures
+    problems = engine.health.problems()
+    document: dict[str, object] = {"status": "degraded" if problems else "ok"}
+    if failures or any(problem.unready for problem in problems):
+        document = {"status": "unavailable", "failed": sorted(failures)}
+    if problems:
+        document["problems"] = [{"subject": problem.subject, "message": problem.message} for problem in problems]
+    response = _page(503 if document["status"] == "unavailable" else 200, document, request_id)
+    if failures:
+        response.log["failures"] = failures
     return response
 
 

@@ -17,6 +17,7 @@ from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Engine
+from snapstone.service.health import Health
 from snapstone.service.iam.identity import Credentials as KnownCredentials
 from snapstone.wire.http import BodyTooLargeError, Request
 
@@ -86,6 +87,7 @@ class EngineParts:
     catalog_error: Exception | None = None
     objects_error: Exception | None = None
     looked_up: list[str] = field(default_factory=list)
+    health: Health = field(default_factory=Health)
 
     def engine(self) -> Engine:
         parts = SimpleNamespace(
@@ -98,6 +100,7 @@ class EngineParts:
             root_key=_NoRootKey(),
             now_ms=lambda: self.now or int(datetime.now(UTC).timestamp() * 1000),
             policy=SimpleNamespace(regions=self.regions),
+            health=self.health,
         )
         return cast(Engine, parts)
 

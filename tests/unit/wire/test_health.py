@@ -42,3 +42,18 @@ def test_a_server_that_is_not_ready_says_what_failed_and_logs_why(parts: EngineP
     logged = response.log["failures"]
     assert isinstance(logged, dict)
     assert sorted(logged) == failed
+
+
+@pytest.mark.parametrize(("unready", "status", "word"), [(False, 200, "degraded"), (True, 503, "unavailable")])
+def test_a_problem_is_told_and_takes_readiness_only_if_it_keeps_the_server_from_its_work(
+    unready: bool, status: int, word: str
+) -> None:
+    parts = EngineParts()
+    parts.health.report("clock", "The clock was wrong.", unready=unready)
+    response, document = page("/ready", parts)
+    assert response.status == status
+    assert isinstance(document, dict)
+    assert document["status"] == word
+    assert document["problems"] == [{"subject": "clock", "message": "The clock was wrong."}]
+    parts.health.clear("clock")
+    assert page("/ready", parts)[1] == {"status": "ok"}
