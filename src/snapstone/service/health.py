@@ -1,4 +1,4 @@
-"""What is wrong with this server at the moment, by subject: for `/ready`, whose answer the doctor reads, and the log."""
+"""What is wrong with this server now, by subject: told by `/ready`, which the doctor reads, and in the log."""
 
 from __future__ import annotations
 
