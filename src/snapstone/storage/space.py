@@ -1,0 +1,247 @@
+"""How much room the disk has: refuses blocks before the last of it is used, and keeps a reserve for everything else.
+
+The reserve is a folder of preallocated files. When the disk runs full, whoever fills it, they are removed one by one,
+so that catalog, index, pages, deletions and logs still find room, and inodes for new files; they are made again when
+there is room. All processes look after the same folder: each step is done under a lock, and can be done twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from typing import Final
+
+from snapstone.core.errors import StoreFullError
+
+MIB: Final = 1 << 20
+
+RESERVE_FILE_SIZE: Final = 4 * MIB
+"""Bytes of one file of the reserve: the step in which it is given back."""
+
+RESERVE_FILE_COUNT: Final = 16
+"""Files of a whole reserve, 64 MiB; on a small disk no more than a quarter of what is free."""
+
+LOW_WATER: Final = 16 * MIB
+"""Free bytes, the reserve not counted, below which blocks are refused."""
+
+CLEAR_WATER: Final = 24 * MIB
+"""Free bytes from which blocks are taken again."""
+
+RESERVE_GIVEN_BELOW: Final = 8 * MIB
+"""Free bytes below which the reserve is given back, until there are so many again."""
+
+INODES_GIVEN_BELOW: Final = 12
+"""Free inodes below which the reserve's are given back: a start makes about ten files."""
+
+INODES_TAKEN_FROM: Final = 64
+"""Free inodes from which the reserve may have one for each of its files."""
+
+SEGMENT_LEAVES: Final = 32 * MIB
+"""Free bytes that a new segment for blocks leaves, the reserve not counted; above CLEAR_WATER, so that it is used."""
+
+LEAST_SHARE: Final = 32 * MIB
+"""A new segment takes a quarter of what is left, so that other processes find theirs; but so much if it is there."""
+
+ESSENTIAL_SEGMENT: Final = 8 * MIB
+"""A new segment for pages or a manifest on a disk that is full for blocks."""
+
+PROBLEM: Final = (
+    f"the data folder's disk had less than {LOW_WATER // MIB} MiB free: blocks are refused until"
+    f" {CLEAR_WATER // MIB} MiB are free again; all else goes on. Make room: delete snapshots, or what else lies there"
+)
+
+LOOK_SECONDS: Final = 1.0
+"""Time for which a measurement of the disk is believed."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a file system has left for this user."""
+
+    free: int
+    """Bytes."""
+    inodes: int | None
+    """None if the file system makes them as they are needed."""
+
+
+def measure(folder: Path) -> Room | None:
+    """What is left where a folder lies; None if its file system does not say."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None  # It is gone, or its disk is: others say so.
+    if found.f_blocks == 0:
+        return None
+    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+
+
+class SpaceGuard:
+    """Looks after the room of one folder's disk, for one of several processes. Safe from many threads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        reserve: Path,
+        *,
+        seconds: Callable[[], float] = monotonic,
+        measure: Callable[[Path], Room | None] = measure,
+    ) -> None:
+        """`folder` is on the disk to look at, `reserve` a folder in it that need not be there yet."""
+        self._folder = folder
+        self._reserve = reserve
+        self._seconds = seconds
+        self._measure = measure
+        self._lock = Lock()
+        self._refusal: str | None = None
+        self._look_again_at = 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """Why blocks are refused, as a sentence for the operator; None while they are taken."""
+        return None if self._refusal is None else PROBLEM
+
+    def refuse_block_if_low(self) -> None:
+        """Called before a block is stored. Raises StoreFullError while the disk has too little room."""
+        if self._seconds() >= self._look_again_at:
+            self._look()
+        if self._refusal is not None:
+            raise StoreFullError(self._refusal)
+
+    def largest_segment(self, wanted: int, *, essential: bool = False) -> int:
+        """How many of the bytes wanted a new segment may take; 0 if none may be made.
+
+        One for blocks leaves the reserve and some room beside it alone, and something for other processes' segments. An
+        essential one, for pages or a manifest, may be made while blocks are refused, and out of the reserve.
+        """
+        room = self._measure(self._folder)
+        if room is None:
+            return wanted
+        left = room.free - SEGMENT_LEAVES
+        share = max(left // 4, min(left, LEAST_SHARE))
+        if share >= min(wanted, ESSENTIAL_SEGMENT):
+            return wanted if share >= wanted else share // MIB * MIB
+        if essential and self._make_room(ESSENTIAL_SEGMENT + MIB, wait=True):
+            return min(wanted, ESSENTIAL_SEGMENT)
+        return 0
+
+    def tend(self) -> None:
+        """Give back of the reserve what is needed, or make it whole again if there is room: about once a second."""
+        room = self._look()
+        if room is None:
+            return
+        if room.free < RESERVE_GIVEN_BELOW or _too_few(room, INODES_GIVEN_BELOW):
+            self._make_room(RESERVE_GIVEN_BELOW)
+        elif self._wanted_files(room) > 0:
+            self._fill()
+
+    # -- how --
+
+    def _look(self) -> Room | None:
+        """Measure, and settle whether blocks are taken."""
+        with self._lock:
+            self._look_again_at = self._seconds() + LOOK_SECONDS
+            room = self._measure(self._folder)
+            mark = LOW_WATER if self._refusal is None else CLEAR_WATER
+            if room is None or room.free >= mark:
+                self._refusal = None
+            else:
+                self._refusal = (
+                    f"{room.free} bytes are free: below {LOW_WATER} blocks are refused, until {CLEAR_WATER} are free"
+                )
+            return room
+
+    def _make_room(self, free: int, *, wait: bool = False) -> bool:
+        """Remove files of the reserve until there are so many bytes and enough inodes; False if there are not."""
+        with self._turn(wait) as mine:
+            while (room := self._measure(self._folder)) is not None:
+                if room.free >= free and not _too_few(room, INODES_GIVEN_BELOW):
+                    return True
+                files = self._files() if mine else []
+                if not files:
+                    return room.free >= free
+                files[-1].unlink(missing_ok=True)
+                self._settle()
+        return True
+
+    def _fill(self) -> None:
+        """Make the files that the reserve lacks, while there is room for them."""
+        with suppress(OSError), self._turn() as mine:
+            while mine and (room := self._measure(self._folder)) is not None and self._wanted_files(room) > 0:
+                self._make_file()
+
+    def _wanted_files(self, room: Room) -> int:
+        """How many files the reserve lacks and may have now; negative if it has more."""
+        count = len(self._files())
+        quarter = (room.free + count * RESERVE_FILE_SIZE) // 4
+        inodes = RESERVE_FILE_COUNT if room.inodes is None else room.inodes - INODES_TAKEN_FROM
+        return min(
+            RESERVE_FILE_COUNT - count,
+            quarter // RESERVE_FILE_SIZE - count,
+            (room.free - CLEAR_WATER) // RESERVE_FILE_SIZE,
+            inodes,
+        )
+
+    def _files(self) -> list[Path]:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(path for path in self._reserve.iterdir() if path.name.isdigit())
+        return []
+
+    def _make_file(self) -> None:
+        """One more file. Raises OSError, and leaves nothing behind then."""
+        taken = {path.name for path in self._files()}
+        path = self._reserve / next(name for n in range(RESERVE_FILE_COUNT) if (name := f"{n:02d}") not in taken)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _preallocate(fd, RESERVE_FILE_SIZE)  # Not synced: what a power cut takes is made again.
+        except OSError:
+            path.unlink()
+            raise
+        finally:
+            os.close(fd)
+
+    def _settle(self) -> None:
+        """Let the file system finish a removal: some give space back only with their next transaction."""
+        with suppress(OSError):
+            fd = os.open(self._reserve, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                _libc.syncfs(fd)
+            finally:
+                os.close(fd)
+
+    @contextmanager
+    def _turn(self, wait: bool = False) -> Iterator[bool]:
+        """Whether it is this process's turn to change the reserve, by a lock on its folder."""
+        with ExitStack() as opened:
+            mine = False
+            with suppress(OSError):  # There is no reserve and on a full disk none can be made, or another has the turn.
+                self._reserve.mkdir(mode=0o700, exist_ok=True)
+                fd = os.open(self._reserve, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                opened.callback(os.close, fd)
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                mine = True
+            yield mine
+
+
+def _too_few(room: Room, inodes: int) -> bool:
+    return room.inodes is not None and room.inodes < inodes
+
+
+def _preallocate(fd: int, size: int) -> None:
+    """Take space for a file. Raises OSError, also if the file system cannot."""
+    if _libc.fallocate(fd, 0, 0, size) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EOPNOTSUPP, errno.ENOSYS):
+            os.pwrite(fd, os.urandom(size), 0)
+            return
+        raise OSError(code, os.strerror(code))
