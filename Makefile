@@ -12,7 +12,7 @@ SERIAL_TESTS := tests/crash
 CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test tour bench lock clean clients disk-tools image-tools backup-tools
+.PHONY: help setup serve check test tour bench lock clean clients disk-tools image-tools backup-tools fault-tools
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -29,9 +29,9 @@ check: setup  ## format, lint, types, layers, unit tests that need no server
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2 -m "not served" tests/unit
 
-test: disk-tools image-tools check clients  ## every test there is
+test: disk-tools image-tools fault-tools check clients  ## every test there is
 	$(BIN)/pytest -q -n 2 -m served tests/unit
-	$(BIN)/pytest -q -n 2 --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
+	$(BIN)/pytest -q -n 2 -m "not soak" --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
 tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
@@ -54,6 +54,9 @@ disk-tools:
 
 image-tools:
 	@setup/system-package qemu-nbd qemu-utils
+
+fault-tools:
+	@setup/system-package gcc gcc libc6-dev
 
 backup-tools:
 	@setup/system-package restic restic
