@@ -19,6 +19,7 @@ from snapstone.server.clock import now_ms
 from snapstone.server.config import Settings, read_quotas
 from snapstone.server.data_folder import DataFolder
 from snapstone.server.fault_injection import FaultInjection
+from snapstone.server.room import make_room, tend_room
 from snapstone.server.root_key import read_root_key
 from snapstone.server.throttling import SharedBuckets, Throttle
 from snapstone.service.data_keys import data_key_of
@@ -57,6 +58,7 @@ class Service:
 def assemble(settings: Settings, endpoint: str) -> Service:
     """Open catalog and object store of the data folder and build everything above them."""
     folder = DataFolder(settings.data)
+    space = make_room(folder)
     catalog = SqliteCatalog(folder.catalog)
     objects = SegmentStore(
         folder.objects,
@@ -80,12 +82,16 @@ def assemble(settings: Settings, endpoint: str) -> Service:
 
     upkeep = Upkeep(engine)
 
+    def tick() -> None:
+        tend_room(space, engine.health)
+        upkeep.tick()
+
     def close() -> None:
         if upkeep.copier.stop(COPY_STOP_SECONDS) and engine.sealer.wait_until_idle(SEAL_STOP_SECONDS):
             objects.close()
             catalog.close()
 
-    return Service(Gateway(engine, OPERATIONS, *watchers_of(settings, folder)), upkeep.tick, close)
+    return Service(Gateway(engine, OPERATIONS, *watchers_of(settings, folder)), tick, close)
 
 
 def watchers_of(settings: Settings, folder: DataFolder) -> tuple[list[Guard], list[Witness]]:

@@ -5,6 +5,7 @@ catalog.db     the catalog
 objects/       the object store
 credentials    the administrator's access key, as an AWS credentials file
 root.key       the root key, which seals all keys and secrets in the catalog
+reserve/       room that is given back when the disk is full
 server.json    where the running server listens
 server.lock    locked for as long as a server runs
 """
@@ -73,6 +74,10 @@ class DataFolder:
     @property
     def root_key(self) -> Path:
         return self.path / "root.key"
+
+    @property
+    def reserve(self) -> Path:
+        return self.path / "reserve"
 
     @property
     def server_file(self) -> Path:

@@ -1,13 +1,14 @@
-"""Token buckets that all server processes share, in one small mapped file, and the guard that takes from them.
+"""Token buckets that all server processes share, in one small file, and the guard that takes from them.
 
 A bucket is a fingerprint of whose it is, and the time at which it will be full again. A full one is the same as none,
-so its place may be taken by another: that bounds the file. The file is a cache: losing it fills every bucket.
+so its place may be taken by another: that bounds the file. The file is a cache: losing it fills every bucket. It is not
+mapped: a write to a mapped file on a full disk can kill the process.
 """
 
 from __future__ import annotations
 
 import fcntl
-import mmap
+import logging
 import os
 import struct
 from collections.abc import Callable
@@ -25,9 +26,11 @@ BUCKET_COUNT: Final = 16_384
 """Buckets that can be less than full at once; 256 KiB."""
 
 PROBE_COUNT: Final = 8
-"""Places in which a bucket may lie. Where all are taken by others, the one that is full soonest gives way."""
+"""Places, side by side, in which a bucket may lie. If all are taken, the one that is full soonest gives way."""
 
 _BUCKET: Final = struct.Struct("<QQ")
+
+_log = logging.getLogger(__name__)
 
 
 class SharedBuckets:
@@ -38,12 +41,11 @@ class SharedBuckets:
         self._now_ns = now_ns
         self._threads = Lock()  # A lock of the file is one for all who share its descriptor.
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = BUCKET_COUNT * _BUCKET.size
-        os.ftruncate(self._file, size)
-        self._buckets = mmap.mmap(self._file, size)
+        self._failing = False
+        os.ftruncate(self._file, BUCKET_COUNT * _BUCKET.size)
 
     def take(self, name: str, rate: Rate) -> bool:
-        """Take one token from a bucket; False where it is empty."""
+        """Take one token from a bucket; False if it is empty. What cannot be written (disk full) is not counted."""
         digest = blake2b(name.encode(), digest_size=8).digest()
         fingerprint = int.from_bytes(digest, "little") or 1
         with self._threads:
@@ -55,22 +57,32 @@ class SharedBuckets:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._buckets.close()
         os.close(self._file)
 
     def _take(self, fingerprint: int, rate: Rate) -> bool:
         place, full_at_ns = self._find(fingerprint)
         after = take(full_at_ns, self._now_ns(), rate)
         if after is not None:
-            _BUCKET.pack_into(self._buckets, place, fingerprint, after)
+            self._write(place, _BUCKET.pack(fingerprint, after))
         return after is not None
 
+    def _write(self, place: int, bucket: bytes) -> None:
+        try:
+            os.pwrite(self._file, bucket, place)
+        except OSError as error:
+            if not self._failing:
+                _log.error("quotas are not counted", extra={"fields": {"problem": str(error)}})
+            self._failing = True
+        else:
+            self._failing = False
+
     def _find(self, fingerprint: int) -> tuple[int, int]:
-        """Where the bucket lies or may lie, and when it will be full (0 where it is not there)."""
+        """Where the bucket lies or may lie, and when it will be full (0 if it is not there)."""
+        start = fingerprint % (BUCKET_COUNT - PROBE_COUNT + 1) * _BUCKET.size
+        probed = os.pread(self._file, PROBE_COUNT * _BUCKET.size, start)
         soonest: tuple[int, int] | None = None
-        for probe in range(PROBE_COUNT):
-            place = (fingerprint + probe) % BUCKET_COUNT * _BUCKET.size
-            owner, full_at_ns = _BUCKET.unpack_from(self._buckets, place)
+        for number, (owner, full_at_ns) in enumerate(_BUCKET.iter_unpack(probed)):
+            place = start + number * _BUCKET.size
             if owner == fingerprint:
                 return place, full_at_ns
             if soonest is None or full_at_ns < soonest[0]:

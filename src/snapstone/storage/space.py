@@ -163,7 +163,7 @@ class SpaceGuard:
 
     def _make_room(self, free: int, *, wait: bool = False) -> bool:
         """Remove files of the reserve until there are so many bytes and enough inodes; False if there are not."""
-        with self._turn(wait) as mine:
+        with suppress(OSError), self._turn(wait) as mine:
             while (room := self._measure(self._folder)) is not None:
                 if room.free >= free and not _too_few(room, INODES_GIVEN_BELOW):
                     return True
@@ -172,7 +172,8 @@ class SpaceGuard:
                     return room.free >= free
                 files[-1].unlink(missing_ok=True)
                 self._settle()
-        return True
+            return True
+        return False
 
     def _fill(self) -> None:
         """Make the files that the reserve lacks, while there is room for them."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from snapstone.core.token_bucket import NS_PER_SECOND, Rate
 from snapstone.server.throttling import BUCKET_COUNT, SharedBuckets
@@ -41,3 +45,18 @@ def test_more_names_than_places_never_grow_the_file(tmp_path: Path) -> None:
     assert all(buckets.take(str(number), Rate(1, 1)) for number in range(BUCKET_COUNT + 1_000))
     assert (tmp_path / "buckets").stat().st_size == BUCKET_COUNT * 16
     assert (tmp_path / "buckets").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_bucket_that_cannot_be_written_is_not_counted_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    buckets = buckets_of(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        assert all(buckets.take("a", Rate(1, 1)) for _ in range(3))
+    assert [record.getMessage() for record in caplog.records] == ["quotas are not counted"]
+    assert buckets.take("a", Rate(1, 1))
+    assert not buckets.take("a", Rate(1, 1))

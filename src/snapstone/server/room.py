@@ -1,0 +1,35 @@
+"""What a server process does about the room on its disk: before it opens anything, and every second."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from snapstone.server.data_folder import DataFolder
+from snapstone.service.health import Health
+from snapstone.storage.file_system import make_in_place
+from snapstone.storage.space import SpaceGuard
+
+SUBJECT: Final = "space"
+
+
+def make_room(folder: DataFolder) -> SpaceGuard:
+    """The guard of the data folder's disk, looked after once: what is opened next finds room.
+
+    SQLite maps the files `-shm`, which it makes anew at each start; on a copy-on-write file system they must be
+    overwritten in place, or a full disk kills whoever writes to them.
+    """
+    guard = SpaceGuard(folder.path, folder.reserve)
+    guard.tend()
+    folder.objects.mkdir(mode=0o700, exist_ok=True)
+    for database in (folder.catalog, folder.objects / "index.db"):
+        make_in_place(database.with_name(f"{database.name}-shm"))
+    return guard
+
+
+def tend_room(guard: SpaceGuard, health: Health) -> None:
+    """Give back of the reserve or make it whole again, and say whether blocks are refused."""
+    guard.tend()
+    if guard.problem is None:
+        health.clear(SUBJECT)
+    else:
+        health.report(SUBJECT, guard.problem)

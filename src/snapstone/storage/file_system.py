@@ -1,0 +1,70 @@
+"""What kind of file system a folder lies on, and files on copy-on-write ones that are overwritten in place.
+
+On a file system that never overwrites (btrfs) a write to a mapped file needs new space, and a process that writes to
+one when the disk is full is killed by SIGBUS. A file without copy-on-write is overwritten in place, as on any other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from struct import Struct
+from typing import Final
+
+BTRFS: Final = 0x9123683E
+BCACHEFS: Final = 0xCA451A4E
+
+COPY_ON_WRITE: Final = frozenset({BTRFS, BCACHEFS})
+"""File systems, by the number that statfs gives them, that write what is overwritten to another place."""
+
+_FLAGS: Final = Struct("L")
+_GET_FLAGS: Final = 0x80006601 | _FLAGS.size << 16
+_SET_FLAGS: Final = 0x40006602 | _FLAGS.size << 16
+_NO_COPY_ON_WRITE: Final = 0x00800000
+"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_NOCOW_FL of linux/fs.h; what `chattr +C` sets."""
+
+_STATFS_SIZE: Final = 256
+"""Bytes that hold a `struct statfs` on any machine; its first member is the file system's number."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def is_copy_on_write(descriptor: int) -> bool:
+    """Whether an open file or folder lies on a file system that never overwrites."""
+    found = ctypes.create_string_buffer(_STATFS_SIZE)
+    if _libc.fstatfs(descriptor, found) != 0:
+        return False
+    (number,) = Struct("L").unpack_from(found)
+    return (number & 0xFFFFFFFF) in COPY_ON_WRITE
+
+
+def make_in_place(path: Path) -> None:
+    """Make an empty file that is overwritten in place, if there is none and its file system is a copy-on-write one.
+
+    Whoever opens the file then finds it with this property. Does nothing if the file system will not have it.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not path.exists() and is_copy_on_write(folder):
+            with suppress(OSError):
+                _make_in_place(path)
+    finally:
+        os.close(folder)
+
+
+def _make_in_place(path: Path) -> None:
+    """The property can be given to an empty file only, so the file gets its name afterwards."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        flags = bytearray(_FLAGS.size)
+        fcntl.ioctl(fd, _GET_FLAGS, flags)
+        fcntl.ioctl(fd, _SET_FLAGS, _FLAGS.pack(_FLAGS.unpack(flags)[0] | _NO_COPY_ON_WRITE))
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+        os.close(fd)

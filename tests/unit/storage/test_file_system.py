@@ -1,0 +1,24 @@
+"""Kinds of file systems; what is made on a copy-on-write one is tried on a real one in tests/faults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from snapstone.storage.file_system import COPY_ON_WRITE, is_copy_on_write, make_in_place
+
+
+def test_the_kind_of_a_file_system_is_what_statfs_says(tmp_path: Path) -> None:
+    kind = int(os.popen(f"stat -f -c %t '{tmp_path}'").read(), 16)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert is_copy_on_write(descriptor) == (kind in COPY_ON_WRITE)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("content")
+    make_in_place(tmp_path / "there")
+    assert (tmp_path / "there").read_text() == "content"
+    assert os.listdir(tmp_path) == ["there"]
