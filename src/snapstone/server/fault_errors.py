@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from snapstone.core.errors import (
+    DamageError,
     IdempotencyConflictError,
     InvalidBlockTokenError,
     InvalidPageTokenError,
     SnapshotNotFoundError,
+    StoreFullError,
+    StoreLostError,
 )
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.limit_errors import (
@@ -46,6 +49,9 @@ SHORT_NAMES: Final[Mapping[str, MakeError]] = {
     "snapshot-throttled": lambda _: SnapshotThrottledError(),
     "internal": lambda _: InjectedFailureError(),
     "unavailable": lambda _: InjectedOutageError(),
+    "damaged": lambda _: DamageError("none", "asked for: fault injection is on"),
+    "storage-full": lambda _: StoreFullError("asked for: fault injection is on"),
+    "storage-lost": lambda _: StoreLostError("asked for: fault injection is on"),
     "quota-exceeded": lambda _: InjectedQuotaError(),
     "pending-limit": lambda _: PendingSnapshotLimitError(AWS_QUOTAS.pending_snapshots or 0),
     "snapshot-not-found": _not_found,

@@ -18,7 +18,7 @@ from snapstone.wire.claims import Claim
 from snapstone.wire.codes import json_fault, query_fault
 from snapstone.wire.constraints import check_members, echo
 from snapstone.wire.departures import with_departures
-from snapstone.wire.faults import CodedFault, EbsFault, ebs_fault, ec2_fault
+from snapstone.wire.faults import CodedFault, EbsFault, cause_headers, ebs_fault, ec2_fault
 from snapstone.wire.http import Fault, Request, Response
 from snapstone.wire.models import Operation, load_operations
 from snapstone.wire.payload import hashes_of_body, hashes_of_unread_block
@@ -118,7 +118,7 @@ class RestJsonEndpoint:
 
     def refuse(self, error: Exception, request_id: str) -> Response:
         fault = ebs_fault(error)
-        return _refused(rest_json.answer_fault(fault, request_id), fault)
+        return _refused(rest_json.answer_fault(fault, request_id), fault, error)
 
 
 class Ec2Endpoint:
@@ -138,7 +138,7 @@ class Ec2Endpoint:
 
     def refuse(self, error: Exception, request_id: str) -> Response:
         fault = ec2_fault(error)
-        return _refused(xml_answers.answer_fault(fault, request_id), fault)
+        return _refused(xml_answers.answer_fault(fault, request_id), fault, error)
 
 
 class QueryEndpoint:
@@ -160,7 +160,7 @@ class QueryEndpoint:
 
     def refuse(self, error: Exception, request_id: str) -> Response:
         fault = query_fault(error)
-        return _refused(xml_answers.answer_query_fault(fault, self._namespace, request_id), fault)
+        return _refused(xml_answers.answer_query_fault(fault, self._namespace, request_id), fault, error)
 
 
 class JsonEndpoint:
@@ -183,11 +183,12 @@ class JsonEndpoint:
 
     def refuse(self, error: Exception, request_id: str) -> Response:
         fault = json_fault(error)
-        return _refused(json_rpc.answer_fault(fault, request_id), fault)
+        return _refused(json_rpc.answer_fault(fault, request_id), fault, error)
 
 
-def _refused(response: Response, fault: EbsFault | CodedFault) -> Response:
-    """A fault's answer, which says to witnesses what it is."""
+def _refused(response: Response, fault: EbsFault | CodedFault, error: Exception) -> Response:
+    """A fault's answer, which says to witnesses what it is, and to Snapstone's client what the cause is."""
+    response.headers.extend(cause_headers(error))
     response.fault = Fault(fault.code, fault.message)
     return response
 

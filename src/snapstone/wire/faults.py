@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from snapstone.core import absent_errors, errors, identity_errors, key_errors, limit_errors, protection_errors
+from snapstone.core.causes import CAUSE_HEADER, Cause
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.key_errors import KeyHiddenError
@@ -74,6 +75,13 @@ EC2_STATUS: Final = {
     "Unavailable": 503,
 }
 """Where it is not 400."""
+
+_CAUSES: Final = {
+    errors.DamageError: Cause.DAMAGED,
+    errors.StoreFullError: Cause.FULL,
+    errors.StoreLostError: Cause.LOST,
+}
+"""Errors that a client should tell from a failure that passes by itself."""
 
 _AUTH_FAILURE_TEXT = "AWS was not able to validate the provided access credentials"
 _INVALID_TOKEN_TEXT = "The security token included in the request is invalid."
@@ -156,6 +164,11 @@ def ec2_fault(error: Exception) -> CodedFault:
     """The EC2 fault of an error that is one of REFUSALS."""
     row = _ROWS[type(error)]
     return CodedFault(row.ec2, EC2_STATUS.get(row.ec2, 400), row.ec2_text(error))
+
+
+def cause_headers(error: Exception) -> list[tuple[str, str]]:
+    """What an answer says beside the fault, in every protocol: see `core.causes`."""
+    return [(CAUSE_HEADER, cause) for kind, cause in _CAUSES.items() if isinstance(error, kind)]
 
 
 def text_of(error: Exception) -> str:

@@ -12,7 +12,7 @@ from tests.unit.wire.requests import ENDPOINT, KEY, request
 from tests.unit.wire.test_gateway import SNAPSHOT, ZERO_CHECKSUM, Operations, gateway
 from tests.unit.wire.test_rest_json import Buffer
 
-from snapstone.core.errors import SnapshotNotFoundError
+from snapstone.core.errors import DamageError, SnapshotNotFoundError, StoreFullError, StoreLostError
 from snapstone.wire.http import Request
 
 BLOCK = bytes(524_288)
@@ -204,3 +204,27 @@ def test_presigned_urls_of_boto3(operations: Operations, key: Any) -> None:
 
 def _bare(method: str, url: str) -> Request:
     return request(method, url.removeprefix(ENDPOINT))
+
+
+@pytest.mark.parametrize("service", ["ebs", "ec2"])
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (DamageError("address", "what"), "damaged"),
+        (StoreFullError("what"), "full"),
+        (StoreLostError("what"), "lost"),
+        (SnapshotNotFoundError((SNAPSHOT,)), None),
+    ],
+)
+def test_trouble_with_what_is_stored_is_told_beside_the_fault_that_aws_has_for_it(
+    operations: Operations, ebs: GatewayClient, ec2: GatewayClient, service: str, error: Exception, cause: str | None
+) -> None:
+    operations.error = error
+    ask = (
+        (lambda: ebs.client.list_snapshot_blocks(SnapshotId=SNAPSHOT))
+        if service == "ebs"
+        else ec2.client.describe_snapshots
+    )
+    with pytest.raises(ClientError) as caught:
+        ask()
+    assert caught.value.response["ResponseMetadata"]["HTTPHeaders"].get("x-snapstone-cause") == cause

@@ -6,7 +6,7 @@ import random
 from collections.abc import Collection
 from typing import Final
 
-from snapstone.client.api.faults import Fault, Kind
+from snapstone.client.api.faults import STORAGE_TROUBLE, Fault, Kind
 
 FIRST_WAIT_SECONDS: Final = 0.05
 LONGEST_WAIT_SECONDS: Final = 10.0
@@ -16,6 +16,9 @@ SETTLE_SECONDS: Final = 120.0
 MAX_CORRUPT_COUNT: Final = 5
 MAX_FAULT_COUNT: Final = 15
 """Answers of 500 to one call: an outage answers 503 or nothing, but a damaged block answers 500 for ever."""
+
+MAX_DAMAGED_COUNT: Final = 2
+"""Answers to one call that what is stored is damaged: once more, because a disk may read right at a second try."""
 
 MAX_REPAIR_COUNT: Final = 2
 """Times that credentials are renewed, or the clock is corrected, for one call."""
@@ -41,12 +44,19 @@ class Attempts:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return self._counts[kind] <= MAX_REPAIR_COUNT
 
-    def budget_seconds(self, kind: Kind, fault: Fault, retry_seconds: float) -> float | None:
-        """How long a fault of this kind is tried against; None: it is final."""
+    def budget_seconds(self, kind: Kind, fault: Fault, retry_seconds: float, stall_seconds: float) -> float | None:
+        """How long a fault of this kind is tried against; None: it is final.
+
+        Trouble with the server's storage is waited out for less than a stall takes, so that the end names its cause.
+        """
         if kind in self._awaited:
             return SETTLE_SECONDS
         if kind is Kind.THROTTLED:
             return retry_seconds
+        if kind in STORAGE_TROUBLE:
+            return min(retry_seconds, stall_seconds / 2)
+        if kind is Kind.DAMAGED:
+            return retry_seconds if self._counted(kind) < MAX_DAMAGED_COUNT else None
         if kind is Kind.CORRUPT:
             return retry_seconds if self._counted(kind) < MAX_CORRUPT_COUNT else None
         if kind is Kind.BROKEN:

@@ -16,12 +16,14 @@ from snapstone.client.errors import (
     DamagedError,
     DeniedError,
     ExpiredCredentialsError,
+    NoSpaceError,
     NotFoundError,
     RemoteError,
     ThrottledOutError,
     UnreachableError,
     UsageError,
 )
+from snapstone.core.causes import CAUSE_HEADER, Cause
 
 MAX_SHOWN_LENGTH: Final = 500
 
@@ -33,6 +35,12 @@ class Kind(Enum):
     """Too many requests: wait, slow down, try again."""
     BROKEN = auto()
     """The endpoint's own trouble, or a connection's: try again."""
+    DAMAGED = auto()
+    """What the endpoint has stored is damaged, and it says so: it stays so."""
+    FULL = auto()
+    """The endpoint's disk is full: it passes if somebody there makes room."""
+    LOST = auto()
+    """The endpoint's data folder is gone: it passes if somebody there brings it back."""
     CORRUPT = auto()
     """The bytes that arrived are not those sent: try again, a few times."""
     EXPIRED = auto()
@@ -59,6 +67,8 @@ class Fault:
     request_id: str | None = None
     date: str | None = None
     """The answer's Date header: the endpoint's clock."""
+    cause: str | None = None
+    """What Snapstone adds where AWS has one code for every failure of the server (`core.causes`)."""
 
     def __str__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""
@@ -102,6 +112,8 @@ _SKEW_TEXTS: Final = ("signature expired", "signature not yet current", "request
 def kind_of(fault: Fault) -> Kind:
     """What to do about a fault."""
     code, text = fault.code, fault.message.lower()
+    if fault.cause in _CAUSES:
+        return _CAUSES[fault.cause]
     if code == CHECKSUM_MISMATCH or (code == "InvalidSignatureException" and _CORRUPT_TEXT in text):
         return Kind.CORRUPT
     if code in _SKEWED or (code in _DENIED and any(words in text for words in _SKEW_TEXTS)):
@@ -120,12 +132,28 @@ def kind_of(fault: Fault) -> Kind:
     return Kind.BROKEN if fault.status >= 500 or fault.status == 408 else Kind.REFUSED
 
 
+_CAUSES: Final[Mapping[str | None, Kind]] = {
+    Cause.DAMAGED: Kind.DAMAGED,
+    Cause.FULL: Kind.FULL,
+    Cause.LOST: Kind.LOST,
+}
 _KINDS: Final = (
     (_THROTTLES, Kind.THROTTLED),
     (_BROKEN, Kind.BROKEN),
     (_EXPIRED, Kind.EXPIRED),
     (_ABSENT, Kind.ABSENT),
     (_DENIED, Kind.DENIED),
+)
+
+STORAGE_TROUBLE: Final[Mapping[Kind, str]] = {
+    Kind.FULL: "make room on the server's disk, such as by deleting snapshots",
+    Kind.LOST: "bring the server's data folder back to its place, and restart the server",
+}
+"""Trouble that only somebody at the server can end, and how."""
+
+_DAMAGE_ADVICE: Final = (
+    "the server holds this damaged: uploading the image that it came from again puts the bytes back, and the server's "
+    "damage log (docs/operations.md) says what else is affected"
 )
 
 
@@ -137,6 +165,12 @@ def error_of(fault: Fault, action: str) -> ClientError:
         return ThrottledOutError(f"{text}; throttled for longer than the time budget: raise the quota or --retry-time")
     if kind is Kind.BROKEN:
         return UnreachableError(f"{text}; it stayed so, however often and long it was tried")
+    if kind is Kind.DAMAGED:
+        return DamagedError(f"{text}; {_DAMAGE_ADVICE}")
+    if kind is Kind.FULL:
+        return NoSpaceError(f"{text}; {STORAGE_TROUBLE[kind]}; the same command then goes on")
+    if kind is Kind.LOST:
+        return UnreachableError(f"{text}; {STORAGE_TROUBLE[kind]}; the same command then goes on")
     if kind is Kind.CORRUPT:
         return DamagedError(f"{text}; the bytes are changed on their way: check this machine's memory and the network")
     if kind is Kind.EXPIRED:
@@ -170,19 +204,22 @@ def fault_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Fau
         reason=None if reason is None else str(reason),
         request_id=headers.get("x-amzn-requestid"),
         date=headers.get("date"),
+        cause=headers.get(CAUSE_HEADER),
     )
 
 
 def fault_of_response(response: Mapping[str, Any]) -> Fault:
     """The fault in what botocore made of an answer (`ClientError.response`)."""
     error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
+    headers = metadata.get("HTTPHeaders", {})
     return Fault(
         code=str(error.get("Code", "")),
         message=str(error.get("Message", "")),
         status=int(metadata.get("HTTPStatusCode", 0)),
         reason=response.get("Reason"),
         request_id=metadata.get("RequestId"),
-        date=metadata.get("HTTPHeaders", {}).get("date"),
+        date=headers.get("date"),
+        cause=headers.get(CAUSE_HEADER),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from snapstone.client.api.attempts import Attempts
 from snapstone.client.api.endpoint import AccessKey, Endpoint
-from snapstone.client.api.faults import Fault, FaultError, Kind, error_of, kind_of
+from snapstone.client.api.faults import STORAGE_TROUBLE, Fault, FaultError, Kind, error_of, kind_of
 from snapstone.client.api.pace import Pace, Stopping, Turn
 from snapstone.client.api.signing import Signer
 from snapstone.client.errors import ExpiredCredentialsError, InterruptedTransferError, UnreachableError
@@ -113,11 +113,14 @@ class Retrying:
         if kind is Kind.THROTTLED:
             with self._lock:
                 self.trouble.throttled_count += 1
-        budget = attempts.budget_seconds(kind, fault, self._options.retry_seconds)
+        options = self._options
+        budget = attempts.budget_seconds(kind, fault, options.retry_seconds, options.stall_seconds)
         wait = None if budget is None else self._next_wait(attempts, budget)
         if wait is None:
             raise error_of(fault, attempts.action)
-        self._tell(kind, f"{attempts.action}: {fault}; trying again")
+        trouble = STORAGE_TROUBLE.get(kind)
+        patience = "" if trouble is None else f" for up to {budget:.0f} s: {trouble}"
+        self._tell(kind, f"{attempts.action}: {fault}; trying again{patience}")
         return wait
 
     def _after_breakage(self, attempts: Attempts, error: OSError) -> float:
@@ -198,7 +201,7 @@ def _paced(
 def _report(turn: Turn, kind: Kind) -> None:
     if kind is Kind.THROTTLED:
         turn.throttled()
-    elif kind is Kind.BROKEN:
+    elif kind is Kind.BROKEN or kind in STORAGE_TROUBLE:
         turn.failed()
 
 

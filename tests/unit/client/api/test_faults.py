@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from snapstone.client.api.faults import Fault, Kind, error_of, fault_of_answer, fault_of_response, kind_of
@@ -10,6 +12,7 @@ from snapstone.client.errors import (
     DamagedError,
     DeniedError,
     ExpiredCredentialsError,
+    NoSpaceError,
     NotFoundError,
     RemoteError,
     ThrottledOutError,
@@ -43,6 +46,10 @@ MISMATCH = "The value passed in as x-amz-Checksum does not match the computed ch
         (Fault("ValidationException", "", 400, "UNRELATED_SNAPSHOTS"), Kind.REFUSED),
         (Fault("ConcurrentLimitExceededException", "", 400), Kind.REFUSED),
         (Fault("ServiceQuotaExceededException", "", 402), Kind.REFUSED),
+        (Fault("InternalServerException", "", 500, cause="damaged"), Kind.DAMAGED),
+        (Fault("InternalServerException", "", 500, cause="full"), Kind.FULL),
+        (Fault("Unavailable", "", 503, cause="lost"), Kind.LOST),
+        (Fault("InternalServerException", "", 500, cause="of a later release"), Kind.BROKEN),
     ],
 )
 def test_a_fault_is_of_its_kind(fault: Fault, kind: Kind) -> None:
@@ -54,6 +61,9 @@ def test_a_fault_is_of_its_kind(fault: Fault, kind: Kind) -> None:
     [
         (Fault("ThrottlingException", "slow", 400), ThrottledOutError),
         (Fault("InternalServerException", "oops", 500), UnreachableError),
+        (Fault("InternalServerException", "oops", 500, cause="damaged"), DamagedError),
+        (Fault("InternalServerException", "oops", 500, cause="full"), NoSpaceError),
+        (Fault("InternalServerException", "oops", 500, cause="lost"), UnreachableError),
         (Fault("InvalidSignatureException", MISMATCH, 403), DamagedError),
         (Fault("ExpiredTokenException", "over", 403), ExpiredCredentialsError),
         (Fault("ResourceNotFoundException", "gone", 404), NotFoundError),
@@ -62,7 +72,7 @@ def test_a_fault_is_of_its_kind(fault: Fault, kind: Kind) -> None:
     ],
 )
 def test_an_error_names_action_code_message_and_request(fault: Fault, error: type[ClientError]) -> None:
-    named = Fault(fault.code, fault.message, fault.status, fault.reason, "1234-request")
+    named = replace(fault, request_id="1234-request")
     found = error_of(named, "put block 7 of snap-1")
     assert type(found) is error
     for part in ("put block 7 of snap-1", fault.code, fault.message, "1234-request"):
@@ -106,3 +116,16 @@ def test_what_botocore_parsed_becomes_a_fault() -> None:
         }
     )
     assert fault == Fault("UnauthorizedOperation", "You are not authorized", 403, "X", "r-2", "now")
+
+
+def test_the_cause_that_snapstone_adds_is_read_from_either_answer() -> None:
+    raw = fault_of_answer(500, {"x-snapstone-cause": "damaged"}, b'{"Message":"oops"}')
+    parsed = fault_of_response({"ResponseMetadata": {"HTTPHeaders": {"x-snapstone-cause": "full"}}})
+    assert (raw.cause, parsed.cause) == ("damaged", "full")
+
+
+@pytest.mark.parametrize(("cause", "advice"), [("damaged", "again"), ("full", "make room"), ("lost", "data folder")])
+def test_an_error_of_the_servers_storage_says_what_to_do(cause: str, advice: str) -> None:
+    found = error_of(Fault("InternalServerException", "oops", 500, cause=cause), "put block 7 of snap-1")
+    assert advice in str(found)
+    assert found.resumable is (cause != "damaged")

@@ -14,6 +14,7 @@ from snapstone.client.api import retrying
 from snapstone.client.api.attempts import (
     LONGEST_WAIT_SECONDS,
     MAX_CORRUPT_COUNT,
+    MAX_DAMAGED_COUNT,
     MAX_FAULT_COUNT,
     MAX_REPAIR_COUNT,
     SETTLE_SECONDS,
@@ -29,6 +30,7 @@ from snapstone.client.errors import (
     DeniedError,
     ExpiredCredentialsError,
     InterruptedTransferError,
+    NoSpaceError,
     NotFoundError,
     RemoteError,
     ThrottledOutError,
@@ -178,6 +180,31 @@ def test_bytes_that_never_arrive_whole_are_damage(bench: Bench) -> None:
     with pytest.raises(DamagedError):
         bench.run(fault(CHECKSUM_MISMATCH, 200))
     assert len(bench.attempts) == MAX_CORRUPT_COUNT
+
+
+def test_damage_that_the_endpoint_tells_of_is_final_at_its_second_answer(bench: Bench) -> None:
+    with pytest.raises(DamagedError):
+        bench.run(fault("InternalServerException", 500, cause="damaged"))
+    assert len(bench.attempts) == MAX_DAMAGED_COUNT == 2
+    assert bench.now[0] - 1_000_000.0 < 1.0
+
+
+@pytest.mark.parametrize(("cause", "error"), [("full", NoSpaceError), ("lost", UnreachableError)])
+@pytest.mark.parametrize(("retry_seconds", "stall_seconds", "budget"), [(300, 120, 60), (15, 120, 15), (300, 30, 15)])
+def test_trouble_with_the_servers_storage_is_said_at_once_and_ends_before_a_stall(
+    bench: Bench, cause: str, error: type[ClientError], retry_seconds: float, stall_seconds: float, budget: float
+) -> None:
+    options = Options(retry_seconds=retry_seconds, stall_seconds=stall_seconds)
+    bench.retrying = Retrying(bench.endpoint, bench.signer, options, bench.observer)  # type: ignore[arg-type]
+    with pytest.raises(error):
+        bench.run(fault("InternalServerException", 500, cause=cause))
+    assert budget - LONGEST_WAIT_SECONDS <= bench.now[0] - 1_000_000.0 <= budget
+    assert f"trying again for up to {budget} s: " in bench.observer.notes[0].message
+
+
+def test_an_upload_goes_on_once_the_servers_disk_has_room_again(bench: Bench) -> None:
+    full = fault("InternalServerException", 500, cause="full")
+    assert bench.run(*[full] * 6, "done") == "done"
 
 
 def test_what_was_just_made_is_waited_for_within_bounds(bench: Bench) -> None:
