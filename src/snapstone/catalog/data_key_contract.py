@@ -25,6 +25,12 @@ class DataKeyCatalog(Protocol):
     def data_key(self, data_key_id: bytes) -> SealedKey | None:
         """The data key of that id."""
 
+    def present_domain_key(self, key_id: str) -> SealedKey | None:
+        """The domain key of a KMS key, or None where there is none (yet)."""
+
+    def has_blocks_under(self, kms_key_arn: str) -> bool:
+        """Whether blocks were written under a KMS key, to pending snapshots too. Looks through all snapshots."""
+
     def domain_key(self, candidate: SealedKey) -> SealedKey | None:
         """The domain key of the candidate's KMS key; the candidate becomes it where there is none yet.
 

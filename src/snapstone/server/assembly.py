@@ -29,6 +29,7 @@ from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
 from snapstone.service.secrets import server_secret
 from snapstone.service.upkeep import Upkeep
+from snapstone.storage.damage import DamageLog
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
 from snapstone.wire.call import Guard, Witness
@@ -78,6 +79,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         random_bytes=os.urandom,
         root_key=root_key,
         policy=policy_of(settings, endpoint),
+        damage=DamageLog(folder.damage_log, now_ms),
     )
 
     upkeep = Upkeep(engine)

@@ -68,6 +68,11 @@ class DataFolder:
         return self.path / "objects"
 
     @property
+    def damage_log(self) -> Path:
+        """The object store's own (storage.segment_store)."""
+        return self.objects / "damage.jsonl"
+
+    @property
     def credentials(self) -> Path:
         return self.path / "credentials"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.schema import NewerCatalogError
@@ -16,7 +16,9 @@ from snapstone.server.clock import now_ms
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolder, DataFolderError
 from snapstone.server.root_key import read_root_key
+from snapstone.service.damage import DamageReports, LoggedDamage
 from snapstone.service.engine import RootKey
+from snapstone.service.health import Health
 from snapstone.service.root_key import HeldRootKey
 from snapstone.service.secrets import server_secret
 
@@ -29,6 +31,8 @@ class Identities:
     root_key: RootKey
     now_ms: Callable[[], int] = now_ms
     random_bytes: Callable[[int], bytes] = os.urandom
+    damage: DamageReports = field(default_factory=LoggedDamage)
+    health: Health = field(default_factory=Health)
 
 
 @contextmanager

@@ -25,9 +25,9 @@ from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.key_errors import KeyHiddenError
 from snapstone.service.background import BackgroundWork
-from snapstone.service.data_keys import data_key_of, domain_of
+from snapstone.service.data_keys import data_key_of, data_keys_under, domain_of
 from snapstone.service.engine import Engine
-from snapstone.service.kms.keys import key_by_arn
+from snapstone.service.kms.keys import stored_key
 from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
 from snapstone.storage.contract import Encryption
 
@@ -98,7 +98,8 @@ class Copier:
 
     def _copy_blocks(self, snapshot: Snapshot, work: CopyWork) -> int | None:
         """Copy what is missing; how many blocks there are then, or None where the work was stopped before its end."""
-        count = sum(1 for _ in list_blocks(self._engine.pages, work.source_root))
+        with data_keys_under(self._engine, work.source_kms_key_arn):
+            count = sum(1 for _ in list_blocks(self._engine.pages, work.source_root))
         missing = self._missing(snapshot, work)
         with ThreadPoolExecutor(BLOCKS_AT_ONCE, thread_name_prefix="copied block") as threads:
             while batch := list(islice(missing, BATCH_SIZE)):
@@ -113,9 +114,10 @@ class Copier:
         written = bytearray(snapshot.volume_size_gib * BLOCKS_PER_GIB // 8)  # a bit for each block: 16 MiB at most
         for write in self._engine.catalog.pending_writes(snapshot.snapshot_id):
             written[write.block_index // 8] |= 1 << write.block_index % 8
-        for block_index, address in list_blocks(self._engine.pages, work.source_root):
-            if not written[block_index // 8] >> block_index % 8 & 1:
-                yield block_index, address
+        with data_keys_under(self._engine, work.source_kms_key_arn):
+            for block_index, address in list_blocks(self._engine.pages, work.source_root):
+                if not written[block_index // 8] >> block_index % 8 & 1:
+                    yield block_index, address
 
     def _task(self, snapshot: Snapshot, work: CopyWork) -> _BlockCopy:
         """What copying a block needs. Raises KeyHiddenError where a key may not be used now."""
@@ -126,17 +128,17 @@ class Copier:
         if snapshot.kms_key_arn is None or snapshot.data_key_id is None:
             raise KeyHiddenError
         domain = domain_of(engine, _usable_key(engine, snapshot.kms_key_arn))
-        return _BlockCopy(engine, snapshot.snapshot_id, source_zero, domain, data_key_of(engine, snapshot.data_key_id))
+        with data_keys_under(engine, snapshot.kms_key_arn):
+            data_key = data_key_of(engine, snapshot.data_key_id)
+        return _BlockCopy(engine, work, source_zero, domain, data_key)
 
 
 class _BlockCopy:
     """Copies single blocks, with the keys as they were a moment ago."""
 
-    def __init__(
-        self, engine: Engine, snapshot_id: SnapshotId, source_zero: Address, domain: Domain, data_key: DataKey
-    ) -> None:
+    def __init__(self, engine: Engine, work: CopyWork, source_zero: Address, domain: Domain, data_key: DataKey) -> None:
         self._engine = engine
-        self._snapshot_id = snapshot_id
+        self._work = work
         self._source_zero = source_zero
         self._domain = domain
         self._data_key = data_key
@@ -148,10 +150,11 @@ class _BlockCopy:
         else:
             write = self._stored(block_index, address)
         now_ms = self._engine.now_ms()
-        self._engine.catalog.record_write(self._snapshot_id, write, 0, now_ms, now_ms)
+        self._engine.catalog.record_write(self._work.snapshot_id, write, 0, now_ms, now_ms)
 
     def _stored(self, block_index: int, address: Address) -> PendingWrite:
-        buffer = self._engine.objects.get_block(address)
+        with data_keys_under(self._engine, self._work.source_kms_key_arn):
+            buffer = self._engine.objects.get_block(address)
         try:
             digest = buffer.digest
             new_address = self._domain.address_of(digest)
@@ -163,7 +166,7 @@ class _BlockCopy:
 
 def _usable_key(engine: Engine, arn: str) -> KmsKey:
     """The key of an ARN, where it is enabled. Raises KeyHiddenError."""
-    key = key_by_arn(engine, arn)
+    key = stored_key(engine, arn)
     if key is None or key.state is not KeyState.ENABLED:
         raise KeyHiddenError
     return key

@@ -2,16 +2,22 @@
 
 What is unsealed never outlives its KMS key: the key's row is asked for each time, and rows are never stale
 (`catalog/changes.py`). Whether the key may be used now, and by whom, is another question (`service/encryption.py`).
+Keys that are missing while their KMS key is there are damage, and so are those that it does not open.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from snapstone.catalog.data_key_contract import SealedKey
 from snapstone.catalog.key_rows import KmsKey
 from snapstone.core.data_key import DATA_KEY_ID_SIZE, DataKey, Domain
-from snapstone.core.envelope import KEY_SIZE
+from snapstone.core.envelope import KEY_SIZE, EnvelopeError
 from snapstone.core.key_errors import KeyHiddenError
+from snapstone.service.damage import row_damage
 from snapstone.service.engine import Engine
+from snapstone.service.kms.keys import stored_key
 from snapstone.service.kms.material import seal_under, unseal_under
 
 
@@ -29,17 +35,49 @@ def data_key_of(engine: Engine, data_key_id: bytes) -> DataKey:
     return found[1]
 
 
+@contextmanager
+def data_keys_under(engine: Engine, kms_key_arn: str | None) -> Iterator[None]:
+    """Inside, data keys of one KMS key are asked for: one that is not found is damage, unless that key was destroyed.
+
+    All that a snapshot refers to is encrypted under data keys of its own KMS key; None is a snapshot's that has none.
+    """
+    try:
+        yield
+    except KeyHiddenError:
+        if kms_key_arn is not None and stored_key(engine, kms_key_arn) is None:
+            raise
+        what = f"it is missing, and its KMS key {kms_key_arn} is there"
+        raise row_damage(engine, "data key", what) from None
+
+
 def domain_of(engine: Engine, key: KmsKey) -> Domain:
-    """The encryption domain of a KMS key, made when first asked for. Raises KeyHiddenError where the key is gone."""
+    """The encryption domain of a KMS key, made when first asked for.
+
+    Raises KeyHiddenError where the key is gone, DamageError where it has no domain any more.
+    """
     domain = engine.keys.domains.get(key.key_id)
     if domain is None:
-        purpose = f"domain key {key.key_id}"
-        sealed = engine.catalog.domain_key(_seal(engine, key, engine.random_bytes(KEY_SIZE), purpose))
-        if sealed is None:
-            raise KeyHiddenError
-        domain = Domain(_unseal(engine, sealed, purpose))
+        sealed = engine.catalog.present_domain_key(key.key_id) or _made_domain_key(engine, key)
+        domain = Domain(_unseal(engine, sealed, _domain_purpose(key.key_id)))
         engine.keys.domains.keep(key.key_id, domain)
     return domain
+
+
+def _made_domain_key(engine: Engine, key: KmsKey) -> SealedKey:
+    """The domain key of a KMS key that nothing has been encrypted under yet: another one would find no block again."""
+    if engine.catalog.has_blocks_under(key.arn):
+        # Another process may have made it, and written, since it was looked for.
+        sealed = engine.catalog.present_domain_key(key.key_id)
+        if sealed is None and engine.catalog.kms_key(key.key_id) is not None:
+            raise row_damage(
+                engine, _domain_purpose(key.key_id), "it is missing, and blocks have been written under it"
+            )
+    else:
+        purpose = _domain_purpose(key.key_id)
+        sealed = engine.catalog.domain_key(_seal(engine, key, engine.random_bytes(KEY_SIZE), purpose))
+    if sealed is None:
+        raise KeyHiddenError
+    return sealed
 
 
 def make_data_key(engine: Engine, key: KmsKey) -> bytes:
@@ -52,7 +90,12 @@ def make_data_key(engine: Engine, key: KmsKey) -> bytes:
 
 
 def is_current(engine: Engine, key: KmsKey, data_key_id: bytes) -> bool:
-    """Whether a data key was sealed by the newest material of its KMS key: after a rotation it is not."""
+    """Whether a data key of a KMS key was sealed by its newest material: after a rotation it is not.
+
+    Raises KeyHiddenError, and DamageError where the data key is missing.
+    """
+    with data_keys_under(engine, key.arn):
+        data_key_of(engine, data_key_id)
     sealed = engine.catalog.data_key(data_key_id)
     return sealed is not None and sealed.key_id == key.key_id and sealed.material_version == key.material_version
 
@@ -63,7 +106,14 @@ def _seal(engine: Engine, key: KmsKey, plaintext: bytes, purpose: str) -> Sealed
 
 
 def _unseal(engine: Engine, sealed: SealedKey, purpose: str) -> bytes:
-    return unseal_under(engine, sealed.key_id, sealed.material_version, sealed.sealed, purpose)
+    try:
+        return unseal_under(engine, sealed.key_id, sealed.material_version, sealed.sealed, purpose)
+    except EnvelopeError as error:
+        raise row_damage(engine, purpose, str(error)) from error
+
+
+def _domain_purpose(key_id: str) -> str:
+    return f"domain key {key_id}"
 
 
 def _data_key_purpose(data_key_id: bytes) -> str:

@@ -10,6 +10,7 @@ from snapstone.catalog.contract import Catalog
 from snapstone.core.ids import AccountId, Region
 from snapstone.core.policy.principal import Principal
 from snapstone.core.tokens import TokenSeal
+from snapstone.service.damage import DamageReports, LoggedDamage
 from snapstone.service.health import Health
 from snapstone.service.key_memory import KeyMemory
 from snapstone.storage.contract import ObjectStore
@@ -83,3 +84,5 @@ class Engine:
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
     """What is wrong at the moment; `/ready` tells it."""
+    damage: DamageReports = field(default_factory=LoggedDamage)
+    """Where damage is written down."""

@@ -11,11 +11,13 @@ from snapstone.core.block_map import BlockDifference, BlockEntry, list_blocks, l
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
 from snapstone.core.errors import FirstSnapshotMissingError, SnapshotNotFoundError, UnrelatedSnapshotsError
 from snapstone.core.tokens import BLOCK_TOKEN_LIFE_SECONDS, PAGE_TOKEN_LIFE_SECONDS
+from snapstone.service.data_keys import data_keys_under
 from snapstone.service.encryption import keys_for_reading, require_listable
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import readable, require_readable
 from snapstone.service.write_blocks import CHECKSUM_ALGORITHM
 from snapstone.storage.buffers import ZERO_BLOCK
+from snapstone.storage.contract import BlockBuffer
 
 Answer = dict[str, object]
 Entry = TypeVar("Entry", BlockEntry, BlockDifference)
@@ -35,7 +37,8 @@ def list_snapshot_blocks(
     require_listable(engine, caller, snapshot)
     listing = _Listing(engine, ("ListSnapshotBlocks", caller.account_id, snapshot_id), max_results)
     start = listing.start(next_token, starting_block_index)
-    page, next_index = listing.page(list_blocks(engine.pages, snapshot.root, start))
+    with data_keys_under(engine, snapshot.kms_key_arn):
+        page, next_index = listing.page(list_blocks(engine.pages, snapshot.root, start))
     token = engine.tokens.block_token_maker(snapshot.snapshot_id, listing.expires_at_seconds)
     blocks: list[Answer] = [{"BlockIndex": index, "BlockToken": token(index, address)} for index, address in page]
     return listing.answer("Blocks", blocks, next_index, snapshot)
@@ -68,7 +71,8 @@ def list_changed_blocks(
     call = ("ListChangedBlocks", caller.account_id, first_snapshot_id, second_snapshot_id)
     listing = _Listing(engine, call, max_results)
     start = listing.start(next_token, starting_block_index)
-    page, next_index = listing.page(list_differences(engine.pages, first.root, second.root, start))
+    with data_keys_under(engine, second.kms_key_arn):
+        page, next_index = listing.page(list_differences(engine.pages, first.root, second.root, start))
     first_token = engine.tokens.block_token_maker(first.snapshot_id, listing.expires_at_seconds)
     second_token = engine.tokens.block_token_maker(second.snapshot_id, listing.expires_at_seconds)
     blocks: list[Answer] = [
@@ -89,7 +93,11 @@ def get_snapshot_block(
     snapshot = require_readable(engine, caller, snapshot_id)
     keys = keys_for_reading(engine, caller, snapshot)
     address = engine.tokens.open_block_token(block_token, snapshot.snapshot_id, block_index, engine.now_ms() / 1000)
-    block = ZERO_BLOCK if address == keys.zero_address else engine.objects.get_block(address)
+    if address == keys.zero_address:
+        block: BlockBuffer = ZERO_BLOCK
+    else:
+        with data_keys_under(engine, snapshot.kms_key_arn):
+            block = engine.objects.get_block(address)
     return {
         "BlockData": block,
         "Checksum": checksum_from_digest(block.digest),

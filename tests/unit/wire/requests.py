@@ -95,6 +95,7 @@ class EngineParts:
                 sealed_access_key=self._sealed_access_key,
                 check=lambda: _raise(self.catalog_error),
                 kms_key=lambda _key_id: None,
+                key_material=lambda _key_id, _version: None,
             ),
             objects=SimpleNamespace(has=lambda _address: _raise(self.objects_error)),
             root_key=_NoRootKey(),

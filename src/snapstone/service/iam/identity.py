@@ -9,10 +9,12 @@ from typing import Final, cast
 
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.identity_rows import Identity, IdentityKind, SealedAccessKey
+from snapstone.core.envelope import EnvelopeError
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.document import Document, PolicyKind
 from snapstone.core.policy.evaluation import Policies
 from snapstone.core.policy.principal import Principal, PrincipalKind, root_principal
+from snapstone.service.damage import row_damage
 from snapstone.service.engine import RootKey
 from snapstone.service.iam.arns import TEMPORARY_PREFIX, RandomBytes, identity_arn, parse_role_arn, session_arn
 from snapstone.service.iam.identity_engine import IdentityEngine
@@ -27,6 +29,9 @@ SESSION_CACHE_SIZE: Final = 1_024
 """Session tokens that are kept opened in memory: 5 MiB of what anybody may send, at most."""
 
 SESSION_SECRET_SIZE: Final = 32
+
+SESSIONS: Final = "sessions"
+"""Name of the server's secret behind temporary keys."""
 
 _NOTHING: Final = Document(PolicyKind.IDENTITY, (), ())
 
@@ -46,7 +51,10 @@ class Credentials:
 
 
 def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: str | None) -> Credentials | None:
-    """The credentials, or None for an id that nobody has, a token that is not its own, and an identity that is gone."""
+    """The credentials, or None for an id that nobody has, a token that is not its own, and an identity that is gone.
+
+    Raises DamageError where the key's row is there and cannot be used.
+    """
     if access_key_id.startswith(TEMPORARY_PREFIX):
         return _temporary(engine, access_key_id, session_token)
     key = engine.catalog.sealed_access_key(access_key_id)
@@ -55,8 +63,16 @@ def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: st
     principal = _principal_of_key(engine, key)
     if principal is None:
         return None
-    secret = _unsealed(cast(Hashable, engine.root_key), key.access_key_id, key.sealed_secret)
+    secret = secret_of_key(engine, key)
     return Credentials(access_key_id, secret, key.account_id, principal, key.active, None, session_token is None)
+
+
+def secret_of_key(engine: IdentityEngine, key: SealedAccessKey) -> str:
+    """The secret of a long-term key. Raises DamageError where it cannot be opened."""
+    try:
+        return _unsealed(cast(Hashable, engine.root_key), key.access_key_id, key.sealed_secret)
+    except EnvelopeError as error:
+        raise row_damage(engine, f"access key {key.access_key_id}", str(error)) from error
 
 
 def policies_of(engine: IdentityEngine, principal: Principal) -> Policies:
@@ -96,13 +112,16 @@ def role_of_arn(engine: IdentityEngine, role_arn: str) -> Identity | None:
 
 
 def session_key(engine: IdentityEngine) -> bytes:
-    """The server's secret behind all temporary keys."""
-    return _session_key(cast(Hashable, engine.catalog), cast(Hashable, engine.root_key), engine.random_bytes)
+    """The server's secret behind all temporary keys. Raises DamageError where it cannot be opened."""
+    try:
+        return _session_key(cast(Hashable, engine.catalog), cast(Hashable, engine.root_key), engine.random_bytes)
+    except EnvelopeError as error:
+        raise row_damage(engine, f"secret {SESSIONS}", str(error)) from error
 
 
 @lru_cache(maxsize=4)
 def _session_key(catalog: Catalog, root_key: RootKey, random_bytes: RandomBytes) -> bytes:
-    return server_secret(catalog, root_key, "sessions", random_bytes(SESSION_SECRET_SIZE))
+    return server_secret(catalog, root_key, SESSIONS, random_bytes(SESSION_SECRET_SIZE))
 
 
 @lru_cache(maxsize=SECRET_CACHE_SIZE)
@@ -119,6 +138,9 @@ def _principal_of_key(engine: IdentityEngine, key: SealedAccessKey) -> Principal
     if key.user_id is None:
         return root_principal(key.account_id)
     user = engine.catalog.remembered_identity(key.user_id)
+    if user is None and engine.catalog.sealed_access_key(key.access_key_id) == key:
+        # A user goes after its keys.
+        raise row_damage(engine, f"user {key.user_id}", f"it is missing, and has the access key {key.access_key_id}")
     return None if user is None else user_principal(user)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from snapstone.catalog.contract import Catalog
+from snapstone.service.damage import DamageReports
 from snapstone.service.engine import RootKey
+from snapstone.service.health import Health
 
 
 class IdentityEngine(Protocol):
@@ -24,3 +26,9 @@ class IdentityEngine(Protocol):
 
     @property
     def random_bytes(self) -> Callable[[int], bytes]: ...
+
+    @property
+    def damage(self) -> DamageReports: ...
+
+    @property
+    def health(self) -> Health: ...

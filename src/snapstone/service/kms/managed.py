@@ -8,6 +8,7 @@ from uuid import UUID
 
 from snapstone.catalog.key_rows import KeyManager, KeyState, KmsKey
 from snapstone.core.ids import AccountId, Region
+from snapstone.service.damage import row_damage
 from snapstone.service.engine import Engine
 from snapstone.service.kms.material import new_material
 
@@ -34,6 +35,9 @@ def managed_ebs_key(engine: Engine, account_id: AccountId, region: Region) -> Km
         )
         if engine.catalog.insert_kms_key(made, new_material(engine, made.key_id, 1), EBS_ALIAS):
             return made
+        if alias is not None:
+            # AWS's own keys are never destroyed, and this alias never moves.
+            raise row_damage(engine, f"KMS key {alias.key_id}", f"it is missing, and {EBS_ALIAS} names it")
 
 
 def new_key_id(engine: Engine) -> str:

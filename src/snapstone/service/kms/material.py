@@ -11,8 +11,10 @@ from functools import lru_cache
 from typing import Final, cast
 
 from snapstone.catalog.key_rows import KmsKey
-from snapstone.core.envelope import KEY_SIZE, NONCE_SIZE, seal, unseal
+from snapstone.core.envelope import KEY_SIZE, NONCE_SIZE, EnvelopeError, seal, unseal
+from snapstone.core.errors import DamageError
 from snapstone.core.key_errors import KeyHiddenError
+from snapstone.service.damage import row_damage
 from snapstone.service.engine import Engine, RootKey
 
 REMEMBERED_MATERIALS: Final = 1_024
@@ -31,7 +33,10 @@ def seal_under(engine: Engine, key: KmsKey, plaintext: bytes, purpose: str) -> t
 
 
 def unseal_under(engine: Engine, key_id: str, version: int, sealed: bytes, purpose: str) -> bytes:
-    """What was sealed by a version of a key's material for that purpose. Raises KeyHiddenError, EnvelopeError."""
+    """What was sealed by a version of a key's material for that purpose.
+
+    Raises KeyHiddenError, EnvelopeError if it is `sealed` that cannot be opened, DamageError if it is the material.
+    """
     return unseal(_material(engine, _present(engine, key_id).key_id, version), sealed, purpose)
 
 
@@ -46,8 +51,18 @@ def _present(engine: Engine, key_id: str) -> KmsKey:
 def _material(engine: Engine, key_id: str, version: int) -> bytes:
     sealed = engine.catalog.key_material(key_id, version)
     if sealed is None:
-        raise KeyHiddenError
-    return _unsealed(cast(Hashable, engine.root_key), sealed, _purpose(key_id, version))
+        raise _missing(engine, key_id, version)
+    try:
+        return _unsealed(cast(Hashable, engine.root_key), sealed, _purpose(key_id, version))
+    except EnvelopeError as error:
+        raise row_damage(engine, _purpose(key_id, version), str(error)) from error
+
+
+def _missing(engine: Engine, key_id: str, version: int) -> KeyHiddenError | DamageError:
+    """A key's material goes with its key, and never before."""
+    if engine.catalog.kms_key(key_id) is None:
+        return KeyHiddenError()
+    return row_damage(engine, _purpose(key_id, version), "it is missing, and its key is there")
 
 
 @lru_cache(maxsize=REMEMBERED_MATERIALS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.core.envelope import EnvelopeError
+from snapstone.core.errors import DamageError
 from snapstone.core.identity_errors import IdentityLimitError, IdentityValidationError, NoSuchEntityError
 from snapstone.core.policy.principal import PrincipalKind, root_principal
 from snapstone.service.iam.identity import credentials_of
@@ -163,5 +163,5 @@ def test_a_key_whose_seal_is_anothers_opens_nothing(root: Calls, installation: I
         )
     connection.close()
     installation.__post_init__()
-    with pytest.raises(EnvelopeError):
+    with pytest.raises(DamageError):
         credentials_of(installation.engine, second, None)
