@@ -105,11 +105,16 @@ class Installation:
     wrap_catalog: Callable[[Catalog], Catalog] = lambda catalog: catalog
     wrap_objects: Callable[[ObjectStore], ObjectStore] = lambda objects: objects
     token_key: bytes = b"k" * 32
+    accept_lost_segments: bool = False
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.store = SegmentStore(
-            self.folder, now_ms=self.clock, segment_size=SEGMENT_SIZE, find_data_key=self._find_data_key
+            self.folder,
+            now_ms=self.clock,
+            segment_size=SEGMENT_SIZE,
+            find_data_key=self._find_data_key,
+            accept_lost_segments=self.accept_lost_segments,
         )
         self.catalog = self.wrap_catalog(SqliteCatalog(self.folder / "catalog.db"))
         objects = self.wrap_objects(self.store)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,8 +14,10 @@ import pytest
 
 from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
+from snapstone.core.ids import SnapshotId
 from snapstone.storage import index as index_module
 from snapstone.storage.record import HEADER_SIZE
+from snapstone.storage.recovery import StoreMissingError
 from snapstone.storage.segment import HEADER_COPY_SIZE
 from tests.damage.stored_records import damage_entries, flip_bit, place_of, segment_file
 from tests.installation import Installation, block
@@ -40,11 +44,104 @@ def token_of_first(installation: Installation, snapshot_id: str) -> str:
 # -- segments --
 
 
+def test_a_start_without_any_segment_that_was_there_is_refused_and_changes_nothing(installation: Installation) -> None:
+    snapshot_id = installation.sealed({0: A})
+    installation.close()
+    segments = installation.folder / "segments"
+    for away in (segments, segment_file(installation.folder)):
+        away.rename(installation.folder / "away")
+        for _ in range(2):
+            with pytest.raises(StoreMissingError, match="holds none of the 1 segments"):
+                installation.__post_init__()
+        (installation.folder / "away").rename(away)
+    installation.__post_init__()
+    assert installation.content(snapshot_id) == {0: A}
+
+
+def two_segments(installation: Installation) -> tuple[SnapshotId, dict[int, bytes]]:
+    """A snapshot whose first blocks fill the first segment."""
+    blocks = {index: block(f"block {index}") for index in range(35)}
+    return installation.sealed(blocks), blocks
+
+
+def test_the_same_upload_heals_blocks_and_pages_of_a_segment_that_is_lost(installation: Installation) -> None:
+    snapshot_id, blocks = two_segments(installation)
+    installation.close()
+    lost = segment_file(installation.folder)
+    lost.unlink()
+    installation.__post_init__()
+    assert not installation.store.has(address_of(blocks[0]))
+    again = installation.sealed(blocks)
+    assert installation.content(again) == blocks
+    assert installation.content(snapshot_id) == blocks
+
+
+def test_the_same_upload_heals_a_segment_cut_short_while_the_server_was_stopped(installation: Installation) -> None:
+    """Without a read of each block first, which would mark it as damaged."""
+    snapshot_id, blocks = two_segments(installation)
+    installation.close()
+    os.truncate(segment_file(installation.folder), 5 << 20)
+    installation.__post_init__()
+    assert "objects behind are lost" in damage_entries(installation.folder)[0]["what"]
+    again = installation.sealed(blocks)
+    assert installation.content(again) == blocks
+    assert installation.content(snapshot_id) == blocks
+
+
+def test_a_segment_that_comes_back_is_searched_for_what_the_index_has_lost(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """The index loses its last commits in a power cut, and the next start finds a segment's file missing."""
+    filler = installation.sealed({index: block(f"other {index}") for index in range(40)})
+    installation.close()
+    installation.__post_init__()
+    early = tmp_path / "early.db"
+    copy_index(installation.folder, early)
+    snapshot_id = installation.sealed({0: A, 1: B})
+    installation.close()
+    home = place_of(installation.folder, address_of(A)).segment_id
+    put_index_back(early, installation.folder)
+    away = tmp_path / "away"
+    segment_file(installation.folder, home).rename(away)
+    installation.__post_init__()
+    installation.close()
+    away.rename(segment_file(installation.folder, home))
+    installation.__post_init__()
+    assert installation.content(snapshot_id) == {0: A, 1: B}
+    assert len(installation.content(filler)) == 40
+
+
+def copy_index(folder: Path, to: Path) -> None:
+    """The index as it is on disk now, beside an open store."""
+    with closing(sqlite3.connect(folder / "index.db")) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+
+
+def put_index_back(copy: Path, folder: Path) -> None:
+    for path in folder.glob("index.db*"):
+        path.unlink()
+    shutil.copy(copy, folder / "index.db")
+
+
+def test_a_segment_that_is_lost_while_the_server_runs_is_healed_by_a_put_of_any_of_its_blocks(
+    installation: Installation,
+) -> None:
+    snapshot_id, blocks = two_segments(installation)
+    tokens = [entry["BlockToken"] for entry in installation.list_all(snapshot_id)]
+    installation.reopen()
+    segment_file(installation.folder).unlink()
+    with pytest.raises(DamageError):
+        installation.get(snapshot_id, 0, tokens[0])
+    installation.put(installation.start(), 0, blocks[1])  # another block of it, which nobody has read
+    assert installation.get(snapshot_id, 1, tokens[1]) == blocks[1]
+
+
 def test_a_missing_segment_is_damage_to_its_readers_and_written_down(installation: Installation) -> None:
     snapshot_id = installation.sealed({0: A})
     token = token_of_first(installation, snapshot_id)
     installation.close()
     segment_file(installation.folder).unlink()
+    installation.accept_lost_segments = True
     installation.__post_init__()
     assert [entry["what"] for entry in damage_entries(installation.folder)] == ["the segment's file is missing"]
     for _ in range(2):
@@ -59,6 +156,7 @@ def test_a_block_of_a_missing_segment_is_healed_by_the_put_that_brings_it_again(
     tokens = [entry["BlockToken"] for entry in installation.list_all(snapshot_id)]
     installation.close()
     segment_file(installation.folder).unlink()
+    installation.accept_lost_segments = True
     installation.__post_init__()
     with pytest.raises(DamageError):
         installation.get(snapshot_id, 0, tokens[0])
@@ -72,6 +170,7 @@ def test_a_snapshot_in_a_missing_segment_can_be_deleted(installation: Installati
     snapshot_id = installation.sealed({0: A})
     installation.close()
     segment_file(installation.folder).unlink()
+    installation.accept_lost_segments = True
     installation.__post_init__()
     installation.delete(snapshot_id)
     assert installation.catalog.snapshot(snapshot_id) is None

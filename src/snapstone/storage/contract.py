@@ -82,10 +82,19 @@ class ObjectStore(Protocol):
         """Whether an object of this address can be read, as far as the index knows."""
 
     def remove(self, addresses: Iterable[Address]) -> int:
-        """Remove objects for good and give their space back; returns how many were there."""
+        """Remove objects that nobody puts or reads any more, for good; returns how many were there.
+
+        Durable when it returns: not even a search of all that is stored finds them again.
+        """
 
     def walk(self) -> Iterator[ObjectEntry]:
         """Every stored object, in no particular order."""
+
+    def manifests(self) -> Iterator[Address]:
+        """The address of every manifest, in order, those found damaged too."""
+
+    def manifest_count(self) -> int:
+        """How many manifests there are, in time that follows their number."""
 
     def close(self) -> None:
         """Let go of files and connections."""

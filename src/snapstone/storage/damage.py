@@ -51,5 +51,9 @@ class DamageLog:
     def _write(self, address: Address, place: str, what: str) -> None:
         entry = {"time_ms": self._now_ms(), "address": address.hex(), "place": place, "what": what}
         log.error("stored object damaged", extra={"fields": entry})
-        with self._lock, self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        try:
+            with self._lock, self._path.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError:
+            # A full or read-only disk must not turn damage that is known into an answer of another kind.
+            log.exception("damage log not written", extra={"fields": {"path": str(self._path)}})

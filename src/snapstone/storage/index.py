@@ -4,15 +4,22 @@ Commits reach the disk in order, but late: after a power cut the index is as it 
 missing is found again in the records behind each segment's checkpoint. Every record below a checkpoint is in the index
 as of the transaction that moved the checkpoint. Only a removal is synced before it is acted on, because space that is
 given back cannot be found again.
+
+The write-ahead log is copied into the file here, not by SQLite on its own, which would not tell of a sync that failed.
+After one, pages of the log or of the file may not be on the disk, and a later sync says nothing about them: a power cut
+could leave a file that is neither old nor new. So the index is marked as distrusted, durably, before the log is copied
+again, and the next start makes it again from the records.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,10 +27,14 @@ from threading import Lock
 from typing import Final
 
 from snapstone.core.blocks import Address
+from snapstone.core.errors import DamageError, StoreFullError
 from snapstone.storage.contract import ObjectEntry, ObjectKind
 from snapstone.storage.record import record_size
+from snapstone.storage.segment import sync_folder
 
-SCHEMA_VERSION: Final = 1
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION: Final = 2
 
 BUSY_SECONDS: Final = 30.0
 """How long a transaction waits for another process's."""
@@ -36,6 +47,12 @@ WALK_PAGE: Final = 1_000
 
 LOOKUP_BATCH: Final = 500
 """Addresses in one question to SQLite."""
+
+COMMITS_PER_LOG_COPY: Final = 250
+"""Commits of one process after which it copies the write-ahead log into the file: some 4 MiB of log."""
+
+DISTRUST_SUFFIX: Final = "-distrusted"
+"""Of the mark beside an index that the next start must make again."""
 
 _SCHEMA: Final = """
 CREATE TABLE object (
@@ -50,14 +67,34 @@ CREATE TABLE object (
 CREATE TABLE segment (
     segment_id INTEGER PRIMARY KEY,
     checkpoint INTEGER NOT NULL,
-    full INTEGER NOT NULL DEFAULT 0
+    full INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL DEFAULT 0,
+    present_size INTEGER
 );
+CREATE INDEX object_manifest ON object (address) WHERE kind = 3
 """
+
+_UPGRADES: Final = {
+    # Version 1 called a segment whose file was missing full, and never searched it again: each is searched once more.
+    1: """
+ALTER TABLE segment ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE segment ADD COLUMN present_size INTEGER;
+UPDATE segment SET full = 0;
+CREATE INDEX object_manifest ON object (address) WHERE kind = 3
+""",
+}
+"""What makes an index of an earlier version one of the next."""
 
 ADD_ROW_COUNT: Final = 64
 """Records that one statement adds."""
 
-_FIND: Final = "SELECT kind, segment_id, offset, payload_size, damaged FROM object WHERE address = ?"
+_LOST: Final = "(damaged OR coalesce(offset + 4096 + payload_size > present_size, 0))"
+"""Of an object joined with its segment: it cannot be read, as far as the index knows."""
+
+_FIND: Final = (
+    f"SELECT kind, object.segment_id, offset, payload_size, {_LOST}"
+    " FROM object LEFT JOIN segment ON segment.segment_id = object.segment_id WHERE address = ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +106,7 @@ class Place:
     offset: int
     payload_size: int
     damaged: bool
+    """Found damaged, or in a part of its segment that is lost: to be written again when it comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +135,34 @@ class SegmentRow:
     """Every whole record before this offset is in the index, or was removed."""
     full: bool
     """Nothing more is appended to it."""
+    size: int = 0
+    """Bytes that its file has at least, as far as that was noted."""
+    present_size: int | None = None
+    """Bytes of its file that are there, if some are lost: 0 where the file is missing or cannot be read."""
+
+
+@dataclass(eq=False)
+class IndexVersionError(Exception):
+    """The index was written by a newer Snapstone."""
+
+    path: Path
+    version: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has version {self.version}, this Snapstone knows versions up to {SCHEMA_VERSION}: run the "
+            "newer Snapstone that wrote it, or delete it while no server runs, and it is made again from the segments"
+        )
 
 
 class Index:
     """Safe from many threads and many processes: one writer connection each, readers from a small pool."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the index. Raises sqlite3.DatabaseError where the file is no index."""
+        """Open or make the index. Raises IndexVersionError, and DamageError if the file is no index."""
         self._path = path
+        self._uncopied_commit_count = 0
+        self._copy_failed = False
         self._writer = self._connect()
         self._write_lock = Lock()
         queue_path = path.with_name(f"{path.name}-lock")
@@ -113,12 +171,12 @@ class Index:
         self._readers: deque[sqlite3.Connection] = deque()
         with self._transaction():
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._writer.execute(statement)
-                self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
-                raise sqlite3.DatabaseError(f"{path}: index version {version} is not known")
+            if version > SCHEMA_VERSION:
+                raise IndexVersionError(path, version)
+            scripts = [_SCHEMA] if version == 0 else [_UPGRADES[step] for step in range(version, SCHEMA_VERSION)]
+            for statement in ";".join(scripts).split(";"):
+                self._writer.execute(statement)
+            self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         path.chmod(0o600)
 
     def find(self, address: Address) -> Place | None:
@@ -126,6 +184,8 @@ class Index:
         reader = self._borrow_reader()  # as `_reader`, which costs more than the look-up: every block comes by here
         try:
             row = reader.execute(_FIND, (address,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise self._failure(error) from error
         finally:
             self._give_back_reader(reader)
         return None if row is None else Place(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4]))
@@ -137,7 +197,11 @@ class Index:
             for start in range(0, len(addresses), LOOKUP_BATCH):
                 batch = addresses[start : start + LOOKUP_BATCH]
                 marks = ",".join("?" * len(batch))
-                found = reader.execute(f"SELECT address FROM object WHERE address IN ({marks}) AND NOT damaged", batch)
+                found = reader.execute(
+                    "SELECT address FROM object LEFT JOIN segment ON segment.segment_id = object.segment_id"
+                    f" WHERE address IN ({marks}) AND NOT {_LOST}",
+                    batch,
+                )
                 missing.difference_update(Address(row[0]) for row in found)
         return missing
 
@@ -148,7 +212,7 @@ class Index:
         """
         if not checkpoints and len(records) <= ADD_ROW_COUNT:
             # One statement is a transaction by itself, and others wait less for it than for one of several.
-            with self._write_lock, self._turn_among_processes():
+            with self._writing():
                 return self._insert(records)
         with self._transaction() as writer:
             duplicates = []
@@ -209,35 +273,92 @@ class Index:
                 return
             after = rows[-1][0]
 
+    def manifests(self) -> Iterator[Address]:
+        """The addresses of all manifests, damaged ones too, in order."""
+        after = b""
+        while True:
+            with self._reader() as reader:
+                rows = reader.execute(
+                    "SELECT address FROM object WHERE kind = 3 AND address > ? ORDER BY address LIMIT ?",
+                    (after, WALK_PAGE),
+                ).fetchall()
+            yield from (Address(row[0]) for row in rows)
+            if len(rows) < WALK_PAGE:
+                return
+            after = rows[-1][0]
+
+    def manifest_count(self) -> int:
+        """How many manifests there are."""
+        with self._reader() as reader:
+            [(count,)] = reader.execute("SELECT count(*) FROM object WHERE kind = 3").fetchall()
+        return int(count)
+
     def segments(self) -> list[SegmentRow]:
         """Every segment, in order of id."""
         with self._reader() as reader:
-            rows = reader.execute("SELECT segment_id, checkpoint, full FROM segment ORDER BY segment_id")
-            return [SegmentRow(row[0], row[1], bool(row[2])) for row in rows]
+            rows = reader.execute(
+                "SELECT segment_id, checkpoint, full, size, present_size FROM segment ORDER BY segment_id"
+            )
+            return [SegmentRow(row[0], row[1], bool(row[2]), row[3], row[4]) for row in rows]
 
-    def add_segment(self, segment_id: int, checkpoint: int) -> None:
-        """Know of a segment; harmless where it is known already."""
+    def add_segment(self, segment_id: int, checkpoint: int, size: int = 0) -> None:
+        """Know of a segment; harmless if it is known already."""
         with self._transaction() as writer:
             writer.execute(
-                "INSERT INTO segment (segment_id, checkpoint) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                (segment_id, checkpoint),
+                "INSERT INTO segment (segment_id, checkpoint, size) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (segment_id, checkpoint, size),
             )
 
-    def set_full(self, segment_id: int) -> None:
-        """Nothing more is appended to this segment."""
+    def count_behind(self, segment_id: int, size: int) -> int:
+        """How many objects end behind that many bytes of a segment; goes through the whole index."""
+        with self._reader() as reader:
+            [(count,)] = reader.execute(
+                "SELECT count(*) FROM object WHERE segment_id = ? AND offset + 4096 + payload_size > ?",
+                (segment_id, size),
+            ).fetchall()
+        return int(count)
+
+    def set_size(self, segment_id: int, size: int, checkpoint: int | None = None) -> None:
+        """Note how long the file of a segment is, and if it is given, how far its records are known."""
         with self._transaction() as writer:
-            writer.execute("UPDATE segment SET full = 1 WHERE segment_id = ?", (segment_id,))
+            writer.execute(
+                "UPDATE segment SET size = ?, checkpoint = coalesce(?, checkpoint) WHERE segment_id = ?",
+                (size, checkpoint, segment_id),
+            )
+
+    def set_present(self, segment_id: int, present_size: int | None) -> None:
+        """Only so many bytes of a segment are there, or all of them: objects behind count as damaged meanwhile."""
+        with self._transaction() as writer:
+            writer.execute("UPDATE segment SET present_size = ? WHERE segment_id = ?", (present_size, segment_id))
+
+    def set_full(self, segment_id: int, size: int | None = None) -> None:
+        """Nothing more is appended to this segment, whose file has `size` bytes, and all its records are known."""
+        with self._transaction() as writer:
+            writer.execute(
+                "UPDATE segment SET full = 1, size = coalesce(?1, size), checkpoint = max(checkpoint, coalesce(?1, 0))"
+                " WHERE segment_id = ?2",
+                (size, segment_id),
+            )
 
     def forget_segment(self, segment_id: int) -> None:
         """Forget a segment whose file is about to be removed, durably."""
         with self._transaction(synced=True) as writer:
             writer.execute("DELETE FROM segment WHERE segment_id = ?", (segment_id,))
 
+    def distrust(self) -> None:
+        """Have the next start make the index again from the records, durably."""
+        with suppress(FileExistsError):
+            os.close(os.open(mark_of_distrust(self._path), os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            sync_folder(self._path.parent)
+
     def close(self) -> None:
         """Close every connection that is not in use."""
         with self._write_lock:
-            self._writer.close()
-            self._queue_file.close()
+            if not self._queue_file.closed:
+                with self._turn_among_processes():
+                    self._copy_log()
+                self._writer.close()
+                self._queue_file.close()
         while self._readers:
             self._readers.pop().close()
 
@@ -249,8 +370,13 @@ class Index:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise self._failure(error) from error
         return connection
 
     def _borrow_reader(self) -> sqlite3.Connection:
@@ -270,25 +396,60 @@ class Index:
         reader = self._borrow_reader()
         try:
             yield reader
+        except sqlite3.DatabaseError as error:
+            raise self._failure(error) from error
         finally:
             self._give_back_reader(reader)
 
     @contextmanager
-    def _transaction(self, synced: bool = False) -> Iterator[sqlite3.Connection]:
+    def _writing(self) -> Iterator[None]:
+        """The turn to write; at its end the log is copied into the file if that is due."""
         with self._write_lock, self._turn_among_processes():
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                raise self._failure(error) from error
+            self._uncopied_commit_count += 1
+            if self._uncopied_commit_count >= COMMITS_PER_LOG_COPY:
+                self._copy_log()
+
+    @contextmanager
+    def _transaction(self, synced: bool = False) -> Iterator[sqlite3.Connection]:
+        with self._writing():
             if synced:
                 self._writer.execute("PRAGMA synchronous = FULL")
-            self._writer.execute("BEGIN IMMEDIATE")
             try:
+                self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-            else:
                 self._writer.execute("COMMIT")
             finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 if synced:
                     self._writer.execute("PRAGMA synchronous = NORMAL")
+
+    def _copy_log(self) -> None:
+        """Copy the write-ahead log into the file, whoever has the turn. What cannot be copied now stays in the log."""
+        try:
+            if self._copy_failed:
+                self.distrust()
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (sqlite3.DatabaseError, OSError):
+            log.exception("index: its log could not be copied", extra={"fields": {"path": str(self._path)}})
+            self._copy_failed = True
+        self._uncopied_commit_count = 0
+
+    def _failure(self, error: sqlite3.DatabaseError) -> Exception:
+        """What a failure of SQLite means; an index that is damaged is made again at the next start."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return StoreFullError(f"no space for the index {self._path}")
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            with suppress(OSError):
+                self.distrust()
+            log.error("index damaged", extra={"fields": {"path": str(self._path), "why": str(error)}})
+            return DamageError("index", f"{self._path}: {error}; a restart of the server makes it again")
+        return error
 
     @contextmanager
     def _turn_among_processes(self) -> Iterator[None]:
@@ -306,21 +467,32 @@ def _add_statement(row_count: int) -> str:
     return (
         f"INSERT INTO object (address, kind, segment_id, offset, payload_size, stored_at_ms) VALUES {places}"
         " ON CONFLICT (address) DO UPDATE SET segment_id = excluded.segment_id, offset = excluded.offset,"
-        " stored_at_ms = excluded.stored_at_ms, damaged = 0 WHERE damaged"
+        " stored_at_ms = excluded.stored_at_ms, damaged = 0 WHERE damaged OR EXISTS (SELECT 1 FROM segment"
+        " WHERE segment.segment_id = object.segment_id AND offset + 4096 + payload_size > present_size)"
     )
 
 
+def mark_of_distrust(path: Path) -> Path:
+    """The file that marks an index as one to be made again."""
+    return path.with_name(path.name + DISTRUST_SUFFIX)
+
+
 def remove_index(path: Path) -> None:
-    """Put a damaged index out of the way, so that a new one can be built from the records."""
-    for suffix in ("", "-wal", "-shm"):
+    """Put an index out of the way, durably, so that a new one can be built from the records."""
+    for suffix in ("-wal", "-shm", ""):
         file = path.with_name(path.name + suffix)
         if file.exists():
             file.replace(file.with_name(file.name + ".damaged"))
+    sync_folder(path.parent)
+    mark_of_distrust(path).unlink(missing_ok=True)
 
 
 def is_index(path: Path) -> bool:
-    """Whether a file is there and can be read as an index. Raises sqlite3.OperationalError where that is not known."""
-    if not path.exists():
+    """Whether an index is there that can be read and is trusted.
+
+    Raises sqlite3.OperationalError if that cannot be known now.
+    """
+    if not path.exists() or mark_of_distrust(path).exists():
         return False
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:

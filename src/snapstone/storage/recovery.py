@@ -1,102 +1,265 @@
-"""Brings the index of a segment store up to date with its records: from the checkpoints, or whole after loss.
+"""Brings the index of a segment store up to date with its files: from the checkpoints, or whole after loss.
 
 Runs at start, in one process at a time. Only segments that no living process appends to are touched.
+
+- What is lost is noted: the objects of a segment whose file is missing, cannot be read or has become shorter count as
+  damaged until it is back (`segment.present_size`), and then it is searched from its checkpoint.
+- A record that is found and that the index does not name may never have been synced, and a sync of it may have failed,
+  which the kernel tells once. So it is written again, with the same bytes in the same place, and synced, before the
+  index vouches for it. Not if the file ends with its last record: then each sync of its owner had succeeded.
+- Nothing is destroyed. What is no whole record of this version stays as it is, and new records come behind it; only
+  stretches that read as zeros are given back to the file system.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from snapstone.core.blocks import Address
-from snapstone.storage.appender import SEGMENT_FILES, segment_path
+from snapstone.storage.appender import segment_numbers, segment_path
 from snapstone.storage.damage import DamageLog
-from snapstone.storage.index import Index, NewRecord, Place
-from snapstone.storage.record import HEADER_SIZE, BadRecordError
-from snapstone.storage.segment import SEGMENT_HEADER_SIZE, UNFINISHED_SUFFIX, Segment
+from snapstone.storage.index import Index, NewRecord, Place, SegmentRow
+from snapstone.storage.record import ALIGNMENT, HEADER_SIZE, BadRecordError, RecordHeader
+from snapstone.storage.segment import LOST_ERRORS, SEGMENT_HEADER_SIZE, UNFINISHED_SUFFIX, Scan, Segment
 
 log = logging.getLogger(__name__)
 
 RECORD_BATCH: Final = 1_000
-"""Records that one index transaction of a recovery takes."""
+"""Records that one sync and one index transaction of a recovery take."""
+
+LEAST_ROOM: Final = 1 << 20
+"""A segment with less room than this behind its last record is full."""
 
 
-def recover(index: Index, folder: Path, damage: DamageLog) -> list[tuple[Segment, int]]:
-    """Scan what a crash may have left out of the index.
+@dataclass(eq=False)
+class StoreMissingError(Exception):
+    """The segments that the index names are not there, none of them: the folder is not mounted, or is another one."""
 
-    Returns the segments that are not full, now owned by this process, each with the offset to append at.
-    """
-    for unfinished in folder.glob(f"*{UNFINISHED_SUFFIX}"):
-        unfinished.unlink(missing_ok=True)
-    rows = {row.segment_id: row for row in index.segments()}
-    open_segments = []
-    for path in sorted(folder.glob(SEGMENT_FILES)):
-        row = rows.pop(int(path.stem), None)
-        if row is not None and row.full:
-            continue
+    folder: Path
+    segment_count: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.folder} holds none of the {self.segment_count} segments that the index names: mount it, or put "
+            "them back. If they are lost for good, start once with --accept-lost-segments: what they held is reported "
+            "as damaged until it is uploaded again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSegment:
+    """A segment that is not full, owned by this process, and the offset to append at."""
+
+    segment: Segment
+    next_offset: int
+
+
+class Recovery:
+    """One look at all segments."""
+
+    def __init__(self, index: Index, folder: Path, damage: DamageLog, *, segment_size: int, read_only: bool) -> None:
+        self._index = index
+        self._folder = folder
+        self._damage = damage
+        self._segment_size = segment_size
+        self._read_only = read_only
+
+    def run(self, accept_lost_segments: bool = False) -> list[OpenSegment]:
+        """Look at every segment, and scan what a crash may have left out of the index; returns those to append to.
+
+        Raises StoreMissingError if all segments that were there are gone, unless that is accepted, and OSError if the
+        folder cannot be read.
+        """
+        rows = {row.segment_id: row for row in self._index.segments()}
+        numbers = self._numbers(rows, accept_lost_segments)
+        opened = []
+        for number in numbers:
+            row = rows.pop(number, None) or SegmentRow(number, SEGMENT_HEADER_SIZE, full=False)
+            found = self._look_at(row)
+            if found is not None:
+                opened.append(found)
+        known = {row.segment_id for row in self._index.segments()}
+        for row in rows.values():
+            if row.segment_id in known:  # else another process has removed it just now
+                self._lose(row, "the segment's file is missing")
+        return opened
+
+    def _numbers(self, rows: dict[int, SegmentRow], accept_lost_segments: bool) -> list[int]:
+        """The numbers of the segment files; the folder is made if the store is new."""
+        there = {number for number, row in rows.items() if row.present_size != 0}
+        try:
+            numbers = segment_numbers(self._folder)
+        except FileNotFoundError:
+            numbers = []
+        if there and not accept_lost_segments and there.isdisjoint(numbers):
+            raise StoreMissingError(self._folder, len(there))
+        if not self._read_only:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for unfinished in self._folder.glob(f"*{UNFINISHED_SUFFIX}"):
+                unfinished.unlink(missing_ok=True)
+        return numbers
+
+    def _look_at(self, row: SegmentRow) -> OpenSegment | None:
+        """Note what of one segment is there, and search it unless it is full; returns it if it can be appended to."""
+        path = segment_path(self._folder, row.segment_id)
+        if row.full and row.present_size is None and _size_of(path) >= row.size:
+            return None  # the usual case costs no open file
         try:
             segment = Segment.open(path)
-        except BadRecordError as error:
-            damage.report_segment(path, str(error))
-            continue
+        except (BadRecordError, PermissionError) as error:
+            self._lose(row, str(error))
+            return None
+        except OSError as error:
+            if error.errno not in LOST_ERRORS:
+                raise
+            self._lose(row, str(error))
+            return None
         if segment.header_damage is not None:
-            damage.report_segment(path, segment.header_damage)
-        if segment.try_own():
-            if segment.header_damage is not None:
-                segment.mend_header()
-            checkpoint = SEGMENT_HEADER_SIZE if row is None else row.checkpoint
-            open_segments.append((segment, _scan(index, segment, checkpoint)))
-    known = {row.segment_id for row in index.segments()}
-    for row in rows.values():
-        if row.segment_id not in known:
-            continue  # another process has removed it just now
-        damage.report_segment(segment_path(folder, row.segment_id), "the segment's file is missing")
-        index.set_full(row.segment_id)  # stays known, so that its number is never given to another
-    return open_segments
+            self._damage.report_segment(path, segment.header_damage)
+        if self._read_only:
+            self._search(segment, row)
+            return None
+        if not segment.try_own():
+            return None
+        if segment.header_damage is not None:
+            segment.mend_header()
+        return self._bring_up_to_date(segment, row)
+
+    def _bring_up_to_date(self, segment: Segment, row: SegmentRow) -> OpenSegment | None:
+        """Search a segment that this process owns; returns it if it can be appended to."""
+        is_short = self._is_short(segment, row)
+        next_offset = self._search(segment, row)
+        present_size = segment.size if is_short else None
+        if present_size != row.present_size:
+            self._index.set_present(row.segment_id, present_size)
+        if next_offset is None:
+            segment.disown()
+            return None
+        if is_short or row.full or next_offset + LEAST_ROOM > self._segment_size:
+            self._index.set_full(row.segment_id, None if is_short else next_offset)
+            segment.disown()
+            return None
+        return OpenSegment(segment, next_offset)
+
+    def _is_short(self, segment: Segment, row: SegmentRow) -> bool:
+        """Whether objects stand behind the end of a segment's file, which is shorter than it was; reports it.
+
+        A file that is shorter than was noted, and lacks nothing, was closed well just before a power cut.
+        """
+        size = segment.size
+        if size >= max(row.size, row.checkpoint):
+            return False
+        lost_count = self._index.count_behind(row.segment_id, size)
+        if lost_count:
+            self._damage.report_segment(segment.path, f"the file ends at {size}: {lost_count} objects behind are lost")
+        return lost_count > 0
+
+    def _lose(self, row: SegmentRow, why: str) -> None:
+        """A segment is not there: its objects count as damaged until it is."""
+        self._damage.report_segment(segment_path(self._folder, row.segment_id), why)
+        self._index.add_segment(row.segment_id, row.checkpoint)
+        self._index.set_present(row.segment_id, 0)
+
+    def _search(self, segment: Segment, row: SegmentRow) -> int | None:
+        """Index the records behind a checkpoint; returns where to append, None if the disk refuses."""
+        self._index.add_segment(row.segment_id, row.checkpoint)
+        scan = segment.scan(row.checkpoint)
+        try:
+            found_count = self._index_found(segment, scan)
+            self._give_back(segment, scan)
+        except OSError as error:
+            if self._read_only:
+                raise
+            self._damage.report_segment(segment.path, f"not all of its records could be made durable again: {error}")
+            return None
+        for offset, size in scan.unreadable:
+            self._damage.report_segment(segment.path, f"{size} bytes at {offset} cannot be read")
+        self._index.add([], {row.segment_id: scan.end})
+        if found_count:
+            log.warning("records recovered", extra={"fields": {"segment": row.segment_id, "count": found_count}})
+        return scan.end
+
+    def _index_found(self, segment: Segment, scan: Scan) -> int:
+        """Index what a scan finds and the index does not name; returns how many records that were."""
+        found_count = 0
+        records = iter(scan)
+        must_rewrite = not self._read_only and not _ends_with_its_last_record(segment)
+        while batch := list(islice(_named(segment, records), RECORD_BATCH)):
+            news = [record for record in batch if not self._is_at(record)]
+            if must_rewrite and news:
+                for record in news:
+                    segment.rewrite(record.offset, record.record_size)
+                segment.sync()
+            duplicates = self._index.add(news, {})
+            for duplicate in duplicates:
+                self._settle(segment, duplicate)
+            found_count += len(news) - len(duplicates)
+        return found_count
+
+    def _is_at(self, record: NewRecord) -> bool:
+        """Whether the index names this very record as sound."""
+        place = self._index.find(record.address)
+        return place is not None and not place.damaged and _stands_at(place, record)
+
+    def _settle(self, segment: Segment, found: NewRecord) -> None:
+        """Keep one of two records of an object: the one that the index names, unless only the one just found is whole.
+
+        The index may have lost the commit that called its record damaged and put this one in its place.
+        """
+        place = self._index.find(found.address)
+        if place is None or _stands_at(place, found):
+            return
+        if not _is_whole(segment.path.parent, found.address, place):
+            self._index.mark_damaged(found.address, place)
+            self._index.add([found], {})
+        elif not self._read_only:
+            with suppress(OSError):
+                segment.punch(found.offset, found.record_size)
+
+    def _give_back(self, segment: Segment, scan: Scan) -> None:
+        """Let the file system have the stretches of zeros before the last record."""
+        if not self._read_only:
+            for offset, size in scan.gaps:
+                with suppress(OSError):
+                    segment.punch(offset, size)
 
 
-def _scan(index: Index, segment: Segment, checkpoint: int) -> int:
-    """Index the records behind a checkpoint and give back the gaps between them; returns where to append."""
-    index.add_segment(segment.segment_id, checkpoint)
-    segment.sync()  # a killed process may have left records unsynced, and the index vouches for what it names
-    records, end, found_count = segment.scan(checkpoint), checkpoint, 0
-    while batch := list(islice(records, RECORD_BATCH)):
-        duplicates = index.add(
-            [
-                NewRecord(h.address, h.kind, segment.segment_id, offset, h.payload_size, h.stored_at_ms)
-                for offset, h in batch
-            ],
-            {},
+def _named(segment: Segment, records: Iterator[tuple[int, RecordHeader]]) -> Iterator[NewRecord]:
+    """Records of a scan as the index takes them."""
+    for offset, header in records:
+        yield NewRecord(
+            header.address, header.kind, segment.segment_id, offset, header.payload_size, header.stored_at_ms
         )
-        for offset, header in batch:
-            if offset > end:
-                segment.punch(end, offset - end)
-            end = offset + header.record_size
-        for duplicate in duplicates:
-            _settle(index, segment, duplicate)
-        found_count += len(batch) - len(duplicates)
-    written_end = segment.end_of_data()
-    if written_end > end:
-        segment.punch(end, written_end - end)
-    index.add([], {segment.segment_id: max(end, written_end)})
-    if found_count:
-        log.warning("records recovered", extra={"fields": {"segment": segment.segment_id, "count": found_count}})
-    return max(end, written_end)
 
 
-def _settle(index: Index, segment: Segment, found: NewRecord) -> None:
-    """Keep one of two records of an object: the one that the index names, unless only the one just found is whole.
+def _stands_at(place: Place, record: NewRecord) -> bool:
+    return (place.segment_id, place.offset) == (record.segment_id, record.offset)
 
-    The index may have lost the commit that called its record damaged and put this one in its place.
-    """
-    place = index.find(found.address)
-    if place is not None and not _is_whole(segment.path.parent, found.address, place):
-        index.mark_damaged(found.address, place)
-        index.add([found], {})
-    else:
-        segment.punch(found.offset, found.record_size)
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file, -1 if it cannot be told."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _ends_with_its_last_record(segment: Segment) -> bool:
+    """Whether the owner closed the file well: it cuts it to its last record then, and never otherwise."""
+    size = segment.size
+    if size % ALIGNMENT or size <= SEGMENT_HEADER_SIZE:
+        return size == SEGMENT_HEADER_SIZE
+    last = segment.scan(size - ALIGNMENT)
+    for _ in last:
+        pass
+    return last.end == size and not last.gaps
 
 
 def _is_whole(folder: Path, address: Address, place: Place) -> bool:

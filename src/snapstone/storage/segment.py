@@ -12,11 +12,13 @@ from hashlib import blake2b
 from mmap import mmap
 from pathlib import Path
 from struct import Struct
+from threading import Lock
 from typing import Final
 
 from snapstone.storage.record import (
     ALIGNMENT,
     HEADER_SIZE,
+    MAGIC,
     BadRecordError,
     RecordHeader,
     check_payload,
@@ -45,7 +47,18 @@ UNFINISHED_SUFFIX: Final = ".new"
 _FIELDS: Final = Struct("<8sHxxxxxxQ16s")
 """Magic, format version, segment id, salt; zero from there to the checksum in the last 16 bytes."""
 
+SCAN_WINDOW_SIZE: Final = 1 << 20
+"""Bytes that a scan reads at once."""
+
+UNREADABLE_ERRORS: Final = frozenset((errno.EIO, errno.ENODATA, errno.EILSEQ, errno.EUCLEAN))
+"""Errors of reading that mean that the medium has lost these bytes, and not that the machine is out of something."""
+
+LOST_ERRORS: Final = UNREADABLE_ERRORS | {errno.ENOENT}
+"""Errors of opening and reading that mean that the bytes are lost."""
+
 _CHECKSUM_SIZE: Final = 16
+_ZERO_PAGE: Final = bytes(ALIGNMENT)
+_ZERO_WINDOW: Final = bytes(SCAN_WINDOW_SIZE)
 _FALLOC_FL_KEEP_SIZE: Final = 1
 _FALLOC_FL_PUNCH_HOLE: Final = 2
 
@@ -62,8 +75,10 @@ class Segment:
         self.salt = salt
         self.header_damage = header_damage
         """What was wrong with one of the header's copies when the segment was opened; None where both were whole."""
-        self._read_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._write_fd = _open_direct(path)
+        self._read_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._direct_fd = _open_direct(path, os.O_RDONLY)
+        self._write_fd: int | None = None
+        self._opening = Lock()
 
     @classmethod
     def create(cls, path: Path, segment_id: int, salt: bytes) -> Segment:
@@ -94,7 +109,7 @@ class Segment:
 
     def __del__(self) -> None:
         # The store drops its reference while a reader may still hold one: the last one closes the files.
-        for name in ("_read_fd", "_write_fd"):
+        for name in ("_read_fd", "_direct_fd", "_write_fd"):
             fd = self.__dict__.pop(name, None)
             if fd is not None:
                 os.close(fd)
@@ -112,10 +127,10 @@ class Segment:
         fcntl.flock(self._read_fd, fcntl.LOCK_UN)
 
     def mend_header(self) -> None:
-        """Write a damaged copy of the header anew from the whole one, durably; for the owner. Where the disk refuses
-        that write, the whole one goes on serving alone.
+        """Write a damaged copy of the header again from the whole one, for the owner; if the disk refuses, the whole
+        copy goes on serving alone.
 
-        Raises OSError where the sync fails: that may be about records, and the kernel tells it only once.
+        Nothing rests on this sync, so one that fails is like one that was never asked for.
         """
         whole = memoryview(mmap(-1, HEADER_COPY_SIZE))
         whole[:] = _segment_header(self.segment_id, self.salt)
@@ -123,22 +138,36 @@ class Segment:
             if copy != whole:
                 with suppress(OSError):
                     self.write(offset, whole)
-        self.sync()
+        with suppress(OSError):
+            self.sync()
+
+    @property
+    def size(self) -> int:
+        """Bytes that the file has now."""
+        return os.fstat(self._read_fd).st_size
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether the file still has a name: what is written to one without is gone when it is closed."""
+        return os.fstat(self._read_fd).st_nlink > 0
 
     def preallocate(self, start: int, size: int) -> None:
         """Reserve space from `start` up to `size` bytes; holes before it stay holes.
 
         Raises OSError (ENOSPC) where the disk has not got it.
         """
-        if start < size and _libc.fallocate(self._write_fd, 0, start, size - start) != 0:
+        if start < size and _libc.fallocate(self._writable(), 0, start, size - start) != 0:
             code = ctypes.get_errno()
             if code != errno.EOPNOTSUPP:
+                # ext4 keeps what it had allocated before it ran out of space: nobody else could use it.
+                with suppress(OSError):
+                    self.truncate(start)
                 raise OSError(code, f"{os.strerror(code)}: cannot reserve {size - start} bytes", str(self.path))
-            os.ftruncate(self._write_fd, max(size, os.fstat(self._write_fd).st_size))
+            os.ftruncate(self._writable(), max(size, self.size))
 
     def truncate(self, size: int) -> None:
         """Give back what lies beyond `size` bytes."""
-        os.ftruncate(self._write_fd, size)
+        os.ftruncate(self._writable(), size)
 
     def key(self, offset: int) -> bytes:
         """The key of the checksum of a header at an offset."""
@@ -146,13 +175,28 @@ class Segment:
 
     def write(self, offset: int, record: memoryview) -> None:
         """Write an aligned record; not durable before `sync`."""
-        written = os.pwrite(self._write_fd, record, offset)
+        written = os.pwrite(self._writable(), record, offset)
         if written != len(record):
             raise OSError(errno.EIO, f"wrote {written} of {len(record)} bytes at {offset}", str(self.path))
 
     def sync(self) -> None:
-        """Make all that was written before durable."""
-        os.fdatasync(self._write_fd)
+        """Make all that was written before durable.
+
+        If this fails, nothing that was written since the last sync that succeeded is durable, and no later sync makes
+        it so: the kernel tells an error once, and forgets what it could not write.
+        """
+        os.fdatasync(self._writable())
+
+    def rewrite(self, offset: int, size: int) -> None:
+        """Write aligned bytes again where they stand, so that the next sync vouches for them whatever came before."""
+        content = memoryview(mmap(-1, size))
+        if os.preadv(self._direct_fd, [content], offset) != size:
+            raise OSError(errno.EIO, f"cannot read {size} bytes at {offset} again", str(self.path))
+        self.write(offset, content)
+
+    def erase(self, offset: int) -> None:
+        """Overwrite the header of a record with zeros: no scan finds it any more. Takes no space of the file system."""
+        self.write(offset, memoryview(mmap(-1, HEADER_SIZE)))
 
     def read(self, offset: int, record: memoryview) -> RecordHeader:
         """Read a record into a buffer of its unpadded size and check it. Raises BadRecordError."""
@@ -161,7 +205,7 @@ class Segment:
     def read_aligned(self, offset: int, record: memoryview) -> RecordHeader:
         """As `read`, past the page cache: for an aligned buffer and a record of aligned size. A block is read once in a
         restore, and what is copied through the page cache costs more than it saves."""
-        return self._read(self._write_fd, offset, record)
+        return self._read(self._direct_fd, offset, record)
 
     def _read(self, fd: int, offset: int, record: memoryview) -> RecordHeader:
         if os.preadv(fd, [record], offset) != len(record):
@@ -173,61 +217,150 @@ class Segment:
         return header
 
     def punch(self, offset: int, size: int) -> None:
-        """Give the space of a stretch back to the file system; it reads as zeros from then on."""
+        """Give the space of a stretch back to the file system; it reads as zeros from then on.
+
+        A courtesy: a file system that cannot do it (some need free space for it) keeps the space.
+        """
         mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
-        if _libc.fallocate(self._write_fd, mode, offset, size) != 0:
+        if _libc.fallocate(self._writable(), mode, offset, size) != 0:
             code = ctypes.get_errno()
-            if code != errno.EOPNOTSUPP:
+            if code not in (errno.EOPNOTSUPP, errno.ENOSPC, errno.EDQUOT):
                 raise OSError(code, os.strerror(code), str(self.path))
 
-    def scan(self, start: int) -> Iterator[tuple[int, RecordHeader]]:
-        """The whole records from an offset on, with their offsets; gaps, holes and torn records are passed over."""
-        offset = max(start, SEGMENT_HEADER_SIZE)
-        while (data := self._next_data(offset)) is not None:
-            offset = max(offset, data // ALIGNMENT * ALIGNMENT)
-            header = self._try_record(offset)
-            if header is None:
-                offset += ALIGNMENT
-            else:
-                yield offset, header
-                offset += header.record_size
+    def scan(self, start: int) -> Scan:
+        """Goes through the segment from an offset on."""
+        return Scan(self, start)
 
     def end_of_data(self) -> int:
-        """The offset after the last byte that was ever written, as far as the file system can tell."""
-        end, offset = SEGMENT_HEADER_SIZE, SEGMENT_HEADER_SIZE
-        while (data := self._next_data(offset)) is not None:
-            offset = os.lseek(self._read_fd, data, os.SEEK_HOLE)
-            end = -(-offset // ALIGNMENT) * ALIGNMENT
-        return end
+        """The offset behind the last page that is not all zeros."""
+        scan = self.scan(SEGMENT_HEADER_SIZE)
+        for _ in scan:
+            pass
+        return scan.end
 
-    def _next_data(self, offset: int) -> int | None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing but zeros follows the header."""
+        scan = self.scan(SEGMENT_HEADER_SIZE)
+        return next(iter(scan), None) is None and scan.end == SEGMENT_HEADER_SIZE
+
+    def next_data(self, offset: int) -> int | None:
+        """Where the file system has data next, at an aligned offset: holes and reserved space are passed over, as far
+        as it can tell them. None at the end of the file."""
         try:
-            return os.lseek(self._read_fd, offset, os.SEEK_DATA)
+            return max(offset, os.lseek(self._read_fd, offset, os.SEEK_DATA) // ALIGNMENT * ALIGNMENT)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return None
             raise
 
-    def _try_record(self, offset: int) -> RecordHeader | None:
-        header_bytes = os.pread(self._read_fd, HEADER_SIZE, offset)
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Read an aligned place past the page cache; how many bytes there were before the end of the file.
+
+        Past the cache, because pages that it reads ahead in reserved space count as data for `next_data`.
+        """
+        return os.preadv(self._direct_fd, [buffer], offset)
+
+    def _writable(self) -> int:
+        """The descriptor for writing, opened when it is first needed: reading does not ask for permission to write."""
+        if self._write_fd is None:
+            with self._opening:
+                if self._write_fd is None:
+                    self._write_fd = _open_direct(self.path, os.O_RDWR)
+        return self._write_fd
+
+
+class Scan:
+    """The whole records of a segment from an offset on, with their offsets, and what else there is.
+
+    Only a record whose header and payload checksums hold is yielded. Torn records, records of another version and
+    places that cannot be read are passed over; `end`, `gaps` and `unreadable` tell of what was gone through so far.
+    """
+
+    def __init__(self, segment: Segment, start: int) -> None:
+        self._segment = segment
+        self._window = mmap(-1, SCAN_WINDOW_SIZE)
+        self.end = max(start, SEGMENT_HEADER_SIZE)
+        """Behind the last page that is not all zeros, or cannot be read."""
+        self.gaps: list[tuple[int, int]] = []
+        """Offset and size of stretches of zeros and holes before `end`."""
+        self.unreadable: list[tuple[int, int]] = []
+        """Offset and size of stretches that the disk could not read."""
+
+    def __iter__(self) -> Iterator[tuple[int, RecordHeader]]:
+        offset = self._segment.next_data(self.end)
+        while offset is not None:
+            window = self._read_window(offset)
+            position = 0
+            if window != _ZERO_WINDOW[: len(window)]:
+                while position < len(window):
+                    header = self._look(offset + position, window[position : position + ALIGNMENT])
+                    if header is not None:
+                        yield offset + position, header
+                    position = max(position + ALIGNMENT, self.end - offset)
+            offset = self._segment.next_data(offset + max(position, len(window), ALIGNMENT))
+
+    def _read_window(self, offset: int) -> bytes:
+        """The next pages; none if the first of them cannot be read."""
+        for size in (SCAN_WINDOW_SIZE, ALIGNMENT):
+            try:
+                count = self._segment.read_into(memoryview(self._window)[:size], offset)
+            except OSError as error:
+                if error.errno not in UNREADABLE_ERRORS:
+                    raise
+            else:
+                return self._window[:count].ljust(-(-count // ALIGNMENT) * ALIGNMENT, b"\0")
+        self._note_unreadable(offset)
+        return b""
+
+    def _look(self, offset: int, page: bytes) -> RecordHeader | None:
+        """The whole record that starts with a page; notes what the page is."""
+        if page == _ZERO_PAGE:
+            return None
+        if offset > self.end:
+            self.gaps.append((self.end, offset - self.end))
+        self.end = max(self.end, offset + ALIGNMENT)
+        if not page.startswith(MAGIC):
+            return None
         with suppress(BadRecordError):  # what is no whole record is what a crash leaves behind
-            if len(header_bytes) == HEADER_SIZE:
-                header = read_header(memoryview(header_bytes), self.key(offset))
-                if header.payload_size <= MAX_PAYLOAD_SIZE:
-                    payload = os.pread(self._read_fd, header.payload_size, offset + HEADER_SIZE)
-                    check_payload(header, memoryview(payload))
-                    return header
+            header = read_header(memoryview(page), self._segment.key(offset))
+            if header.payload_size <= MAX_PAYLOAD_SIZE:
+                check_payload(header, self._read_payload(header, offset))
+                self.end = offset + header.record_size
+                return header
         return None
 
+    def _read_payload(self, header: RecordHeader, offset: int) -> memoryview:
+        padded = memoryview(mmap(-1, max(header.record_size - HEADER_SIZE, ALIGNMENT)))
+        try:
+            count = self._segment.read_into(padded, offset + HEADER_SIZE)
+        except OSError as error:
+            if error.errno not in UNREADABLE_ERRORS:
+                raise
+            raise BadRecordError("the payload cannot be read") from error
+        return padded[: min(count, header.payload_size)]
 
-def _open_direct(path: Path) -> int:
-    """A descriptor for writing past the page cache, or an ordinary one where the file system refuses that."""
+    def _note_unreadable(self, offset: int) -> None:
+        if offset > self.end:
+            self.gaps.append((self.end, offset - self.end))
+        self.end = max(self.end, offset + ALIGNMENT)
+        if self.unreadable and sum(self.unreadable[-1]) == offset:
+            start, size = self.unreadable.pop()
+            self.unreadable.append((start, size + ALIGNMENT))
+        else:
+            self.unreadable.append((offset, ALIGNMENT))
+
+
+def _open_direct(path: Path, flags: int) -> int:
+    """A descriptor that goes past the page cache, or an ordinary one if the file system refuses that."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
+        return os.open(path, flags | os.O_CLOEXEC | os.O_DIRECT)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, flags | os.O_CLOEXEC)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        return fd
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -258,7 +391,7 @@ def _read_header_copy(fd: int, offset: int) -> bytes:
     try:
         return os.pread(fd, HEADER_COPY_SIZE, offset)
     except OSError as error:
-        if error.errno != errno.EIO:
+        if error.errno not in UNREADABLE_ERRORS:
             raise
         return b""
 

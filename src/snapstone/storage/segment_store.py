@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections import OrderedDict
@@ -15,28 +14,38 @@ from typing import Final
 
 from snapstone.core.blocks import Address, Digest, digest_of
 from snapstone.core.data_key import DataKey
-from snapstone.core.errors import DamageError
+from snapstone.core.errors import DamageError, ReadOnlyError
 from snapstone.core.key_errors import KeyHiddenError
-from snapstone.storage.appender import Appender, Reservation, segment_path
+from snapstone.storage.appender import (
+    Appender,
+    Reservation,
+    SegmentFailedError,
+    Space,
+    UnwatchedSpace,
+    full,
+    segment_path,
+)
 from snapstone.storage.buffers import DEFAULT_BUFFER_COUNT, BufferPool, RecordBuffer, aligned_buffer
 from snapstone.storage.cipher import NONCE_SIZE, Seal, SealBrokenError, decrypt_in_place, encrypt_in_place
 from snapstone.storage.contract import BlockBuffer, Encryption, FindDataKey, ObjectEntry, ObjectKind
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, Place, is_index, remove_index
 from snapstone.storage.record import HEADER_SIZE, BadRecordError, RecordHeader, record_size, write_header
-from snapstone.storage.recovery import recover
-from snapstone.storage.segment import SEGMENT_HEADER_SIZE, SEGMENT_SIZE, Segment
+from snapstone.storage.recovery import OpenSegment, Recovery
+from snapstone.storage.segment import LOST_ERRORS, SEGMENT_SIZE, Segment
 
 OPEN_SEGMENTS: Final = 128
 """Segment files that are kept open for reading, with two descriptors each."""
 
-LOST_ERRORS: Final = frozenset((errno.EIO, errno.ENOENT))
-"""Errors of reading that mean that the record is lost, and not that the machine is out of something."""
+PUT_ATTEMPTS: Final = 2
+"""Segments that a record is written to before its put fails, if the sync of the first fails."""
 
 BATCH_COUNT: Final = 256
 """Small objects that `put_many` writes at once, with one sync: 6 MiB where all are pages."""
 
 _Read = Callable[[Segment, int, memoryview], RecordHeader]
+_Write = Callable[[Reservation], list[NewRecord]]
+"""Completes records for a place and writes them there."""
 
 
 def _no_data_key(data_key_id: bytes) -> DataKey:
@@ -56,36 +65,67 @@ class SegmentStore:
         segment_size: int = SEGMENT_SIZE,
         random_bytes: Callable[[int], bytes] = os.urandom,
         find_data_key: FindDataKey = _no_data_key,
+        space: Space | None = None,
+        accept_lost_segments: bool = False,
+        read_only: bool = False,
+        index_folder: Path | None = None,
     ) -> None:
-        """Open or make a store, and bring its index up to date with its records."""
+        """Open or make a store, and bring its index up to date with its records.
+
+        A read-only store writes nothing but its index, which may lie elsewhere (`index_folder`). Raises
+        StoreMissingError if every segment is gone and that is not accepted, and IndexVersionError.
+        """
+        self._space = space or UnwatchedSpace()
+        self._read_only = read_only
         self._now_ms = now_ms
         self._random_bytes = random_bytes
         self._find_data_key = find_data_key
         self._segments_folder = folder / "segments"
-        self._segments_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._buffers = BufferPool(block_buffers)
         self._damage = DamageLog(folder / "damage.jsonl", now_ms)
         self._open_segments: OrderedDict[int, Segment] = OrderedDict()
         self._open_lock = Lock()
         self._in_flight: dict[Address, Lock] = {}
-        with _one_at_a_time(folder / "recovery.lock"):
-            index_path = folder / "index.db"
+        index_folder = index_folder or folder
+        index_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _one_at_a_time(index_folder / "recovery.lock"):
+            index_path = index_folder / "index.db"
             if not is_index(index_path):
                 remove_index(index_path)
             self._index = Index(index_path)
-            self._appender = Appender(self._index, self._segments_folder, segment_size, random_bytes)
-            self._adopt(recover(self._index, self._segments_folder, self._damage))
+            try:
+                self._recover(segment_size, accept_lost_segments)
+            except BaseException:
+                self._index.close()
+                raise
+
+    def _recover(self, segment_size: int, accept_lost_segments: bool) -> None:
+        recovery = Recovery(
+            self._index,
+            self._segments_folder,
+            self._damage,
+            segment_size=segment_size,
+            read_only=self._read_only,
+        )
+        opened = recovery.run(accept_lost_segments)
+        self._appender = Appender(
+            self._index, self._segments_folder, segment_size, self._random_bytes, space=self._space
+        )
+        self._adopt(opened)
 
     # -- writing --
 
     def borrow_block_buffer(self) -> RecordBuffer:
-        """A buffer from a bounded pool. Raises OverloadedError where none comes free in time."""
+        """A buffer from a bounded pool. Raises OverloadedError if none comes free in time, StoreFullError if the disk
+        has no room for blocks."""
+        self._space.refuse_block_if_low()
         return self._buffers.borrow()
 
     def put_block(self, address: Address, buffer: BlockBuffer, encryption: Encryption | None = None) -> bool:
         """Store the block in a buffer of this store; True where it was written, False where it was already there."""
         if not isinstance(buffer, RecordBuffer):
             raise TypeError("the buffer is not of this store")
+        self._require_writable()
         turn = self._take_turn(address)
         try:
             return self._put_block(address, buffer, encryption)
@@ -96,6 +136,7 @@ class SegmentStore:
         self, kind: ObjectKind, objects: Iterable[tuple[Address, bytes]], data_key: DataKey | None = None
     ) -> int:
         """Store small objects; returns how many were new."""
+        self._require_writable()
         remaining, stored_count = iter(objects), 0
         while batch := list(islice(remaining, BATCH_COUNT)):
             missing = self._index.find_missing([address for address, _ in batch])
@@ -104,7 +145,15 @@ class SegmentStore:
         return stored_count
 
     def remove(self, addresses: Iterable[Address]) -> int:
-        """Remove objects for good: the index forgets them durably, then their space is given back."""
+        """Remove objects that nobody puts or reads any more, for good; returns how many were there.
+
+        Their records are overwritten, durably, so that no search of the segments finds them again. Then the index
+        forgets them, durably too, and their space is given back.
+        """
+        self._require_writable()
+        addresses = list(addresses)
+        with no_space_is_store_full():
+            self._erase([place for place in map(self._index.find, addresses) if place is not None])
         places = self._index.remove(addresses)
         for place in places:
             self._punch(place)
@@ -142,6 +191,14 @@ class SegmentStore:
         """Every stored object."""
         return self._index.walk()
 
+    def manifests(self) -> Iterator[Address]:
+        """The address of every manifest."""
+        return self._index.manifests()
+
+    def manifest_count(self) -> int:
+        """How many manifests there are."""
+        return self._index.manifest_count()
+
     def close(self) -> None:
         """Let go of files and connections; what was reserved beyond the last record is given back."""
         self._appender.close()
@@ -157,22 +214,45 @@ class SegmentStore:
         if place is not None and not place.damaged:
             return False
         seal = None if encryption is None else self._seal(ObjectKind.BLOCK, address, buffer.payload, encryption)
-        with self._appender.reserve(len(buffer.record)) as reservation:
-            record = self._write(reservation, buffer.record, ObjectKind.BLOCK, address, buffer.payload, seal)
-            duplicates = self._appender.commit(reservation, [record])
-            self._give_back(reservation, duplicates)
+
+        def write(reservation: Reservation) -> list[NewRecord]:
+            return [self._write(reservation, buffer.record, ObjectKind.BLOCK, address, buffer.payload, seal)]
+
+        duplicates = self._append(len(buffer.record), write)
         if place is not None:
             self._punch(place)
         return not duplicates
 
-    def _adopt(self, segments: list[tuple[Segment, int]]) -> None:
-        """Go on appending to the emptiest segment that an earlier process left; leave the others to other processes."""
-        if not segments:
+    def _append(self, size: int, write: _Write, *, essential: bool = False) -> list[NewRecord]:
+        """Write records into a place of `size` bytes and make them durable; returns those that were there already.
+
+        They are written again if the segment that they stand in fails. Raises the OSError of the last segment.
+        """
+        for attempt in range(PUT_ATTEMPTS):
+            with no_space_is_store_full(), self._appender.reserve(size, essential=essential) as reservation:
+                records = write(reservation)
+                try:
+                    duplicates = self._appender.commit(reservation, records)
+                except SegmentFailedError as error:
+                    if attempt + 1 == PUT_ATTEMPTS:
+                        raise error.cause from error
+                    continue
+                self._give_back(reservation, duplicates)
+                return duplicates
+        raise AssertionError("the last attempt returns or raises")
+
+    def _adopt(self, opened: list[OpenSegment]) -> None:
+        """Append to the emptiest segment that an earlier process left; leave the others to other processes."""
+        if not opened:
             return
-        segments.sort(key=lambda item: item[1])
-        self._appender.adopt(*segments[0])
-        for segment, _ in segments[1:]:
-            segment.disown()
+        opened.sort(key=lambda each: each.next_offset)
+        self._appender.adopt(opened[0].segment, opened[0].next_offset)
+        for each in opened[1:]:
+            each.segment.disown()
+
+    def _require_writable(self) -> None:
+        if self._read_only:
+            raise ReadOnlyError
 
     def _take_turn(self, address: Address) -> Lock:
         """Let one thread at a time store an address: the others then find it stored. Ended by `_end_turn`."""
@@ -223,22 +303,26 @@ class SegmentStore:
             return 0
         total = sum(record_size(len(payload)) for payload in objects.values())
         buffer = aligned_buffer(total)
-        with self._appender.reserve(total) as reservation:
-            segment, stored_at_ms, records, start = reservation.segment, self._now_ms(), [], 0
-            for address, payload in objects.items():
-                offset, end = reservation.offset + start, start + HEADER_SIZE + len(payload)
-                buffer[start + HEADER_SIZE : end] = payload
-                header, stored = buffer[start : start + HEADER_SIZE], buffer[start + HEADER_SIZE : end]
-                seal = None
-                if data_key is not None:
-                    seal = self._seal(kind, address, stored, Encryption(data_key, digest_of(payload)))
-                write_header(header, segment.key(offset), kind, address, stored, stored_at_ms, seal)
-                records.append(NewRecord(address, kind, segment.segment_id, offset, len(payload), stored_at_ms))
-                start += record_size(len(payload))
+        stored: list[tuple[Address, int, memoryview, Seal | None]] = []
+        start = 0
+        for address, payload in objects.items():
+            view = buffer[start + HEADER_SIZE : start + HEADER_SIZE + len(payload)]
+            view[:] = payload
+            encryption = None if data_key is None else Encryption(data_key, digest_of(payload))
+            seal = None if encryption is None else self._seal(kind, address, view, encryption)
+            stored.append((address, start, view, seal))
+            start += record_size(len(payload))
+
+        def write(reservation: Reservation) -> list[NewRecord]:
+            segment, stored_at_ms, records = reservation.segment, self._now_ms(), []
+            for address, start, view, seal in stored:
+                offset, header = reservation.offset + start, buffer[start : start + HEADER_SIZE]
+                write_header(header, segment.key(offset), kind, address, view, stored_at_ms, seal)
+                records.append(NewRecord(address, kind, segment.segment_id, offset, len(view), stored_at_ms))
             segment.write(reservation.offset, buffer)
-            duplicates = self._appender.commit(reservation, records)
-            self._give_back(reservation, duplicates)
-        return len(records) - len(duplicates)
+            return records
+
+        return len(stored) - len(self._append(total, write, essential=True))
 
     def _give_back(self, reservation: Reservation, duplicates: list[NewRecord]) -> None:
         """Punch out records that nobody will ever refer to."""
@@ -246,9 +330,18 @@ class SegmentStore:
             reservation.segment.punch(duplicate.offset, duplicate.record_size)
 
     def _punch(self, place: Place) -> None:
-        """Give a record's space back, unless its segment is lost."""
-        with suppress(BadRecordError, FileNotFoundError):
+        """Give a record's space back, unless its segment is lost. A courtesy: whatever it was done for is durable."""
+        with suppress(BadRecordError, OSError):
             self._segment(place.segment_id).punch(place.offset, record_size(place.payload_size))
+
+    def _erase(self, places: list[Place]) -> None:
+        """Overwrite the headers of records, durably; what is lost with its segment needs no erasing."""
+        for place in places:
+            with suppress(BadRecordError, FileNotFoundError):
+                self._segment(place.segment_id).erase(place.offset)
+        for segment_id in {place.segment_id for place in places}:
+            with suppress(BadRecordError, FileNotFoundError):
+                self._segment(segment_id).sync()
 
     def _remove_empty_segments(self, segment_ids: set[int]) -> None:
         """Remove the files of full segments that hold nothing any more."""
@@ -263,7 +356,7 @@ class SegmentStore:
     def _is_empty(self, segment_id: int) -> bool:
         """Whether a segment has no data left; a lost one may have, and come back."""
         with suppress(BadRecordError, FileNotFoundError):
-            return self._segment(segment_id).end_of_data() == SEGMENT_HEADER_SIZE
+            return self._segment(segment_id).is_empty
         return False
 
     def _place(self, kind: ObjectKind, address: Address) -> Place:
@@ -290,9 +383,18 @@ class SegmentStore:
             return self._read(kind, address, now, record, read)  # it was written anew while it was read
 
     def _damaged(self, address: Address, place: Place, error: Exception) -> DamageError:
-        self._index.mark_damaged(address, place)
+        """Report damage, and have the index remember it, so that a later put of the same object writes it again."""
+        if not self._note_loss(place.segment_id):
+            self._index.mark_damaged(address, place)
         path = segment_path(self._segments_folder, place.segment_id)
         return self._damage.report(address, f"{path} at {place.offset}", str(error))
+
+    def _note_loss(self, segment_id: int) -> bool:
+        """Note if the whole file of a segment is gone: all its objects are lost then, not only the one asked for."""
+        if segment_path(self._segments_folder, segment_id).exists():
+            return False
+        self._index.set_present(segment_id, 0)
+        return True
 
     def _segment(self, segment_id: int) -> Segment:
         """An open segment; the ones used last stay open."""
@@ -308,6 +410,15 @@ class SegmentStore:
             else:
                 self._open_segments.move_to_end(segment_id)
         return segment
+
+
+@contextmanager
+def no_space_is_store_full() -> Iterator[None]:
+    """StoreFullError in place of an OSError that says that there is no space."""
+    try:
+        yield
+    except OSError as error:
+        raise full(error) from error
 
 
 @contextmanager

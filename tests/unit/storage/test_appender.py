@@ -13,7 +13,7 @@ import pytest
 
 from snapstone.core.blocks import Address
 from snapstone.core.errors import StoreFullError
-from snapstone.storage.appender import Appender, Reservation, segment_path
+from snapstone.storage.appender import END_GAP, Appender, Reservation, SegmentFailedError, segment_path
 from snapstone.storage.contract import ObjectKind
 from snapstone.storage.index import Index, NewRecord, SegmentRow
 from snapstone.storage.segment import SEGMENT_HEADER_SIZE, Segment
@@ -110,9 +110,9 @@ def test_a_segment_is_full_once_nothing_is_under_way_in_it(appender: Appender, i
         with appender.reserve(SEGMENT_SIZE - SEGMENT_HEADER_SIZE) as other:
             assert other.segment.segment_id == 2
             appender.commit(other, [record(1, other)])
-        assert index.segments()[0] == SegmentRow(1, SEGMENT_HEADER_SIZE, full=False)
+        assert index.segments()[0] == SegmentRow(1, SEGMENT_HEADER_SIZE, full=False, size=SEGMENT_SIZE)
         appender.commit(slow, [record(2, slow)])
-    assert index.segments()[0] == SegmentRow(1, SEGMENT_HEADER_SIZE + SIZE, full=True)
+    assert index.segments()[0] == SegmentRow(1, SEGMENT_HEADER_SIZE + SIZE, full=True, size=SEGMENT_HEADER_SIZE + SIZE)
     assert segment_path(folder, 1).stat().st_size == SEGMENT_HEADER_SIZE + SIZE
 
 
@@ -123,8 +123,9 @@ def test_after_a_failed_sync_the_checkpoint_stays_and_the_segment_is_left(
         raise OSError(errno.EIO, "sync failed")
 
     monkeypatch.setattr(Segment, "sync", fail)
-    with appender.reserve(SIZE) as place, pytest.raises(OSError, match="sync failed"):
+    with appender.reserve(SIZE) as place, pytest.raises(SegmentFailedError) as raised:
         appender.commit(place, [record(1, place)])
+    assert str(raised.value.cause) == "[Errno 5] sync failed"
     monkeypatch.undo()
     assert index.find(Address((1).to_bytes(32, "big"))) is None
     assert checkpoint(index) == SEGMENT_HEADER_SIZE
@@ -180,3 +181,108 @@ def test_a_disk_without_space_for_a_segment_refuses_the_reservation(
     with pytest.raises(StoreFullError, match="no space"), appender.reserve(SIZE):
         raise AssertionError("a place was handed out")
     assert list(folder.iterdir()) == []
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next sync of a segment fails; what comes after "succeeds", as it does with a real kernel."""
+    sync = Segment.sync
+
+    def fail(segment: Segment) -> None:
+        monkeypatch.setattr(Segment, "sync", sync)
+        raise OSError(errno.EIO, "sync failed")
+
+    monkeypatch.setattr(Segment, "sync", fail)
+
+
+def test_what_was_reserved_before_a_failed_sync_is_never_committed_by_a_later_one(
+    appender: Appender, index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with appender.reserve(SIZE) as earlier:
+        failing_once(monkeypatch)
+        with appender.reserve(SIZE) as place, pytest.raises(SegmentFailedError):
+            appender.commit(place, [record(1, place)])
+        with pytest.raises(SegmentFailedError):
+            appender.commit(earlier, [record(2, earlier)])
+    assert index.find(Address((2).to_bytes(32, "big"))) is None
+    assert checkpoint(index) == SEGMENT_HEADER_SIZE
+    with appender.reserve(SIZE) as place:
+        appender.commit(place, [record(2, place)])
+    assert [row.full for row in index.segments()] == [True, False]
+    assert segment_path(folder, 1).stat().st_size == SEGMENT_HEADER_SIZE + 2 * SIZE + END_GAP
+
+
+def test_a_close_whose_sync_fails_does_not_move_the_checkpoint(
+    appender: Appender, index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with appender.reserve(SIZE) as place:
+        appender.commit(place, [record(1, place)])
+    before = checkpoint(index)
+    with appender.reserve(SIZE):
+        pass
+    failing_once(monkeypatch)
+    appender.close()
+    assert checkpoint(index) == before
+    assert segment_path(folder, 1).stat().st_size == SEGMENT_HEADER_SIZE + 2 * SIZE + END_GAP
+
+
+def test_a_segment_in_use_never_ends_with_its_last_record(appender: Appender, folder: Path) -> None:
+    """So a file that does was closed well, and recovery need not write its records again."""
+    for _ in range(2_000):
+        with appender.reserve(SIZE) as place:
+            assert place.offset + SIZE < segment_path(folder, place.segment.segment_id).stat().st_size
+
+
+def test_a_removed_file_is_not_written_to_any_longer(appender: Appender, folder: Path) -> None:
+    with appender.reserve(SIZE) as place:
+        segment_path(folder, 1).unlink()
+        with pytest.raises(SegmentFailedError) as raised:
+            appender.commit(place, [record(1, place)])
+    assert raised.value.cause.errno == errno.ENOENT
+    with appender.reserve(SIZE) as place:
+        assert place.segment.segment_id == 2
+
+
+def test_a_segment_that_the_index_cannot_note_gives_its_space_back(
+    appender: Appender, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreFullError("no space for the index")
+
+    monkeypatch.setattr(Index, "add_segment", fail)
+    with pytest.raises(StoreFullError), appender.reserve(SIZE):
+        raise AssertionError("a place was handed out")
+    assert list(folder.iterdir()) == []
+
+
+class TightSpace:
+    """Room for essential segments only."""
+
+    def refuse_block_if_low(self) -> None:
+        raise StoreFullError("full")
+
+    def largest_segment(self, wanted: int, *, essential: bool = False) -> int:
+        return 1 << 20 if essential else 0
+
+
+def test_on_a_full_disk_only_what_is_essential_gets_a_segment(index: Index, folder: Path) -> None:
+    appender = Appender(index, folder, SEGMENT_SIZE, os.urandom, space=TightSpace())
+    with pytest.raises(StoreFullError), appender.reserve(SIZE):
+        raise AssertionError("a place was handed out")
+    with appender.reserve(SIZE, essential=True) as place:
+        assert place.segment.path.stat().st_size == 1 << 20
+
+
+def test_what_is_left_of_a_segment_serves_small_records_when_there_is_no_space_for_another(
+    appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with appender.reserve(SEGMENT_SIZE - SEGMENT_HEADER_SIZE - 4 * SIZE) as place:
+        assert place.segment.segment_id == 1
+
+    def full(segment: Segment, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(Segment, "preallocate", full)
+    with pytest.raises(StoreFullError), appender.reserve(8 * SIZE):
+        raise AssertionError("a place was handed out")
+    with appender.reserve(SIZE) as small:
+        assert small.segment.segment_id == 1

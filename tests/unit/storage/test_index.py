@@ -11,7 +11,16 @@ import pytest
 
 from snapstone.core.blocks import Address
 from snapstone.storage.contract import ObjectEntry, ObjectKind
-from snapstone.storage.index import IDLE_READER_LIMIT, Index, NewRecord, Place, SegmentRow, is_index, remove_index
+from snapstone.storage.index import (
+    IDLE_READER_LIMIT,
+    Index,
+    IndexVersionError,
+    NewRecord,
+    Place,
+    SegmentRow,
+    is_index,
+    remove_index,
+)
 
 
 def address(number: int) -> Address:
@@ -150,9 +159,9 @@ def test_a_reopened_index_knows_what_it_knew(path: Path) -> None:
 def test_an_index_of_another_version_is_refused(path: Path) -> None:
     Index(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(sqlite3.DatabaseError, match="version 2 is not known"):
+    with pytest.raises(IndexVersionError, match="has version 3, this Snapstone knows versions up to 2"):
         Index(path)
 
 

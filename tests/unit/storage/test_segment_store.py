@@ -6,20 +6,26 @@ import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
-from threading import Barrier, Lock
+from threading import Barrier
 from typing import Final
 
 import pytest
 
-from snapstone.core.errors import DamageError, StoreFullError
+from snapstone.core.blocks import Digest
+from snapstone.core.data_key import DataKey
+from snapstone.core.errors import DamageError, ReadOnlyError, StoreFullError
+from snapstone.storage import index as index_module
 from snapstone.storage import segment_store
 from snapstone.storage.buffers import BufferPool
-from snapstone.storage.contract import ObjectKind, ObjectStore
+from snapstone.storage.contract import Encryption, ObjectKind, ObjectStore
 from snapstone.storage.index import Index, NewRecord, Place, SegmentRow
 from snapstone.storage.record import HEADER_SIZE, place_key, write_header
 from snapstone.storage.segment import SEGMENT_HEADER_SIZE, Segment
@@ -451,7 +457,7 @@ def test_healing_gives_back_the_space_of_the_damaged_record(folder: Path) -> Non
     assert disk_usage(folder) <= SEGMENT_HEADER_SIZE + 3 * RECORD_SIZE + EXTENT_BLOCK_SIZE
 
 
-def test_recovered_records_are_synced_before_the_index_vouches_for_them(
+def test_recovered_records_are_written_again_and_synced_before_the_index_vouches_for_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A put that finds them stored is acknowledged without a sync of its own."""
@@ -459,8 +465,13 @@ def test_recovered_records_are_synced_before_the_index_vouches_for_them(
     put_block(store, numbered_block(1))
     store.close()
     remove_index_files(folder)
+    os.truncate(segment_file(folder, 1), SEGMENT_SIZE)  # as a crash leaves it
     calls: list[str] = []
-    sync, add = Segment.sync, Index.add
+    write, sync, add = Segment.write, Segment.sync, Index.add
+
+    def noted_write(segment: Segment, offset: int, record: memoryview) -> None:
+        calls.append(f"write {len(record)} at {offset}")
+        write(segment, offset, record)
 
     def noted_sync(segment: Segment) -> None:
         calls.append("sync")
@@ -470,10 +481,11 @@ def test_recovered_records_are_synced_before_the_index_vouches_for_them(
         calls.append("add" if records else "checkpoint")
         return add(index, records, checkpoints)
 
+    monkeypatch.setattr(Segment, "write", noted_write)
     monkeypatch.setattr(Segment, "sync", noted_sync)
     monkeypatch.setattr(Index, "add", noted_add)
     store = open_store(folder)
-    assert calls == ["sync", "add", "checkpoint"]
+    assert calls == [f"write {RECORD_SIZE} at {SEGMENT_HEADER_SIZE}", "sync", "add", "checkpoint"]
     monkeypatch.undo()
     store.close()
 
@@ -544,22 +556,255 @@ def test_the_forged_record_would_pass_with_the_salt_and_the_place(
     again.close()
 
 
-def test_recovery_gives_back_the_space_of_torn_records(folder: Path, tmp_path: Path, store: SegmentStore) -> None:
+def test_recovery_leaves_what_it_does_not_understand_as_it_is(
+    folder: Path, tmp_path: Path, store: SegmentStore
+) -> None:
+    """A damaged header, a record of a later version, anything: another build, or a repair, may make sense of it."""
     for number in range(5):
         put_block(store, numbered_block(number))
-    first, last = (place_of(folder, numbered_block(number)).offset for number in (1, 4))
+    offsets = [place_of(folder, numbered_block(number)).offset for number in range(5)]
     store.close()
 
     def tear(path: Path) -> None:
-        overwrite(path, first, b"x")
-        overwrite(path, last + 100_000, b"x")
+        overwrite(path, offsets[1], b"x")
+        overwrite(path, offsets[3], later_version_of(path, offsets[3]))
+        overwrite(path, offsets[4] + 100_000, b"x")
 
     again = torn_copy(folder, tmp_path / "torn", tear)
+    put_block(again, numbered_block(7))
     again.close()
-    assert disk_usage(tmp_path / "torn") <= SEGMENT_HEADER_SIZE + 3 * RECORD_SIZE + EXTENT_BLOCK_SIZE
+    content = segment_file(tmp_path / "torn", 1).read_bytes()
+    original = segment_file(folder, 1).read_bytes()
+    assert content[offsets[1] + 1 : offsets[3]] == original[offsets[1] + 1 : offsets[3]]
+    assert content[offsets[3] + HEADER_SIZE : offsets[4]] == original[offsets[3] + HEADER_SIZE : offsets[4]]
+    assert content[offsets[4] : offsets[4] + 4_096] == original[offsets[4] : offsets[4] + 4_096]
     again = open_store(tmp_path / "torn")
-    assert all_blocks_read(again, [0, 2, 3])
+    assert all_blocks_read(again, [0, 2, 7])
     again.close()
+
+
+def later_version_of(path: Path, offset: int) -> bytes:
+    """A record's header as a later version would write it: version 2, its checksum right."""
+    salt = path.read_bytes()[24:40]
+    header = bytearray(path.read_bytes()[offset : offset + HEADER_SIZE])
+    header[8:10] = (2).to_bytes(2, "little")
+    header[-16:] = blake2b(header[:-16], key=place_key(salt, offset), digest_size=16).digest()
+    return bytes(header)
+
+
+def test_a_wrong_checkpoint_costs_no_record(folder: Path, reopen: Callable[[], SegmentStore]) -> None:
+    """One that points into a record, of an index whose other rows are whole."""
+    store = reopen()
+    for number in range(3):
+        put_block(store, numbered_block(number))
+    inside = place_of(folder, numbered_block(1)).offset + 4_096
+    store.close()
+    index = Index(folder / "index.db")
+    index.add([], {1: inside})
+    index.close()
+    assert all_blocks_read(reopen(), range(3))
+    remove_index_files(folder)
+    assert all_blocks_read(reopen(), range(3))
+
+
+def test_recovery_gives_back_reserved_space_before_the_last_record(
+    folder: Path, tmp_path: Path, store: SegmentStore
+) -> None:
+    for number in range(5):
+        put_block(store, numbered_block(number))
+    first = place_of(folder, numbered_block(1)).offset
+    store.close()
+    again = torn_copy(folder, tmp_path / "torn", lambda path: overwrite(path, first, bytes(RECORD_SIZE)))
+    again.close()
+    assert disk_usage(tmp_path / "torn") <= SEGMENT_HEADER_SIZE + 4 * RECORD_SIZE + EXTENT_BLOCK_SIZE
+
+
+def test_a_place_that_the_disk_cannot_read_is_reported_and_passed(
+    folder: Path, tmp_path: Path, store: SegmentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        put_block(store, numbered_block(number))
+    bad = place_of(folder, numbered_block(1)).offset + 4_096
+    store.close()
+    real = os.preadv
+
+    def fail(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if offset <= bad < offset + sum(map(len, buffers)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", fail)
+    again = torn_copy(folder, tmp_path / "torn", lambda path: None)
+    assert all_blocks_read(again, [0, 2])
+    assert f"4096 bytes at {bad} cannot be read" in (tmp_path / "torn" / "damage.jsonl").read_text()
+    put_block(again, numbered_block(1))
+    assert all_blocks_read(again, range(3))
+    again.close()
+
+
+@pytest.mark.parametrize("step", ["write", "sync"])
+def test_a_start_on_a_disk_that_refuses_to_make_records_durable_again_vouches_for_none_of_them(
+    folder: Path, tmp_path: Path, store: SegmentStore, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Neither this start nor the next may acknowledge a put because such a record is there already."""
+    put_block(store, numbered_block(0))
+    store.close()
+    os.truncate(segment_file(folder, 1), SEGMENT_SIZE)
+
+    def fail(segment: Segment, *_: object) -> None:
+        raise OSError(errno.EIO, f"{step} failed")
+
+    monkeypatch.setattr(Segment, step, fail)
+    again = torn_copy(folder, tmp_path / "torn", lambda path: None)
+    assert not again.has(address_of(numbered_block(0)))
+    assert "could be made durable again" in (tmp_path / "torn" / "damage.jsonl").read_text()
+    monkeypatch.undo()
+    assert put_block(again, numbered_block(0)) is True
+    assert place_of(tmp_path / "torn", numbered_block(0)).segment_id == 2
+    again.close()
+
+
+def test_a_store_of_the_first_index_version_is_converted_and_searched_once_more(
+    folder: Path, tmp_path: Path, store: SegmentStore
+) -> None:
+    """That version called a segment whose file was missing full, and never searched it again."""
+    for number in range(BLOCKS_PER_SEGMENT + 3):
+        put_block(store, numbered_block(number))
+    store.close()
+    make_index_of_version_1(folder / "index.db")
+    with closing(sqlite3.connect(folder / "index.db")) as connection, connection:
+        connection.execute("UPDATE segment SET full = 1, checkpoint = 8192")
+        connection.execute("DELETE FROM object WHERE segment_id = 2")
+    again = open_store(folder)
+    assert all_blocks_read(again, range(BLOCKS_PER_SEGMENT + 3))
+    assert put_block(again, numbered_block(BLOCKS_PER_SEGMENT + 1)) is False
+    again.close()
+
+
+def make_index_of_version_1(path: Path) -> None:
+    """The schema of the first version (docs/format.md), with the rows of this one."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP INDEX object_manifest")
+        connection.execute("ALTER TABLE segment DROP COLUMN size")
+        connection.execute("ALTER TABLE segment DROP COLUMN present_size")
+        connection.execute("PRAGMA user_version = 1")
+
+
+def test_a_conversion_that_is_cut_off_is_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(folder)
+    put_block(store, numbered_block(0))
+    store.close()
+    make_index_of_version_1(folder / "index.db")
+    monkeypatch.setattr(index_module, "_UPGRADES", {1: index_module._UPGRADES[1] + "; SELECT cut_off()"})
+    with pytest.raises(sqlite3.OperationalError, match="cut_off"):
+        open_store(folder)
+    monkeypatch.undo()
+    again = open_store(folder)
+    assert all_blocks_read(again, [0])
+    assert segment_rows(folder)[0].present_size is None
+    again.close()
+
+
+class FailingCopies:
+    """A connection to an index whose log cannot be copied into the file: a sync fails."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *parameters: Sequence[object]) -> object:
+        if "wal_checkpoint" in statement:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *parameters)  # type: ignore[arg-type]
+
+
+def test_an_index_whose_log_could_not_be_copied_is_made_again_at_the_next_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a sync that failed, a later one that succeeds says nothing about the pages of the first."""
+    monkeypatch.setattr(index_module, "COMMITS_PER_LOG_COPY", 1)
+    store = open_store(folder)
+    put_block(store, numbered_block(1))
+    mark = folder / "index.db-distrusted"
+    assert not mark.exists()
+    store._index._writer = FailingCopies(store._index._writer)  # type: ignore[assignment]
+    put_block(store, numbered_block(2))
+    assert not mark.exists()
+    put_block(store, numbered_block(3))
+    assert mark.exists(), "the second try must not begin before the mark is durable"
+    store.close()
+    overwrite(folder / "index.db", 0, b"torn" * 1_024)
+    again = open_store(folder)
+    assert not mark.exists()
+    assert all_blocks_read(again, [1, 2, 3])
+    again.close()
+
+
+def test_an_index_that_turns_out_to_be_damaged_is_damage_and_made_again_at_the_next_start(folder: Path) -> None:
+    store = open_store(folder)
+    put_block(store, numbered_block(1))
+    store.close()
+    with closing(sqlite3.connect(folder / "index.db")) as connection:
+        [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'object'").fetchall()
+    overwrite(folder / "index.db", (page - 1) * 4_096, b"\xff" * 4_096)
+    store = open_store(folder)
+    with pytest.raises(DamageError, match="a restart of the server makes it again"):
+        store.has(address_of(numbered_block(1)))
+    with pytest.raises(DamageError, match="a restart of the server makes it again"):
+        put_block(store, numbered_block(2))
+    store.close()
+    store = open_store(folder)
+    assert all_blocks_read(store, [1])
+    store.close()
+
+
+def test_removal_leaves_no_record_that_a_search_could_find(folder: Path, reopen: Callable[[], SegmentStore]) -> None:
+    store = reopen()
+    for number in range(3):
+        put_block(store, numbered_block(number))
+    offset = place_of(folder, numbered_block(1)).offset
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Segment, "punch", lambda *_: None)  # a file system that cannot
+        store.remove([address_of(numbered_block(1))])
+        store.close()
+    assert segment_file(folder, 1).read_bytes()[offset : offset + HEADER_SIZE] == bytes(HEADER_SIZE)
+    remove_index_files(folder)
+    assert {entry.address for entry in reopen().walk()} == {address_of(numbered_block(n)) for n in (0, 2)}
+
+
+def test_a_read_only_store_reads_and_writes_nothing(folder: Path, tmp_path: Path, store: SegmentStore) -> None:
+    for number in range(3):
+        put_block(store, numbered_block(number))
+    store.close()
+    working = tmp_path / "working"
+    working.mkdir()
+    shutil.copy(folder / "index.db", working)
+    before = state_of(folder)
+    reading = SegmentStore(folder, now_ms=lambda: SUITE_NOW_MS, read_only=True, index_folder=working)
+    assert all_blocks_read(reading, range(3))
+    with pytest.raises(ReadOnlyError):
+        put_block(reading, numbered_block(9))
+    with pytest.raises(ReadOnlyError):
+        put_pages(reading, [b"page"])
+    with pytest.raises(ReadOnlyError):
+        reading.remove([address_of(numbered_block(0))])
+    reading.close()
+    assert state_of(folder) == before
+
+
+def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """When each file was written last, and what it holds."""
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_manifests_are_counted_and_named(store: SegmentStore) -> None:
+    names = sorted(address_of(f"manifest {number}".encode()) for number in range(3))
+    store.put_many(ObjectKind.MANIFEST, [(name, b"{}") for name in names])
+    put_block(store, numbered_block(1))
+    assert store.manifest_count() == 3
+    assert list(store.manifests()) == names
 
 
 def test_new_records_never_stand_where_torn_ones_stood(folder: Path, tmp_path: Path, store: SegmentStore) -> None:
@@ -724,15 +969,12 @@ def fail_next_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Segment, "sync", failing)
 
 
-def test_after_a_failed_sync_the_put_fails_and_later_ones_go_to_a_new_segment(
+def test_after_a_failed_sync_the_put_and_later_ones_go_to_a_new_segment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(folder)
     put_block(store, numbered_block(0))
     fail_next_sync(monkeypatch)
-    with pytest.raises(OSError, match="sync failed"):
-        put_block(store, numbered_block(1))
-    assert not store.has(address_of(numbered_block(1)))
     assert put_block(store, numbered_block(1)) is True
     assert place_of(folder, numbered_block(1)).segment_id == 2
     assert all_blocks_read(store, [0, 1])
@@ -742,23 +984,37 @@ def test_after_a_failed_sync_the_put_fails_and_later_ones_go_to_a_new_segment(
     again.close()
 
 
-def test_a_failed_sync_fails_every_put_that_waited_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encrypted_blocks_and_pages_are_written_again_after_a_failed_sync(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = DataKey(bytes(16), bytes(range(32)))
+    store = SegmentStore(
+        folder, now_ms=lambda: SUITE_NOW_MS, segment_size=SEGMENT_SIZE, find_data_key=lambda data_key_id: key
+    )
+    put_block(store, numbered_block(0))
+    fail_next_sync(monkeypatch)
+    buffer = store.borrow_block_buffer()
+    buffer.payload[:] = numbered_block(1)
+    encryption = Encryption(key, Digest(address_of(numbered_block(1))))
+    assert store.put_block(address_of(numbered_block(1)), buffer, encryption) is True
+    buffer.release()
+    fail_next_sync(monkeypatch)
+    pages = [(address_of(numbered_page(number)), numbered_page(number)) for number in range(3)]
+    assert store.put_many(ObjectKind.PAGE, pages, key) == 3
+    assert place_of(folder, numbered_page(0)).segment_id == 3
+    assert get_block(store, address_of(numbered_block(1))) == numbered_block(1)
+    assert [store.get(ObjectKind.PAGE, address) for address, _ in pages] == [content for _, content in pages]
+    store.close()
+
+
+def test_a_put_fails_if_the_sync_of_the_next_segment_fails_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(folder)
     put_block(store, numbered_block(100))
-    written, all_written, write, sync = Barrier(THREADS), Lock(), Segment.write, Segment.sync
 
-    def write_together(segment: Segment, offset: int, record: memoryview) -> None:
-        write(segment, offset, record)
-        written.wait(30)
+    def fail(segment: Segment) -> None:
+        raise OSError(errno.EIO, "sync failed")
 
-    def failing(segment: Segment) -> None:
-        with all_written:
-            if segment.segment_id == 1:
-                raise OSError(errno.EIO, "sync failed")
-        sync(segment)
-
-    monkeypatch.setattr(Segment, "write", write_together)
-    monkeypatch.setattr(Segment, "sync", failing)
+    monkeypatch.setattr(Segment, "sync", fail)
 
     def put(thread: int) -> bool:
         with pytest.raises(OSError, match="sync failed"):
@@ -768,6 +1024,56 @@ def test_a_failed_sync_fails_every_put_that_waited_for_it(folder: Path, monkeypa
     assert at_once(put) == [False] * THREADS
     monkeypatch.undo()
     assert [put_block(store, numbered_block(thread)) for thread in range(THREADS)] == [True] * THREADS
-    assert place_of(folder, numbered_block(0)).segment_id == 2
     assert all_blocks_read(store, [*range(THREADS), 100])
+    store.close()
+
+
+def test_a_put_written_while_a_sync_failed_does_not_rest_on_the_next_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells an error once: the next sync of the file succeeds, and what was written before is gone."""
+    store = open_store(folder)
+    put_block(store, numbered_block(100))
+    written, write, sync = Barrier(THREADS), Segment.write, Segment.sync
+    failed: list[int] = []
+
+    def write_together(segment: Segment, offset: int, record: memoryview) -> None:
+        write(segment, offset, record)
+        if segment.segment_id == 1:
+            written.wait(30)
+
+    def failing(segment: Segment) -> None:
+        if segment.segment_id == 1 and not failed:
+            failed.append(1)
+            raise OSError(errno.EIO, "sync failed")
+        sync(segment)
+
+    monkeypatch.setattr(Segment, "write", write_together)
+    monkeypatch.setattr(Segment, "sync", failing)
+    assert at_once(lambda thread: put_block(store, numbered_block(thread))) == [True] * THREADS
+    monkeypatch.undo()
+    assert {place_of(folder, numbered_block(thread)).segment_id for thread in range(THREADS)} == {2}
+    assert all_blocks_read(store, [*range(THREADS), 100])
+    store.close()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_space_anywhere_on_the_way_of_a_put_is_told_as_such(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    store = open_store(folder)
+    put_block(store, numbered_block(0))
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    for owner, name in ((Segment, "write"), (Segment, "create")):
+        monkeypatch.setattr(owner, name, fail)
+        if name == "create":
+            store.close()
+            shutil.rmtree(folder)
+            store = open_store(folder)
+        with pytest.raises(StoreFullError):
+            put_block(store, numbered_block(1))
+        monkeypatch.undo()
     store.close()
