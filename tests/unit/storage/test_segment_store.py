@@ -717,7 +717,7 @@ class FailingCopies:
     def execute(self, statement: str, *parameters: Sequence[object]) -> object:
         if "wal_checkpoint" in statement:
             raise sqlite3.OperationalError("disk I/O error")
-        return self._connection.execute(statement, *parameters)  # type: ignore[arg-type]
+        return self._connection.execute(statement, *parameters)
 
 
 def test_an_index_whose_log_could_not_be_copied_is_made_again_at_the_next_start(
