@@ -13,6 +13,7 @@ from snapstone.catalog.contract import Catalog
 from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
+from snapstone.core.clock_trust import Reading
 from snapstone.core.data_key import DataKey
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.policy.principal import root_principal
@@ -24,6 +25,7 @@ from snapstone.service.read_blocks import get_snapshot_block, list_changed_block
 from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
 from snapstone.service.start_snapshot import start_snapshot
+from snapstone.service.timekeeper import Timekeeper, begin_run
 from snapstone.service.upkeep import Upkeep
 from snapstone.service.write_blocks import complete_snapshot, put_snapshot_block
 from snapstone.storage.contract import ObjectStore
@@ -66,12 +68,27 @@ def aggregate(blocks: Blocks) -> str:
 
 @dataclass
 class Clock:
-    """Milliseconds since the epoch, standing still until a test moves it."""
+    """All clocks of a machine, standing still until a test moves them; called, the wall clock."""
 
     now_ms: int = START_MS
+    """Milliseconds since the epoch."""
+    set_by_ms: int = 0
+    """By how much the wall clock alone has been set."""
+    boot_id: str = "boot"
 
     def __call__(self) -> int:
         return self.now_ms
+
+    def read(self) -> Reading:
+        return Reading(self.now_ms, self.monotonic_ms(), self.boot_id)
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms - self.set_by_ms
+
+    def set_by(self, ms: int) -> None:
+        """Set the wall clock, which the others do not notice."""
+        self.now_ms += ms
+        self.set_by_ms += ms
 
     def advance_minutes(self, minutes: float) -> None:
         self.now_ms += int(minutes * MINUTE_MS)
@@ -96,7 +113,7 @@ class SentBlock:
 
 @dataclass
 class Installation:
-    """An engine on a folder, opened when made; `reopen` is what a restart does."""
+    """An engine on a folder, opened when made; `reopen` is what a restart does, and takes no time."""
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
@@ -119,7 +136,11 @@ class Installation:
         self.catalog = self.wrap_catalog(SqliteCatalog(self.folder / "catalog.db"))
         objects = self.wrap_objects(self.store)
         pages = PageStore(objects)
-        self.sealer = Sealer(self.catalog, objects, pages, self.clock, self._find_data_key)
+        begin_run(self.catalog, self.clock)
+        self.catalog.release_seals()
+        self.catalog.release_copies()
+        self.timekeeper = Timekeeper(self.catalog, self.clock)
+        self.sealer = Sealer(self.catalog, objects, pages, self.timekeeper, self.clock, self._find_data_key)
         tokens = TokenSeal(self.token_key)
         self.engine = Engine(
             self.catalog,
@@ -130,6 +151,7 @@ class Installation:
             self.clock,
             os.urandom,
             HeldRootKey(b"r" * 32, os.urandom),
+            self.timekeeper,
             policy=self.policy,
         )
         self.upkeep = Upkeep(self.engine)

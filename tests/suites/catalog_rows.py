@@ -89,13 +89,13 @@ def put_in_state(catalog: Catalog, number: int, state: SnapshotState, **changes:
     catalog.insert_snapshot(pending(number, **changes), None)
     record(catalog, number, plain(0))
     if state in (SnapshotState.SEALING, SnapshotState.COMPLETED, SnapshotState.ERROR):
-        catalog.begin_seal(name(number), 1, None, STARTED)
+        catalog.begin_seal(name(number), 1, None, STARTED, STARTED)
     if state is SnapshotState.COMPLETED:
         assert catalog.finish_seal(name(number), OTHER_ROOT, 1, STARTED + 5)
     if state is SnapshotState.ERROR:
         assert catalog.fail_seal(name(number), "Checksum mismatch for snapshot")
     if state is SnapshotState.DELETING:
-        assert catalog.begin_delete(name(number), STARTED)
+        assert catalog.begin_delete(name(number), STARTED, STARTED)
 
 
 def state_of(catalog: Catalog, number: int = 1) -> SnapshotState | None:

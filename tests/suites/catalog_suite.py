@@ -198,7 +198,7 @@ class CatalogSuite:
         assert sum(racing(8, insert)) == 3
         assert len(catalog.snapshots(ALICE, FRANKFURT)) == 3
         assert catalog.insert_snapshot(pending(9, account_id=BOB), None, 1) is None
-        assert catalog.insert_snapshot(pending(10, started_at_ms=DEADLINE + 1), None, 1) is None
+        assert catalog.insert_snapshot(pending(10, deadline_at_ms=2 * DEADLINE), None, 1) is None
 
     def test_racing_processes_with_one_token_make_one_snapshot(self, catalog: Catalog, opener: Opener) -> None:
         winners = in_processes(3, _race_for_tokens, opener)
@@ -223,7 +223,7 @@ class CatalogSuite:
         put_in_state(catalog, 1, SnapshotState.COMPLETED)
         child = pending(2, parent_id=name(1))
         catalog.insert_snapshot(child, answer("token", "first"))
-        catalog.begin_delete(name(1), STARTED)
+        catalog.begin_delete(name(1), STARTED, STARTED)
         assert catalog.insert_snapshot(replace(child, snapshot_id=name(3)), answer("token")) == answer("token", "first")
 
     # -- writes --
@@ -359,7 +359,7 @@ class CatalogSuite:
             with ThreadPoolExecutor(8) as threads:
                 writers = [threads.submit(_write_until_refused, catalog, number, first) for first in range(8)]
                 _wait_for_writes(catalog, number, 50)
-                catalog.begin_seal(name(number), 0, None, STARTED)
+                catalog.begin_seal(name(number), 0, None, STARTED, STARTED)
                 sealed = writes(catalog, number)
             acknowledged = sorted(block_index for writer in writers for block_index in writer.result())
             assert [write.block_index for write in sealed] == acknowledged
@@ -371,7 +371,7 @@ class CatalogSuite:
 
         def seal() -> None:
             _wait_for_writes(catalog, 1, 50)
-            catalog.begin_seal(name(1), 0, None, STARTED)
+            catalog.begin_seal(name(1), 0, None, STARTED, STARTED)
             sealed.extend(writes(catalog))
 
         acknowledged = in_processes(2, _write_until_sealed, opener, meanwhile=seal)
@@ -402,7 +402,7 @@ class CatalogSuite:
     def test_begin_seal_returns_the_row_as_it_is_then(self, catalog: Catalog) -> None:
         put_in_state(catalog, 1, SnapshotState.PENDING)
         checksum = Digest(b"\xcc" * 32)
-        sealing = catalog.begin_seal(name(1), 1, checksum, STARTED + 7)
+        sealing = catalog.begin_seal(name(1), 1, checksum, STARTED + 7, STARTED + 7)
         assert sealing == pending(
             1,
             state=SnapshotState.SEALING,
@@ -414,17 +414,17 @@ class CatalogSuite:
         assert writes(catalog) == [plain(0)]
 
     def test_begin_seal_of_no_snapshot_is_none(self, catalog: Catalog) -> None:
-        assert catalog.begin_seal(name(1), 0, None, STARTED) is None
+        assert catalog.begin_seal(name(1), 0, None, STARTED, STARTED) is None
 
     def test_a_snapshot_can_be_sealed_up_to_its_deadline(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)
-        sealing = catalog.begin_seal(name(1), 0, None, DEADLINE)
+        sealing = catalog.begin_seal(name(1), 0, None, DEADLINE, DEADLINE)
         assert sealing is not None
         assert sealing.state is SnapshotState.SEALING
 
     def test_a_seal_past_the_deadline_finds_the_snapshot_timed_out(self, catalog: Catalog) -> None:
         put_in_state(catalog, 1, SnapshotState.PENDING)
-        timed_out = catalog.begin_seal(name(1), 1, None, DEADLINE + 1)
+        timed_out = catalog.begin_seal(name(1), 1, None, DEADLINE + 1, DEADLINE + 1)
         assert timed_out == pending(1, state=SnapshotState.ERROR, state_message="Snapshot timed out")
         assert catalog.snapshot(name(1)) == timed_out
         assert writes(catalog) == []
@@ -435,7 +435,7 @@ class CatalogSuite:
     ) -> None:
         put_in_state(catalog, 1, state)
         before = catalog.snapshot(name(1))
-        assert catalog.begin_seal(name(1), 99, Digest(b"\xcc" * 32), DEADLINE + 1) == before
+        assert catalog.begin_seal(name(1), 99, Digest(b"\xcc" * 32), DEADLINE + 1, DEADLINE + 1) == before
         assert catalog.snapshot(name(1)) == before
 
     def test_a_lease_has_one_holder_among_racing_claimers(self, catalog: Catalog) -> None:
@@ -485,7 +485,7 @@ class CatalogSuite:
             put_in_state(catalog, number, state)
         for number, begun_at_ms in ((1, 30), (2, 20), (3, 10)):
             catalog.insert_snapshot(pending(number), None)
-            catalog.begin_seal(name(number), 0, None, begun_at_ms)
+            catalog.begin_seal(name(number), 0, None, begun_at_ms, begun_at_ms)
         catalog.claim_seal(name(2), 100, 200)
         assert catalog.seals_due(199) == [name(3), name(1), name(11)]
         assert catalog.seals_due(200) == [name(3), name(2), name(1), name(11)]
@@ -562,7 +562,7 @@ class CatalogSuite:
     def test_a_snapshot_of_any_state_can_be_deleted(self, catalog: Catalog, state: SnapshotState) -> None:
         put_in_state(catalog, 1, state)
         catalog.claim_seal(name(1), 100, 200)
-        assert catalog.begin_delete(name(1), STARTED)
+        assert catalog.begin_delete(name(1), STARTED, STARTED)
         assert state_of(catalog) is SnapshotState.DELETING
         assert writes(catalog) == []
         assert catalog.deletions_due() == [name(1)]
@@ -572,13 +572,13 @@ class CatalogSuite:
 
     def test_what_is_deleted_cannot_be_deleted_again(self, catalog: Catalog) -> None:
         put_in_state(catalog, 1, SnapshotState.DELETING)
-        assert not catalog.begin_delete(name(1), STARTED)
+        assert not catalog.begin_delete(name(1), STARTED, STARTED)
         catalog.finish_delete(name(1), 500)
-        assert not catalog.begin_delete(name(1), STARTED)
+        assert not catalog.begin_delete(name(1), STARTED, STARTED)
 
     def test_of_racing_deletions_one_begins(self, catalog: Catalog) -> None:
         put_in_state(catalog, 1, SnapshotState.COMPLETED)
-        assert racing(8, lambda _: catalog.begin_delete(name(1), STARTED)).count(Deletion.BEGUN) == 1
+        assert racing(8, lambda _: catalog.begin_delete(name(1), STARTED, STARTED)).count(Deletion.BEGUN) == 1
 
     def test_deletions_due_names_those_begun_and_not_finished(self, catalog: Catalog) -> None:
         for number, state in enumerate(SnapshotState, start=1):
@@ -598,13 +598,13 @@ class CatalogSuite:
         put_in_state(catalog, 1, SnapshotState.COMPLETED)
         child = pending(2, parent_id=name(1), lineage_id=name(1), root=OTHER_ROOT, block_count=1)
         catalog.insert_snapshot(child, None)
-        catalog.begin_delete(name(1), STARTED)
+        catalog.begin_delete(name(1), STARTED, STARTED)
         catalog.finish_delete(name(1), 500)
         assert catalog.snapshot(name(2)) == child
 
     def test_a_deleted_snapshots_answer_stays_until_its_time(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), answer("token", "first"))
-        catalog.begin_delete(name(1), STARTED)
+        catalog.begin_delete(name(1), STARTED, STARTED)
         catalog.finish_delete(name(1), 500)
         assert catalog.drop_expired_answers(500) == 0
         assert catalog.insert_snapshot(pending(2), answer("token")) == answer("token", "first")
@@ -614,7 +614,7 @@ class CatalogSuite:
 
     def test_finishing_a_deletion_again_does_not_keep_the_answer_longer(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), answer("token"))
-        catalog.begin_delete(name(1), STARTED)
+        catalog.begin_delete(name(1), STARTED, STARTED)
         catalog.finish_delete(name(1), 500)
         catalog.finish_delete(name(1), 900)
         assert catalog.drop_expired_answers(501) == 1
@@ -622,7 +622,7 @@ class CatalogSuite:
     def test_answers_of_snapshots_that_are_there_never_expire(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), answer("one"))
         catalog.insert_snapshot(pending(2), answer("two"))
-        catalog.begin_delete(name(2), STARTED)
+        catalog.begin_delete(name(2), STARTED, STARTED)
         assert catalog.drop_expired_answers(10**15) == 0
         assert catalog.stored_answer(ALICE, FRANKFURT, "two") == answer("two")
 
@@ -655,7 +655,7 @@ class CatalogSuite:
         assert other.snapshot(name(1)) == pending(1)
         record(other, 1, plain(0))
         assert writes(catalog) == [plain(0)]
-        other.begin_seal(name(1), 1, None, STARTED)
+        other.begin_seal(name(1), 1, None, STARTED, STARTED)
         with pytest.raises(NotWritableError):
             record(catalog, 1, plain(1))
         other.close()

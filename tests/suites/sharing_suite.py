@@ -79,7 +79,7 @@ class SharingSuite:
     def test_what_is_being_deleted_is_not_seen(self, catalog: Catalog) -> None:
         put_in_state(catalog, 1, SnapshotState.COMPLETED)
         share(catalog, 1, "all", BOB)
-        assert catalog.begin_delete(name(1), STARTED)
+        assert catalog.begin_delete(name(1), STARTED, STARTED)
         assert seen(catalog) == []
         assert seen(catalog, ALICE) == []
 

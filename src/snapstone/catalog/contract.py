@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from snapstone.catalog.clock_contract import ClockCatalog
 from snapstone.catalog.data_key_contract import DataKeyCatalog
 from snapstone.catalog.identity_contract import IdentityCatalog
 from snapstone.catalog.key_contract import KeyCatalog
 from snapstone.catalog.protection_contract import ProtectionCatalog
 from snapstone.catalog.protection_rows import Deletion
-from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState, StoredAnswer
+from snapstone.catalog.rows import FailingWork, PendingWrite, Snapshot, SnapshotState, StoredAnswer
 from snapstone.catalog.sharing_contract import SharingCatalog
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.ids import AccountId, Region, SnapshotId
@@ -38,8 +39,12 @@ class NotWritableError(Exception):
     state: SnapshotState | None
 
 
-class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, ProtectionCatalog, Protocol):
-    """Mutable rows, durable when a call returns. Safe from many threads, and from many processes on one catalog."""
+class Catalog(ClockCatalog, DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, ProtectionCatalog, Protocol):
+    """Mutable rows, durable when a call returns. Safe from many threads, and from many processes on one catalog.
+
+    Times called `running_ms` are running time (`clock_contract.ClockRow`). Those called `due_ms` and `due_running_ms`
+    stand still while the wall clock is not trusted: what they have reached may be ended for good.
+    """
 
     # -- the server's own secrets, and its first account --
 
@@ -92,13 +97,13 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
         write: PendingWrite,
         progress: int,
         begun_at_ms: int,
-        now_ms: int,
+        running_ms: int,
     ) -> None:
         """Make a stored block the snapshot's content at an index, in place of an earlier write; group-committed.
 
-        Extends the deadline to `now_ms` plus the snapshot's time-out (never back) and keeps the largest `progress`. A
-        write whose `begun_at_ms` is not after the deadline may finish after it, as long as the snapshot has not turned
-        to error. Raises NotWritableError and changes nothing where the snapshot is not pending.
+        Extends the deadline to `running_ms` plus the snapshot's time-out (never back) and keeps the largest `progress`.
+        A write whose `begun_at_ms` is not after the deadline may finish after it, as long as the snapshot has not
+        turned to error. Raises NotWritableError and changes nothing where the snapshot is not pending.
         """
 
     def pending_writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
@@ -110,16 +115,21 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
     # -- sealing --
 
     def begin_seal(
-        self, snapshot_id: SnapshotId, expected_count: int, expected_checksum: Digest | None, now_ms: int
+        self,
+        snapshot_id: SnapshotId,
+        expected_count: int,
+        expected_checksum: Digest | None,
+        now_ms: int,
+        due_running_ms: int,
     ) -> Snapshot | None:
         """Turn a pending snapshot to sealing; from here no write is accepted. Returns the row as it is afterwards.
 
-        A pending snapshot past its deadline (`now_ms` is after it) turns to error, TIMED_OUT, instead. In any other
-        state nothing changes. None where there is no such snapshot.
+        A pending snapshot past its deadline (`due_running_ms` is after it) turns to error, TIMED_OUT, instead. In any
+        other state nothing changes. None where there is no such snapshot.
         """
 
-    def claim_seal(self, snapshot_id: SnapshotId, now_ms: int, lease_until_ms: int) -> bool:
-        """Take a free or expired lease (`now_ms` has reached its end) on a sealing snapshot; True where taken."""
+    def claim_seal(self, snapshot_id: SnapshotId, running_ms: int, lease_until_ms: int) -> bool:
+        """Take a free or expired lease (`running_ms` has reached its end) on a sealing snapshot; True where taken."""
 
     def renew_seal(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
         """Extend the lease of a seal in progress, never back; without effect where nobody holds one."""
@@ -127,7 +137,7 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
     def release_seals(self) -> None:
         """Free every lease: at a start, when no other server works on the catalog, whoever held one is gone."""
 
-    def seals_due(self, now_ms: int) -> list[SnapshotId]:
+    def seals_due(self, running_ms: int) -> list[SnapshotId]:
         """Sealing snapshots that nobody holds a lease on, in the order in which their seals were begun."""
 
     def finish_seal(self, snapshot_id: SnapshotId, root: Address, block_count: int, completed_at_ms: int) -> bool:
@@ -136,19 +146,33 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
     def fail_seal(self, snapshot_id: SnapshotId, state_message: str) -> bool:
         """Turn a sealing snapshot to error and drop its pending writes; False where it was not sealing any more."""
 
+    # -- seals and copies that fail --
+
+    def note_failure(
+        self, snapshot_id: SnapshotId, message: str, now_ms: int, pause_ms: Callable[[int], int]
+    ) -> FailingWork | None:
+        """A seal or a copy failed at `now_ms` (running time): nobody is to try again for `pause_ms(failures so far)`.
+
+        The message becomes the snapshot's state message until it succeeds. Returns what is known of its failures, or
+        None where it is neither sealing nor a pending copy any more. The history ends with the snapshot's state.
+        """
+
+    def failing_work(self) -> list[FailingWork]:
+        """Seals and copies that failed and are tried again, the longest failing one first."""
+
     # -- time-out and deletion --
 
-    def expire_pending(self, now_ms: int, state_message: str) -> list[SnapshotId]:
+    def expire_pending(self, due_running_ms: int, state_message: str) -> list[SnapshotId]:
         """Turn pending snapshots past their deadline to error and drop their writes; returns which.
 
         Also drops what was left where a process died while it dropped the writes of another snapshot.
         """
 
-    def begin_delete(self, snapshot_id: SnapshotId, now_ms: int) -> Deletion | None:
+    def begin_delete(self, snapshot_id: SnapshotId, now_ms: int, due_ms: int) -> Deletion | None:
         """Turn a snapshot of any state to deleting and drop its pending writes; None where it was gone already.
 
         One that is being deleted, or lies in the recycle bin, is gone already. A completed one that a retention rule
-        applies to goes into the bin instead. Raises LockHoldsError where a lock is in force at `now_ms`.
+        applies to goes into the bin at `now_ms` instead. Raises LockHoldsError where a lock is in force at `due_ms`.
         """
 
     def finish_delete(self, snapshot_id: SnapshotId, answer_expires_at_ms: int) -> None:
@@ -160,8 +184,8 @@ class Catalog(DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, Prote
     def deletions_due(self) -> list[SnapshotId]:
         """Snapshots whose deletion was begun and not finished."""
 
-    def drop_expired_answers(self, now_ms: int) -> int:
-        """Remove stored answers whose time is before `now_ms`; returns how many."""
+    def drop_expired_answers(self, due_ms: int) -> int:
+        """Remove stored answers whose time is before `due_ms`; returns how many."""
 
     # -- the catalog itself --
 

@@ -43,13 +43,13 @@ class CopyStatements(WriteStatements):
                     (work.source_root, work.source_kms_key_arn, snapshot.snapshot_id),
                 )
 
-    def claim_copy(self, snapshot_id: SnapshotId, now_ms: int, lease_until_ms: int) -> CopyWork | None:
+    def claim_copy(self, snapshot_id: SnapshotId, running_ms: int, lease_until_ms: int) -> CopyWork | None:
         with self._connections.writing_quietly() as connection:
             rows = connection.execute(
                 "UPDATE snapshot_copy SET lease_until_ms = ? WHERE snapshot_key IN"
                 " (SELECT snapshot_key FROM snapshot WHERE snapshot_id = ? AND state = 'pending')"
                 " AND coalesce(lease_until_ms <= ?, TRUE) RETURNING source_root, source_kms_key_arn",
-                (lease_until_ms, snapshot_id, now_ms),
+                (lease_until_ms, snapshot_id, running_ms),
             ).fetchall()
         return CopyWork(snapshot_id, *rows[0]) if rows else None
 
@@ -65,12 +65,12 @@ class CopyStatements(WriteStatements):
         with self._connections.writing_quietly() as connection:
             connection.execute("UPDATE snapshot_copy SET lease_until_ms = NULL")
 
-    def copies_due(self, now_ms: int) -> list[SnapshotId]:
+    def copies_due(self, running_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
             rows = connection.execute(
                 "SELECT snapshot_id FROM snapshot CROSS JOIN snapshot_copy USING (snapshot_key) WHERE state = 'pending'"
                 " AND coalesce(lease_until_ms <= ?, TRUE) ORDER BY snapshot_key",
-                (now_ms,),
+                (running_ms,),
             ).fetchall()
         return [SnapshotId(snapshot_id) for (snapshot_id,) in rows]
 

@@ -74,13 +74,13 @@ class KeyCatalog(Protocol):
     def delete_kms_alias(self, account_id: AccountId, region: Region, name: str) -> bool:
         """Remove an alias; False where there was none."""
 
-    def keys_to_destroy(self, now_ms: int) -> Collection[str]:
+    def keys_to_destroy(self, due_ms: int) -> Collection[str]:
         """Keys whose deletion is due."""
 
-    def keys_to_rotate(self, now_ms: int) -> Collection[KmsKey]:
+    def keys_to_rotate(self, due_ms: int) -> Collection[KmsKey]:
         """Enabled keys whose rotation is due."""
 
-    def destroy_kms_key(self, key_id: str, now_ms: int) -> bool:
+    def destroy_kms_key(self, key_id: str, due_ms: int) -> bool:
         """Remove a key whose deletion is due with all that it sealed: data keys, the domain key, aliases.
 
         False where its deletion is not due.

@@ -187,26 +187,26 @@ class KeyStatements(Statements):
 
     # -- upkeep --
 
-    def keys_to_destroy(self, now_ms: int) -> list[str]:
+    def keys_to_destroy(self, due_ms: int) -> list[str]:
         with self._connections.reading() as connection:
             rows = connection.execute(
-                "SELECT key_id FROM kms_key WHERE state = 'PendingDeletion' AND deletion_at_ms <= ?", (now_ms,)
+                "SELECT key_id FROM kms_key WHERE state = 'PendingDeletion' AND deletion_at_ms <= ?", (due_ms,)
             ).fetchall()
         return [key_id for (key_id,) in rows]
 
-    def keys_to_rotate(self, now_ms: int) -> list[KmsKey]:
+    def keys_to_rotate(self, due_ms: int) -> list[KmsKey]:
         with self._connections.reading() as connection:
             rows = connection.execute(
                 f"{_SELECT} WHERE state = 'Enabled' AND rotation_period_days IS NOT NULL AND next_rotation_at_ms <= ?",
-                (now_ms,),
+                (due_ms,),
             ).fetchall()
         return [_key_from(row) for row in rows]
 
-    def destroy_kms_key(self, key_id: str, now_ms: int) -> bool:
+    def destroy_kms_key(self, key_id: str, due_ms: int) -> bool:
         with self._connections.writing() as connection:
             destroyed = connection.execute(
                 "DELETE FROM kms_key WHERE key_id = ? AND state = 'PendingDeletion' AND deletion_at_ms <= ?",
-                (key_id, now_ms),
+                (key_id, due_ms),
             ).rowcount
             if destroyed:
                 connection.execute("DELETE FROM data_key WHERE key_id = ?", (key_id,))

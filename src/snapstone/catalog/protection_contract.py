@@ -77,11 +77,11 @@ class ProtectionCatalog(Protocol):
         """What lies in the bin, in the order in which it came there."""
 
     def restore_recycled(
-        self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, now_ms: int
+        self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, due_ms: int
     ) -> Snapshot | None:
-        """Take a snapshot out of the bin; None where it is not there, or its time is over at `now_ms`."""
+        """Take a snapshot out of the bin; None where it is not there, or its time is over at `due_ms`."""
 
-    def empty_recycle_bin(self, now_ms: int) -> list[SnapshotId]:
+    def empty_recycle_bin(self, due_ms: int) -> list[SnapshotId]:
         """Begin the deletion of all whose time is over; returns which."""
 
     # -- the archive tier --
@@ -89,7 +89,7 @@ class ProtectionCatalog(Protocol):
     def change_tiering(self, snapshot_id: SnapshotId, change: Callable[[Snapshot], Tiering]) -> Tiering | None:
         """Change where a snapshot is stored; returns that, or None where it is gone or in the recycle bin."""
 
-    def end_temporary_restores(self, now_ms: int) -> int:
+    def end_temporary_restores(self, due_ms: int) -> int:
         """Send snapshots whose temporary restore is over back to the archive; returns how many."""
 
     # -- copies --
@@ -101,7 +101,7 @@ class ProtectionCatalog(Protocol):
         `limit` copies are under way to the account's region.
         """
 
-    def claim_copy(self, snapshot_id: SnapshotId, now_ms: int, lease_until_ms: int) -> CopyWork | None:
+    def claim_copy(self, snapshot_id: SnapshotId, running_ms: int, lease_until_ms: int) -> CopyWork | None:
         """Take a free or expired lease on a pending copy; None where somebody else works on it, or it has ended."""
 
     def renew_copy(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
@@ -110,7 +110,7 @@ class ProtectionCatalog(Protocol):
     def release_copies(self) -> None:
         """Free every lease, as `release_seals` does."""
 
-    def copies_due(self, now_ms: int) -> list[SnapshotId]:
+    def copies_due(self, running_ms: int) -> list[SnapshotId]:
         """Pending copies that nobody works on, oldest first."""
 
     def fail_copy(self, snapshot_id: SnapshotId, state_message: str) -> bool:

@@ -83,21 +83,21 @@ class RecyclingStatements(Statements):
         return [snapshot_from(row) for row in rows]
 
     def restore_recycled(
-        self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, now_ms: int
+        self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, due_ms: int
     ) -> Snapshot | None:
         with self._connections.writing() as connection:
             restored = connection.execute(
                 "UPDATE snapshot SET recycled_at_ms = NULL, recycled_until_ms = NULL"
                 " WHERE snapshot_id = ? AND account_id = ? AND region = ? AND state <> 'deleting'"
                 " AND recycled_until_ms > ?",
-                (snapshot_id, account_id, region, now_ms),
+                (snapshot_id, account_id, region, due_ms),
             ).rowcount
             return select_snapshot(connection, snapshot_id) if restored else None
 
-    def empty_recycle_bin(self, now_ms: int) -> list[SnapshotId]:
+    def empty_recycle_bin(self, due_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
             due = connection.execute(
-                "SELECT 1 FROM snapshot WHERE recycled_until_ms <= ? AND state <> 'deleting' LIMIT 1", (now_ms,)
+                "SELECT 1 FROM snapshot WHERE recycled_until_ms <= ? AND state <> 'deleting' LIMIT 1", (due_ms,)
             ).fetchall()
         if not due:
             return []
@@ -105,7 +105,7 @@ class RecyclingStatements(Statements):
             rows = connection.execute(
                 "UPDATE snapshot SET state = 'deleting' WHERE recycled_until_ms <= ? AND state <> 'deleting'"
                 " RETURNING snapshot_id",
-                (now_ms,),
+                (due_ms,),
             ).fetchall()
         return [SnapshotId(snapshot_id) for (snapshot_id,) in rows]
 

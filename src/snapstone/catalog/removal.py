@@ -21,22 +21,22 @@ ANSWER_STEP_COUNT: Final = 4_096
 class RemovalStatements(WriteStatements):
     """The part of `contract.Catalog` about time-out and deletion; what each call promises is said there."""
 
-    def expire_pending(self, now_ms: int, state_message: str) -> list[SnapshotId]:
+    def expire_pending(self, due_running_ms: int, state_message: str) -> list[SnapshotId]:
         with self._connections.writing() as connection:
             expired = end_writing(
                 connection,
                 "UPDATE snapshot SET state = 'error', state_message = ? WHERE state = 'pending' AND deadline_at_ms < ?",
-                (state_message, now_ms),
+                (state_message, due_running_ms),
             )
         self.drop_orphaned_writes()
         return [ended.snapshot_id for ended in expired]
 
-    def begin_delete(self, snapshot_id: SnapshotId, now_ms: int) -> Deletion | None:
+    def begin_delete(self, snapshot_id: SnapshotId, now_ms: int, due_ms: int) -> Deletion | None:
         with self._connections.writing() as connection:
             snapshot = select_present(connection, snapshot_id)
             if snapshot is None:
                 return None
-            _require_unlocked(connection, snapshot, now_ms)
+            _require_unlocked(connection, snapshot, due_ms)
             if _recycled_by_a_rule(connection, snapshot, now_ms):
                 return Deletion.RECYCLED
             deleted = end_writing(
@@ -65,26 +65,26 @@ class RemovalStatements(WriteStatements):
             ).fetchall()
         return [SnapshotId(snapshot_id) for (snapshot_id,) in rows]
 
-    def drop_expired_answers(self, now_ms: int) -> int:
+    def drop_expired_answers(self, due_ms: int) -> int:
         dropped = 0
         while True:
             with self._connections.writing() as connection:
                 step = connection.execute(
                     "DELETE FROM stored_answer WHERE answer_key IN"
                     " (SELECT answer_key FROM stored_answer WHERE expires_at_ms < ? LIMIT ?)",
-                    (now_ms, ANSWER_STEP_COUNT),
+                    (due_ms, ANSWER_STEP_COUNT),
                 ).rowcount
             dropped += step
             if step < ANSWER_STEP_COUNT:
                 return dropped
 
 
-def _require_unlocked(connection: sqlite3.Connection, snapshot: Snapshot, now_ms: int) -> None:
+def _require_unlocked(connection: sqlite3.Connection, snapshot: Snapshot, due_ms: int) -> None:
     """Raise LockHoldsError where a lock is in force. A snapshot in error has nothing that a lock could keep."""
     lock = select_lock(connection, snapshot.snapshot_id)
     if lock is None or snapshot.state is SnapshotState.ERROR:
         return
-    if lock.holds(snapshot.completed_at_ms, now_ms):
+    if lock.holds(snapshot.completed_at_ms, due_ms):
         raise LockHoldsError
 
 

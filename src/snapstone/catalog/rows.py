@@ -40,7 +40,8 @@ class Snapshot:
     completed_at_ms: int | None
     timeout_minutes: int
     deadline_at_ms: int
-    """When a pending snapshot times out: its start or last accepted put, plus the time-out."""
+    """When a pending snapshot times out: its start or last accepted put, plus the time-out. In running time, which is
+    not the time of day (`clock_contract.ClockRow`)."""
     progress: int
     """The largest x-amz-Progress seen, 0 to 100."""
     root: Address
@@ -84,3 +85,15 @@ class StoredAnswer:
     """Digest of all that the request asked, without the token: another one is a conflict."""
     answer: str
     """The answer's JSON, returned byte for byte to a replay."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailingWork:
+    """A seal or a copy that failed, and is tried again."""
+
+    snapshot_id: SnapshotId
+    failure_count: int
+    first_failed_ms: int
+    """In running time."""
+    message: str
+    """Why it failed last."""

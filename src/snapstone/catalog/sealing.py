@@ -14,30 +14,35 @@ class SealStatements(WriteStatements):
     """The part of `contract.Catalog` about sealing; what each call promises is said there."""
 
     def begin_seal(
-        self, snapshot_id: SnapshotId, expected_count: int, expected_checksum: Digest | None, now_ms: int
+        self,
+        snapshot_id: SnapshotId,
+        expected_count: int,
+        expected_checksum: Digest | None,
+        now_ms: int,
+        due_running_ms: int,
     ) -> Snapshot | None:
         with self._connections.writing() as connection:
             timed_out = end_writing(
                 connection,
                 "UPDATE snapshot SET state = 'error', state_message = ?"
                 " WHERE snapshot_id = ? AND state = 'pending' AND deadline_at_ms < ?",
-                (TIMED_OUT, snapshot_id, now_ms),
+                (TIMED_OUT, snapshot_id, due_running_ms),
             )
             connection.execute(
-                "UPDATE snapshot SET state = 'sealing', expected_count = ?, expected_checksum = ?, seal_begun_at_ms = ?"
-                " WHERE snapshot_id = ? AND state = 'pending'",
+                "UPDATE snapshot SET state = 'sealing', state_message = NULL, expected_count = ?,"
+                " expected_checksum = ?, seal_begun_at_ms = ? WHERE snapshot_id = ? AND state = 'pending'",
                 (expected_count, expected_checksum, now_ms, snapshot_id),
             )
             snapshot = select_snapshot(connection, snapshot_id)
         self._drop_ended(timed_out)
         return snapshot
 
-    def claim_seal(self, snapshot_id: SnapshotId, now_ms: int, lease_until_ms: int) -> bool:
+    def claim_seal(self, snapshot_id: SnapshotId, running_ms: int, lease_until_ms: int) -> bool:
         with self._connections.writing() as connection:
             claimed = connection.execute(
                 "UPDATE snapshot SET seal_lease_until_ms = ? WHERE snapshot_id = ? AND state = 'sealing'"
                 " AND coalesce(seal_lease_until_ms <= ?, TRUE)",
-                (lease_until_ms, snapshot_id, now_ms),
+                (lease_until_ms, snapshot_id, running_ms),
             ).rowcount
         return claimed == 1
 
@@ -53,12 +58,12 @@ class SealStatements(WriteStatements):
         with self._connections.writing() as connection:
             connection.execute("UPDATE snapshot SET seal_lease_until_ms = NULL WHERE state = 'sealing'")
 
-    def seals_due(self, now_ms: int) -> list[SnapshotId]:
+    def seals_due(self, running_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
             rows = connection.execute(
                 "SELECT snapshot_id FROM snapshot WHERE state = 'sealing' AND coalesce(seal_lease_until_ms <= ?, TRUE)"
                 " ORDER BY seal_begun_at_ms, snapshot_id",
-                (now_ms,),
+                (running_ms,),
             ).fetchall()
         return [SnapshotId(snapshot_id) for (snapshot_id,) in rows]
 
@@ -67,7 +72,7 @@ class SealStatements(WriteStatements):
             sealed = end_writing(
                 connection,
                 "UPDATE snapshot SET state = 'completed', root = ?, block_count = ?, completed_at_ms = ?,"
-                " seal_lease_until_ms = NULL WHERE snapshot_id = ? AND state = 'sealing'",
+                " seal_lease_until_ms = NULL, state_message = NULL WHERE snapshot_id = ? AND state = 'sealing'",
                 (root, block_count, completed_at_ms, snapshot_id),
             )
         self._drop_ended(sealed)

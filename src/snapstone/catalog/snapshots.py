@@ -100,11 +100,12 @@ def _require_completed(connection: sqlite3.Connection, parent_id: SnapshotId) ->
 
 def _pending_beside(connection: sqlite3.Connection, snapshot: Snapshot) -> int:
     """How many snapshots of the same account and region are being written when this one starts."""
+    running_ms = snapshot.deadline_at_ms - snapshot.timeout_minutes * 60_000
     # The plus signs keep SQLite on the small index of unfinished snapshots.
     rows = connection.execute(
         "SELECT count(*) FROM snapshot WHERE (state = 'pending' OR state = 'sealing')"
         " AND +account_id = ? AND +region = ? AND copied_from IS NULL AND (state = 'sealing' OR deadline_at_ms >= ?)",
-        (snapshot.account_id, snapshot.region, snapshot.started_at_ms),
+        (snapshot.account_id, snapshot.region, running_ms),
     ).fetchall()
     count: int = rows[0][0]
     return count

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from snapstone.catalog.accounts import AccountStatements
+from snapstone.catalog.clock import ClockStatements
 from snapstone.catalog.connections import Connections
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.data_keys import DataKeyStatements
+from snapstone.catalog.failures import FailureStatements
 from snapstone.catalog.identities import IdentityStatements
 from snapstone.catalog.keys import KeyStatements
 from snapstone.catalog.protection import ProtectionStatements
@@ -19,6 +21,8 @@ from snapstone.catalog.snapshots import SnapshotStatements
 
 class SqliteCatalog(
     AccountStatements,
+    ClockStatements,
+    FailureStatements,
     IdentityStatements,
     DataKeyStatements,
     KeyStatements,

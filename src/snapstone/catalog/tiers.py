@@ -34,10 +34,10 @@ class TierStatements(Statements):
             )
         return tiering
 
-    def end_temporary_restores(self, now_ms: int) -> int:
+    def end_temporary_restores(self, due_ms: int) -> int:
         with self._connections.reading() as connection:
             due = connection.execute(
-                "SELECT 1 FROM snapshot WHERE restore_expires_at_ms <= ? LIMIT 1", (now_ms,)
+                "SELECT 1 FROM snapshot WHERE restore_expires_at_ms <= ? LIMIT 1", (due_ms,)
             ).fetchall()
         if not due:
             return 0
@@ -45,5 +45,5 @@ class TierStatements(Statements):
             return connection.execute(
                 "UPDATE snapshot SET storage_tier = 'archive', restore_expires_at_ms = NULL"
                 " WHERE restore_expires_at_ms <= ?",
-                (now_ms,),
+                (due_ms,),
             ).rowcount

@@ -60,7 +60,7 @@ class SubmittedWrite:
     write: PendingWrite
     progress: int
     begun_at_ms: int
-    now_ms: int
+    running_ms: int
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class _Target:
             return NotWritableError(self.state)
         if submitted.begun_at_ms > self.deadline_at_ms:
             return NotWritableError(SnapshotState.ERROR)
-        self.deadline_at_ms = max(self.deadline_at_ms, submitted.now_ms + self.timeout_minutes * _MS_PER_MINUTE)
+        self.deadline_at_ms = max(self.deadline_at_ms, submitted.running_ms + self.timeout_minutes * _MS_PER_MINUTE)
         self.progress = max(self.progress, submitted.progress)
         return None
 
@@ -97,9 +97,9 @@ class WriteStatements(Statements):
         write: PendingWrite,
         progress: int,
         begun_at_ms: int,
-        now_ms: int,
+        running_ms: int,
     ) -> None:
-        self._writes.submit(SubmittedWrite(snapshot_id, write, progress, begun_at_ms, now_ms))
+        self._writes.submit(SubmittedWrite(snapshot_id, write, progress, begun_at_ms, running_ms))
 
     def pending_writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
         with self._connections.streaming() as connection:

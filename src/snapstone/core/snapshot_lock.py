@@ -49,18 +49,20 @@ class SnapshotLock:
         started = self.starts_at_ms(completed_at_ms)
         return None if started is None or self.duration_days is None else started + self.duration_days * DAY_MS
 
-    def state(self, completed_at_ms: int | None, now_ms: int) -> LockState:
+    def state(self, completed_at_ms: int | None, due_ms: int, latest_ms: int | None = None) -> LockState:
+        """At `due_ms`; the cooling-off period is over where it may be, at `latest_ms`, if the time is not certain."""
         expires_at_ms = self.expires_at_ms(completed_at_ms)
-        if expires_at_ms is not None and expires_at_ms <= now_ms:
+        if expires_at_ms is not None and expires_at_ms <= due_ms:
             return LockState.EXPIRED
         if self.mode is LockMode.GOVERNANCE:
             return LockState.GOVERNANCE
-        cooling = self.cool_off_until_ms is not None and now_ms < self.cool_off_until_ms
+        latest_ms = due_ms if latest_ms is None else latest_ms
+        cooling = self.cool_off_until_ms is not None and latest_ms < self.cool_off_until_ms
         return LockState.COMPLIANCE_COOL_OFF if cooling else LockState.COMPLIANCE
 
-    def holds(self, completed_at_ms: int | None, now_ms: int) -> bool:
+    def holds(self, completed_at_ms: int | None, due_ms: int) -> bool:
         """Whether the snapshot may not be deleted now."""
-        return self.state(completed_at_ms, now_ms) is not LockState.EXPIRED
+        return self.state(completed_at_ms, due_ms) is not LockState.EXPIRED
 
     def days(self, completed_at_ms: int | None) -> int:
         """The duration in days; of a lock with an expiration date the days that it spans, begun ones included."""

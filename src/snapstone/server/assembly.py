@@ -15,7 +15,7 @@ from snapstone.core.ids import Region
 from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
 from snapstone.server.answer import new_request_id
 from snapstone.server.audit_log import Audit, AuditFile
-from snapstone.server.clock import now_ms
+from snapstone.server.clock import MachineClocks, now_ms
 from snapstone.server.config import Settings, read_quotas
 from snapstone.server.data_folder import DataFolder
 from snapstone.server.fault_injection import FaultInjection
@@ -28,6 +28,7 @@ from snapstone.service.operations import OPERATIONS
 from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
 from snapstone.service.secrets import server_secret
+from snapstone.service.timekeeper import Timekeeper
 from snapstone.service.upkeep import Upkeep
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.pages import PageStore
@@ -67,6 +68,8 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         now_ms=now_ms,
         find_data_key=lambda data_key_id: data_key_of(engine, data_key_id),
     )
+    timekeeper = Timekeeper(catalog, MachineClocks())
+    timekeeper.observe()
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
     root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
     engine = Engine(
@@ -74,10 +77,13 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         objects=objects,
         pages=pages,
         tokens=TokenSeal(server_secret(catalog, root_key, "tokens", os.urandom(TOKEN_KEY_SIZE))),
-        sealer=Sealer(catalog, objects, pages, now_ms, lambda data_key_id: data_key_of(engine, data_key_id)),
+        sealer=Sealer(
+            catalog, objects, pages, timekeeper, now_ms, lambda data_key_id: data_key_of(engine, data_key_id)
+        ),
         now_ms=now_ms,
         random_bytes=os.urandom,
         root_key=root_key,
+        timekeeper=timekeeper,
         policy=policy_of(settings, endpoint),
         damage=DamageLog(folder.damage_log, now_ms),
     )

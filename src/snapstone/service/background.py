@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Event, Lock, Semaphore, Thread
 from time import monotonic
+from typing import TypeVar
 
 from snapstone.core.ids import SnapshotId
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+
 
 class BackgroundWork:
     """Does one kind of work, at most once at a time for each snapshot; beyond `limit` snapshots wait their turn."""
 
-    def __init__(self, name: str, limit: int, work: Callable[[SnapshotId], None], failure: str) -> None:
-        """`failure` is what the log says where `work` raises: whoever knows that it is due tries again."""
+    def __init__(
+        self,
+        name: str,
+        limit: int,
+        work: Callable[[SnapshotId], None],
+        on_failure: Callable[[SnapshotId, Exception], None],
+    ) -> None:
+        """`on_failure` is told what `work` raises: whoever knows that it is due tries again."""
         self._name = name
         self._limit = limit
         self._work = work
-        self._failure = failure
+        self._on_failure = on_failure
         self._lock = Lock()
         self._under_way: dict[SnapshotId, Event] = {}
         self._turns = Semaphore(limit)
@@ -52,10 +61,30 @@ class BackgroundWork:
         try:
             with self._turns:
                 self._work(snapshot_id)
-        except Exception:
-            # The snapshot's state stays, and its lease runs out: upkeep tries again.
-            log.exception(self._failure, extra={"fields": {"snapshot": snapshot_id}})
+        except Exception as error:
+            self._fail(snapshot_id, error)
         finally:
             with self._lock:
                 del self._under_way[snapshot_id]
             ended.set()
+
+    def _fail(self, snapshot_id: SnapshotId, error: Exception) -> None:
+        """Hand the failure on. If that fails too, the snapshot's state stays and its lease runs out."""
+        try:
+            self._on_failure(snapshot_id, error)
+        except Exception:
+            log.exception(
+                f"{self._name} failed, and so did the note of it", extra={"fields": {"snapshot": snapshot_id}}
+            )
+
+
+def do_each(items: Iterable[Item], do: Callable[[Item], object]) -> None:
+    """Do it for every item, also after one that fails; then raise the first failure."""
+    first: Exception | None = None
+    for item in items:
+        try:
+            do(item)
+        except Exception as error:
+            first = first or error
+    if first is not None:
+        raise first

@@ -24,6 +24,7 @@ from snapstone.core.data_key import DataKey, Domain
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.key_errors import KeyHiddenError
+from snapstone.service.attempts import Attempts
 from snapstone.service.background import BackgroundWork
 from snapstone.service.data_keys import data_key_of, data_keys_under, domain_of
 from snapstone.service.engine import Engine
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 SOURCE_DAMAGED: Final = "A block of the source snapshot is damaged"
 
 LEASE_MS: Final = 30_000
-"""How long a copy is left alone that shows no progress."""
+"""How long a copy is left alone that shows no progress, as `sealing.LEASE_MS`."""
 
 COPIES_AT_ONCE: Final = 2
 """Copies that one process works on at a time."""
@@ -53,7 +54,8 @@ class Copier:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._copies = BackgroundWork("copy", COPIES_AT_ONCE, self.copy, "copy was cut off")
+        attempts = Attempts("copy", engine.catalog, engine.timekeeper.running_ms, engine.catalog.fail_copy)
+        self._copies = BackgroundWork("copy", COPIES_AT_ONCE, self.copy, attempts.note)
         self._stopped = Event()
 
     @property
@@ -77,8 +79,8 @@ class Copier:
 
     def copy(self, snapshot_id: SnapshotId) -> None:
         """Work on a pending copy whose lease is free, to its seal or its error; anything else is left as it is."""
-        catalog, now_ms = self._engine.catalog, self._engine.now_ms()
-        work = catalog.claim_copy(snapshot_id, now_ms, now_ms + LEASE_MS)
+        catalog, running_ms = self._engine.catalog, self._engine.timekeeper.running_ms()
+        work = catalog.claim_copy(snapshot_id, running_ms, running_ms + LEASE_MS)
         snapshot = catalog.snapshot(snapshot_id)
         if work is None or snapshot is None or snapshot.state is not SnapshotState.PENDING:
             return
@@ -93,7 +95,8 @@ class Copier:
             return  # it was deleted in the middle
         else:
             if block_count is not None:
-                catalog.begin_seal(snapshot_id, block_count, None, self._engine.now_ms())
+                due_running_ms = self._engine.timekeeper.due_running_ms()
+                catalog.begin_seal(snapshot_id, block_count, None, self._engine.now_ms(), due_running_ms)
                 self._engine.sealer.start(snapshot_id)
 
     def _copy_blocks(self, snapshot: Snapshot, work: CopyWork) -> int | None:
@@ -106,7 +109,7 @@ class Copier:
                 if self._stopped.is_set():
                     return None
                 list(threads.map(self._task(snapshot, work).copy_block, *zip(*batch, strict=True)))
-                self._engine.catalog.renew_copy(snapshot.snapshot_id, self._engine.now_ms() + LEASE_MS)
+                self._engine.catalog.renew_copy(snapshot.snapshot_id, self._engine.timekeeper.running_ms() + LEASE_MS)
         return count
 
     def _missing(self, snapshot: Snapshot, work: CopyWork) -> Iterator[tuple[int, Address]]:
@@ -149,8 +152,9 @@ class _BlockCopy:
             write = PendingWrite(block_index, self._domain.zero_address, ZERO_DIGEST)
         else:
             write = self._stored(block_index, address)
-        now_ms = self._engine.now_ms()
-        self._engine.catalog.record_write(self._work.snapshot_id, write, 0, now_ms, now_ms)
+        timekeeper = self._engine.timekeeper
+        begun_at_ms, running_ms = timekeeper.due_running_ms(), timekeeper.running_ms()
+        self._engine.catalog.record_write(self._work.snapshot_id, write, 0, begun_at_ms, running_ms)
 
     def _stored(self, block_index: int, address: Address) -> PendingWrite:
         with data_keys_under(self._engine, self._work.source_kms_key_arn):

@@ -19,8 +19,9 @@ def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
 
     Raises SnapshotLockedError where a lock is in force.
     """
+    moment = engine.timekeeper.moment()
     try:
-        deletion = engine.catalog.begin_delete(snapshot_id, engine.now_ms())
+        deletion = engine.catalog.begin_delete(snapshot_id, moment.dated_ms, moment.due_ms)
     except LockHoldsError:
         raise SnapshotLockedError(f"The snapshot '{snapshot_id}' is locked and cannot be deleted.") from None
     if deletion is Deletion.BEGUN:
@@ -31,4 +32,4 @@ def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
 def finish_deletion(engine: Engine, snapshot_id: SnapshotId) -> None:
     """Remove the manifest, then the row: repeated at start where it was cut off between the two."""
     engine.objects.remove([manifest_address(snapshot_id)])
-    engine.catalog.finish_delete(snapshot_id, engine.now_ms() + ANSWER_LIFE_MS)
+    engine.catalog.finish_delete(snapshot_id, engine.timekeeper.dated_ms() + ANSWER_LIFE_MS)

@@ -13,6 +13,7 @@ from snapstone.core.tokens import TokenSeal
 from snapstone.service.damage import DamageReports, LoggedDamage
 from snapstone.service.health import Health
 from snapstone.service.key_memory import KeyMemory
+from snapstone.service.timekeeper import Timekeeper
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
 
@@ -76,9 +77,11 @@ class Engine:
     tokens: TokenSeal
     sealer: Sealer
     now_ms: Callable[[], int]
-    """Milliseconds since the epoch."""
+    """Milliseconds since the epoch, as the wall clock says."""
     random_bytes: Callable[[int], bytes]
     root_key: RootKey
+    timekeeper: Timekeeper
+    """What time it is for all that ends by itself: nothing that does is compared with `now_ms`."""
     keys: KeyMemory = field(default_factory=KeyMemory)
     """Keys that this process has unsealed."""
     policy: Policy = field(default_factory=Policy)

@@ -2,7 +2,7 @@
 
 Pages are stored first, then the manifest, then one catalog transaction turns the snapshot to completed. A seal that was
 cut off is simply done again, by whoever takes its lease; two that run at once store the same objects, and one of them
-turns the snapshot.
+turns the snapshot. One that fails is tried again, for as long as `attempts` says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from snapstone.core.ids import SnapshotId
 from snapstone.core.key_errors import KeyHiddenError
 from snapstone.core.manifest import Manifest, manifest_address
 from snapstone.core.page import Page
+from snapstone.service.attempts import Attempts
 from snapstone.service.background import BackgroundWork
+from snapstone.service.timekeeper import Timekeeper
 from snapstone.storage.contract import FindDataKey, ObjectKind, ObjectStore
 from snapstone.storage.pages import PageStore
 
@@ -33,7 +35,8 @@ KEY_NOT_ACCESSIBLE: Final = "Given key ID is not accessible"
 """State message where the KMS key was destroyed before the seal, or refuses a copy (api-control-plane.md, 2.4)."""
 
 LEASE_MS: Final = 10_000
-"""How long a seal is left alone that shows no progress."""
+"""How long a seal is left alone that shows no progress: if its process has died, another takes it over then, or one
+that starts with the server at once. In running time, so that setting the machine's clock changes nothing."""
 
 PAGE_BATCH: Final = 256
 """Pages that are gathered before they are stored."""
@@ -53,15 +56,18 @@ class Sealer:
         catalog: Catalog,
         objects: ObjectStore,
         pages: PageStore,
+        timekeeper: Timekeeper,
         now_ms: Callable[[], int],
         find_data_key: FindDataKey,
     ) -> None:
         self._catalog = catalog
         self._objects = objects
         self._pages = pages
+        self._running_ms = timekeeper.running_ms
         self._now_ms = now_ms
         self._find_data_key = find_data_key
-        self._seals = BackgroundWork("seal", SEALS_AT_ONCE, self.seal, "seal failed")
+        attempts = Attempts("seal", catalog, timekeeper.running_ms, catalog.fail_seal)
+        self._seals = BackgroundWork("seal", SEALS_AT_ONCE, self.seal, attempts.note)
 
     def seal_and_wait(self, snapshot_id: SnapshotId, wait_seconds: float) -> None:
         """Start sealing, unless it is under way here, and wait a while for the end of it."""
@@ -82,8 +88,8 @@ class Sealer:
 
     def seal(self, snapshot_id: SnapshotId) -> None:
         """Seal a snapshot whose state is sealing and whose lease is free; anything else is left as it is."""
-        now_ms = self._now_ms()
-        if not self._catalog.claim_seal(snapshot_id, now_ms, now_ms + LEASE_MS):
+        running_ms = self._running_ms()
+        if not self._catalog.claim_seal(snapshot_id, running_ms, running_ms + LEASE_MS):
             return
         snapshot = self._catalog.snapshot(snapshot_id)
         if snapshot is None or snapshot.state is not SnapshotState.SEALING:
@@ -136,7 +142,7 @@ class Sealer:
         """The pending writes in order, while the lease is kept."""
         for count, write in enumerate(self._catalog.pending_writes(snapshot_id), 1):
             if count % WRITES_PER_RENEWAL == 0:
-                self._catalog.renew_seal(snapshot_id, self._now_ms() + LEASE_MS)
+                self._catalog.renew_seal(snapshot_id, self._running_ms() + LEASE_MS)
             yield write
 
     def _remove_orphan(self, snapshot_id: SnapshotId) -> None:

@@ -135,7 +135,7 @@ def _new_snapshot(
         started_at_ms=now_ms,
         completed_at_ms=None,
         timeout_minutes=timeout,
-        deadline_at_ms=now_ms + timeout * 60_000,
+        deadline_at_ms=engine.timekeeper.running_ms() + timeout * 60_000,
         progress=0,
         root=EMPTY_ROOT if parent is None else parent.root,
         block_count=0 if parent is None else parent.block_count,

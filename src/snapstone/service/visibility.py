@@ -63,13 +63,13 @@ def require_readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapsh
     return snapshot
 
 
-def require_writable(engine: Engine, caller: Caller, snapshot_id: str, now_ms: int) -> Snapshot:
+def require_writable(engine: Engine, caller: Caller, snapshot_id: str, due_running_ms: int) -> Snapshot:
     """The caller's pending snapshot. Raises SnapshotNotFoundError, SnapshotAlreadyCompletedError."""
     snapshot = written_by_caller(engine, caller, snapshot_id)
-    if snapshot is not None and snapshot.state is SnapshotState.PENDING and now_ms > snapshot.deadline_at_ms:
+    if snapshot is not None and snapshot.state is SnapshotState.PENDING and due_running_ms > snapshot.deadline_at_ms:
         snapshot = engine.catalog.snapshot(snapshot.snapshot_id)  # puts have moved the deadline since, perhaps
     state = None if snapshot is None else snapshot.state
-    if snapshot is not None and state is SnapshotState.PENDING and now_ms <= snapshot.deadline_at_ms:
+    if snapshot is not None and state is SnapshotState.PENDING and due_running_ms <= snapshot.deadline_at_ms:
         return snapshot
     raise not_writable(snapshot_id, state)
 

@@ -66,7 +66,7 @@ def put_snapshot_block(
 
     Whatever the request's head condemns is refused before the block is read. Raises what api-ebs.md, section 6, lists.
     """
-    begun_at_ms = engine.now_ms()
+    begun_at_ms = engine.timekeeper.due_running_ms()
     if checksum_algorithm != CHECKSUM_ALGORITHM:
         raise InvalidParameterError(
             f"Unsupported Checksum Algorithm '{checksum_algorithm}', supported algorithms are {CHECKSUM_ALGORITHM}"
@@ -88,7 +88,7 @@ def put_snapshot_block(
         buffer.release()
     write = PendingWrite(block_index, address, digest)
     try:
-        engine.catalog.record_write(snapshot.snapshot_id, write, progress, begun_at_ms, engine.now_ms())
+        engine.catalog.record_write(snapshot.snapshot_id, write, progress, begun_at_ms, engine.timekeeper.running_ms())
     except NotWritableError as error:
         raise not_writable(snapshot_id, error.state) from None
     return {"Checksum": checksum, "ChecksumAlgorithm": CHECKSUM_ALGORITHM}
@@ -114,7 +114,13 @@ def complete_snapshot(
     if snapshot is not None and snapshot.state is SnapshotState.PENDING:
         require_enabled_key(engine, snapshot)
         expected = None if checksum is None else digest_from_checksum(checksum) or UNMATCHABLE
-        snapshot = engine.catalog.begin_seal(snapshot.snapshot_id, changed_blocks_count, expected, engine.now_ms())
+        snapshot = engine.catalog.begin_seal(
+            snapshot.snapshot_id,
+            changed_blocks_count,
+            expected,
+            engine.now_ms(),
+            engine.timekeeper.due_running_ms(),
+        )
     if snapshot is not None and snapshot.state is SnapshotState.SEALING:
         engine.sealer.seal_and_wait(snapshot.snapshot_id, engine.policy.seal_wait_seconds)
         snapshot = engine.catalog.snapshot(snapshot.snapshot_id)

@@ -66,17 +66,17 @@ class TestDeletion:
         lock = SnapshotLock(LockMode.COMPLIANCE, STARTED, STARTED, 1, None)
         catalog.change_lock(name(1), lambda snapshot, before: lock)
         with pytest.raises(LockHoldsError):
-            catalog.begin_delete(name(1), STARTED + 5 + DAY_MS - 1)
+            catalog.begin_delete(name(1), STARTED + 5 + DAY_MS - 1, STARTED + 5 + DAY_MS - 1)
         assert state_of(catalog) is SnapshotState.COMPLETED
-        assert catalog.begin_delete(name(1), STARTED + 5 + DAY_MS) is Deletion.BEGUN
+        assert catalog.begin_delete(name(1), STARTED + 5 + DAY_MS, STARTED + 5 + DAY_MS) is Deletion.BEGUN
 
     def test_a_rule_is_seen_by_the_very_next_deletion(self, catalog: SqliteCatalog) -> None:
         completed(catalog, 1)
         completed(catalog, 2)
-        assert catalog.begin_delete(name(1), STARTED) is Deletion.BEGUN
+        assert catalog.begin_delete(name(1), STARTED, STARTED) is Deletion.BEGUN
         catalog.insert_rule(RULE, 250)
-        assert catalog.begin_delete(name(2), STARTED) is Deletion.RECYCLED
-        assert catalog.begin_delete(name(2), STARTED) is None
+        assert catalog.begin_delete(name(2), STARTED, STARTED) is Deletion.RECYCLED
+        assert catalog.begin_delete(name(2), STARTED, STARTED) is None
         assert catalog.deletions_due() == [name(1)]
         [recycled] = catalog.recycled(ALICE, FRANKFURT)
         assert (recycled.recycled_at_ms, recycled.recycled_until_ms) == (STARTED, STARTED + 7 * DAY_MS)
@@ -84,7 +84,7 @@ class TestDeletion:
     def test_of_racing_deletions_one_recycles(self, catalog: SqliteCatalog) -> None:
         completed(catalog)
         catalog.insert_rule(RULE, 250)
-        outcomes = racing(8, lambda _: catalog.begin_delete(name(1), STARTED))
+        outcomes = racing(8, lambda _: catalog.begin_delete(name(1), STARTED, STARTED))
         assert outcomes.count(Deletion.RECYCLED) == 1
         assert outcomes.count(None) == 7
 
@@ -92,7 +92,7 @@ class TestDeletion:
         completed(catalog)
         catalog.insert_rule(RULE, 250)
         assert catalog.remembered_snapshot(name(1)) is not None
-        catalog.begin_delete(name(1), STARTED)
+        catalog.begin_delete(name(1), STARTED, STARTED)
         recycled = catalog.remembered_snapshot(name(1))
         assert recycled is not None
         assert recycled.recycled_until_ms is not None
@@ -155,7 +155,7 @@ class TestParents:
     def test_a_recycled_parent_has_no_new_children(self, catalog: SqliteCatalog) -> None:
         completed(catalog)
         catalog.insert_rule(RULE, 250)
-        catalog.begin_delete(name(1), STARTED)
+        catalog.begin_delete(name(1), STARTED, STARTED)
         with pytest.raises(ParentGoneError):
             catalog.insert_snapshot(self.child(), None)
         assert catalog.snapshot(name(2)) is None
@@ -177,7 +177,7 @@ class TestCopies:
             catalog.insert_copy(a_copy(2), work(2), 20)
         catalog.change_tiering(name(1), lambda snapshot: Tiering())
         catalog.insert_rule(RULE, 250)
-        catalog.begin_delete(name(1), STARTED)
+        catalog.begin_delete(name(1), STARTED, STARTED)
         with pytest.raises(SourceGoneError):
             catalog.insert_copy(a_copy(2), work(2), 20)
 
@@ -223,5 +223,5 @@ class TestCopies:
     def test_a_sealed_copy_is_not_due(self, catalog: SqliteCatalog) -> None:
         completed(catalog)
         catalog.insert_copy(a_copy(2), work(2), 20)
-        catalog.begin_seal(name(2), 0, None, STARTED)
+        catalog.begin_seal(name(2), 0, None, STARTED, STARTED)
         assert catalog.copies_due(10**15) == []

@@ -229,7 +229,7 @@ class TestRows:
 
     def test_a_deleted_snapshots_tags_are_gone(self, catalog: SqliteCatalog, path: Path) -> None:
         catalog.insert_snapshot(pending(1, tags=(("Name", "disk"),)), None)
-        catalog.begin_delete(name(1), STARTED)
+        catalog.begin_delete(name(1), STARTED, STARTED)
         catalog.finish_delete(name(1), 500)
         assert raw(path, "SELECT count(*) FROM snapshot_tag") == [(0,)]
         catalog.close()

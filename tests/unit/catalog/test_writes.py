@@ -76,7 +76,7 @@ def sealing_with(catalog: SqliteCatalog, path: Path, count: int) -> None:
         f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 3 FROM n WHERE i < 3 * {count - 1})"
         " INSERT INTO pending_write SELECT 1, i, zeroblob(32), NULL FROM n",
     )
-    catalog.begin_seal(name(1), count, None, STARTED)
+    catalog.begin_seal(name(1), count, None, STARTED, STARTED)
 
 
 class TestBatches:
@@ -170,7 +170,7 @@ class TestDropping:
 
     def test_a_seal_past_the_deadline_leaves_no_rows(self, catalog: WatchedCatalog, path: Path) -> None:
         put_in_state(catalog, 1, SnapshotState.PENDING)
-        catalog.begin_seal(name(1), 1, None, DEADLINE + 1)
+        catalog.begin_seal(name(1), 1, None, DEADLINE + 1, DEADLINE + 1)
         assert raw(path, "SELECT count(*) FROM pending_write") == [(0,)]
 
     def test_other_snapshots_keep_their_writes(self, catalog: WatchedCatalog, path: Path) -> None:
@@ -205,7 +205,7 @@ class TestDropping:
         with pytest.raises(KeyboardInterrupt):
             catalog.finish_seal(name(1), ROOT, 10_000, STARTED)
         catalog.dies_after = None
-        assert catalog.begin_delete(name(1), STARTED)
+        assert catalog.begin_delete(name(1), STARTED, STARTED)
         catalog.finish_delete(name(1), 500)
         assert raw(path, "SELECT count(*) FROM pending_write") == [(0,)]
 
@@ -213,7 +213,7 @@ class TestDropping:
         sealing_with(catalog, path, 10_000)
         catalog.dies_after = 0
         with pytest.raises(KeyboardInterrupt):
-            catalog.begin_delete(name(1), STARTED)
+            catalog.begin_delete(name(1), STARTED, STARTED)
         catalog.finish_delete(name(1), 500)
         catalog.insert_snapshot(pending(1), None)
         assert writes(catalog) == []

@@ -7,7 +7,7 @@ from threading import Event, Semaphore
 import pytest
 
 from snapstone.core.ids import SnapshotId
-from snapstone.service.background import BackgroundWork
+from snapstone.service.background import BackgroundWork, do_each
 
 ONE, TWO = SnapshotId("snap-1"), SnapshotId("snap-2")
 
@@ -20,7 +20,7 @@ def test_a_snapshot_is_worked_on_once_at_a_time_and_a_second_waits_for_its_turn(
         begun.release()
         assert go_on.wait(30)
 
-    background = BackgroundWork("test", 1, work, "failed")
+    background = BackgroundWork("test", 1, work, lambda snapshot_id, error: None)
     ended = background.start(ONE)
     assert begun.acquire(timeout=30)
     assert background.start(ONE) is ended
@@ -34,9 +34,37 @@ def test_a_snapshot_is_worked_on_once_at_a_time_and_a_second_waits_for_its_turn(
     assert not background.is_busy
 
 
-def test_work_that_fails_is_logged_and_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_fails_is_handed_on_and_ends() -> None:
+    failures: list[tuple[SnapshotId, str]] = []
+
     def work(snapshot_id: SnapshotId) -> None:
         raise OSError("the disk is gone")
 
-    assert BackgroundWork("test", 1, work, "it failed").start(ONE).wait(30)
-    assert [record.message for record in caplog.records] == ["it failed"]
+    background = BackgroundWork("test", 1, work, lambda snapshot_id, error: failures.append((snapshot_id, str(error))))
+    assert background.start(ONE).wait(30)
+    assert failures == [(ONE, "the disk is gone")]
+
+
+def test_a_failure_that_cannot_be_handed_on_is_logged_with_both_causes(caplog: pytest.LogCaptureFixture) -> None:
+    def work(snapshot_id: SnapshotId) -> None:
+        raise OSError("the disk is gone")
+
+    def on_failure(snapshot_id: SnapshotId, error: Exception) -> None:
+        raise OSError("the catalog too")
+
+    assert BackgroundWork("test", 1, work, on_failure).start(ONE).wait(30)
+    assert "the disk is gone" in caplog.text
+    assert "the catalog too" in caplog.text
+
+
+def test_each_item_has_its_turn_whatever_becomes_of_those_before() -> None:
+    seen: list[int] = []
+
+    def do(item: int) -> None:
+        seen.append(item)
+        if item < 3:
+            raise ValueError(item)
+
+    with pytest.raises(ValueError, match="1"):
+        do_each([1, 2, 3], do)
+    assert seen == [1, 2, 3]

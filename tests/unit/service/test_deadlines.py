@@ -128,7 +128,7 @@ def test_completing_at_the_deadline_seals(installation: Installation) -> None:
 def test_completing_stops_the_clock(installation: Installation) -> None:
     snapshot_id = installation.start(timeout=10)
     installation.put(snapshot_id, 0, A)
-    row = installation.catalog.begin_seal(snapshot_id, 1, None, installation.clock())
+    row = installation.catalog.begin_seal(snapshot_id, 1, None, installation.clock(), installation.clock())
     assert row is not None
     installation.clock.advance_minutes(100)
     installation.upkeep.tick()

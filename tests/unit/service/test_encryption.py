@@ -259,7 +259,7 @@ class TestDestroyedKeys:
         key = new_key(installation)
         pending = installation.start(kms_key_arn=key, timeout=4320)
         installation.put(pending, 0, block("a"))
-        assert installation.catalog.begin_seal(pending, 1, None, installation.clock()) is not None
+        assert installation.catalog.begin_seal(pending, 1, None, installation.clock(), installation.clock()) is not None
         call(installation, "kms", "ScheduleKeyDeletion", key_id=key, pending_window_in_days=7)
         installation.clock.advance_minutes(7 * DAY_MINUTES + 1)
         destroy_due_keys(installation.engine, installation.clock())

@@ -293,7 +293,7 @@ def test_two_seals_of_one_snapshot_at_once_end_as_one(installation: Installation
     """A lease ran out under a slow seal: the second overtakes it."""
     parent = installation.sealed({0: A, 1: B})
     child = written(installation, {1: C}, parent_snapshot_id=parent)
-    installation.catalog.begin_seal(child, 1, None, installation.clock())
+    installation.catalog.begin_seal(child, 1, None, installation.clock(), installation.clock())
     reached, go_on = Event(), Event()
     pending_writes = installation.catalog.pending_writes
 

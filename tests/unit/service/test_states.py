@@ -42,7 +42,7 @@ def pending(installation: Installation) -> SnapshotId:
 def sealing(installation: Installation) -> SnapshotId:
     """Held there by a lease that another process has."""
     snapshot_id = pending(installation)
-    installation.catalog.begin_seal(snapshot_id, 1, None, installation.clock())
+    installation.catalog.begin_seal(snapshot_id, 1, None, installation.clock(), installation.clock())
     assert installation.catalog.claim_seal(snapshot_id, installation.clock(), installation.clock() + 10_000)
     return snapshot_id
 
@@ -65,7 +65,7 @@ def deleted(installation: Installation) -> SnapshotId:
 
 def being_deleted(installation: Installation) -> SnapshotId:
     snapshot_id = completed(installation)
-    assert installation.catalog.begin_delete(snapshot_id, installation.clock())
+    assert installation.catalog.begin_delete(snapshot_id, installation.clock(), installation.clock())
     return snapshot_id
 
 

@@ -193,7 +193,7 @@ def _row(engine: Engine, caller: Caller, source: Snapshot, plan: _Plan) -> tuple
         started_at_ms=now_ms,
         completed_at_ms=None,
         timeout_minutes=PATIENCE_MINUTES,
-        deadline_at_ms=now_ms + PATIENCE_MINUTES * 60_000,
+        deadline_at_ms=engine.timekeeper.running_ms() + PATIENCE_MINUTES * 60_000,
         progress=0,
         expected_count=0,
         expected_checksum=None,

@@ -28,8 +28,8 @@ def list_snapshots_in_recycle_bin(
     check_page_size(max_results, snapshot_ids)
     if dry_run:
         raise DryRunPassedError
-    now_ms = engine.now_ms()
-    recycled = [each for each in engine.catalog.recycled(caller.account_id, caller.region) if _is_there(each, now_ms)]
+    due_ms = engine.timekeeper.due_ms()
+    recycled = [each for each in engine.catalog.recycled(caller.account_id, caller.region) if _is_there(each, due_ms)]
     if wanted is not None:
         for missing in sorted(wanted - {each.snapshot_id for each in recycled}):
             raise SnapshotNotFoundError((missing,))
@@ -47,7 +47,7 @@ def restore_snapshot_from_recycle_bin(
     if dry_run:
         raise DryRunPassedError
     snapshot = engine.catalog.restore_recycled(
-        caller.account_id, caller.region, SnapshotId(snapshot_id), engine.now_ms()
+        caller.account_id, caller.region, SnapshotId(snapshot_id), engine.timekeeper.due_ms()
     )
     if snapshot is None:
         raise SnapshotNotFoundError((snapshot_id,))
@@ -64,9 +64,9 @@ def restore_snapshot_from_recycle_bin(
     }
 
 
-def _is_there(snapshot: Snapshot, now_ms: int) -> bool:
+def _is_there(snapshot: Snapshot, due_ms: int) -> bool:
     """Whether its time is not over; upkeep deletes it for good a moment later."""
-    return snapshot.recycled_until_ms is not None and now_ms < snapshot.recycled_until_ms
+    return snapshot.recycled_until_ms is not None and due_ms < snapshot.recycled_until_ms
 
 
 def _place(snapshot: Snapshot) -> tuple[int, str]:

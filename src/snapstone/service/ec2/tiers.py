@@ -78,7 +78,7 @@ def restore_snapshot_tier(
             raise SnapshotStateError(f"The snapshot '{snapshot_id}' is not in the archive tier.")
         if temporary_restore_days is None:
             return Tiering(StorageTier.STANDARD, None, before.archived_at_ms, now_ms, RESTORED_FOR_GOOD)
-        expires_at_ms = now_ms + temporary_restore_days * DAY_MS
+        expires_at_ms = engine.timekeeper.dated_ms() + temporary_restore_days * DAY_MS
         return Tiering(StorageTier.STANDARD, expires_at_ms, before.archived_at_ms, now_ms, RESTORED_FOR_A_TIME)
 
     _change(engine, caller, snapshot_id, restore)

@@ -108,7 +108,7 @@ def update_key_description(engine: Engine, caller: Caller, *, key_id: str, descr
 
 def schedule_key_deletion(engine: Engine, caller: Caller, *, key_id: str, pending_window_in_days: int = 30) -> Answer:
     """Stop every use of a key, and destroy it after 7 to 30 days: what it encrypted is unreadable from then on."""
-    deletion_at_ms = engine.now_ms() + pending_window_in_days * DAY_MS
+    deletion_at_ms = engine.timekeeper.dated_ms() + pending_window_in_days * DAY_MS
     key = change_key(
         engine,
         caller,

@@ -27,7 +27,7 @@ def enable_key_rotation(
     engine: Engine, caller: Caller, *, key_id: str, rotation_period_in_days: int = DEFAULT_PERIOD_DAYS
 ) -> Answer:
     """Give a key new material every 90 to 2,560 days."""
-    next_at_ms = engine.now_ms() + rotation_period_in_days * DAY_MS
+    next_at_ms = engine.timekeeper.dated_ms() + rotation_period_in_days * DAY_MS
 
     def enable(key: KmsKey) -> KmsKey:
         require_enabled(key)

@@ -19,20 +19,19 @@ def lock_rule(engine: Engine, caller: Caller, *, identifier: str, lock_configura
 
     def lock(rule: RetentionRule) -> RetentionRule:
         require_lockable(rule)
-        if locking_state(rule, engine.now_ms()) == "locked":
+        if locking_state(rule, engine.timekeeper.due_ms()) == "locked":
             raise RuleLockedError(f"Rule {identifier} is locked already.")
         return replace(rule, unlock_delay_days=delay_of(lock_configuration), unlocked_at_ms=None)
 
-    return shown(change_rule(engine, caller, identifier, lock), engine.now_ms())
+    return shown(change_rule(engine, caller, identifier, lock), engine.timekeeper.due_ms())
 
 
 def unlock_rule(engine: Engine, caller: Caller, *, identifier: str) -> Answer:
     """Begin the delay after which a locked rule can be changed again."""
 
     def unlock(rule: RetentionRule) -> RetentionRule:
-        now_ms = engine.now_ms()
-        if locking_state(rule, now_ms) != "locked":
+        if locking_state(rule, engine.timekeeper.due_ms()) != "locked":
             raise RuleLockedError(f"Rule {identifier} is not locked.")
-        return replace(rule, unlocked_at_ms=now_ms + (rule.unlock_delay_days or 0) * DAY_MS)
+        return replace(rule, unlocked_at_ms=engine.timekeeper.dated_ms() + (rule.unlock_delay_days or 0) * DAY_MS)
 
-    return shown(change_rule(engine, caller, identifier, unlock), engine.now_ms())
+    return shown(change_rule(engine, caller, identifier, unlock), engine.timekeeper.due_ms())

@@ -10,20 +10,20 @@ from snapstone.core.protection_errors import InvalidRuleError
 LockConfiguration = Mapping[str, Mapping[str, object]]
 
 
-def locking_state(rule: RetentionRule, now_ms: int) -> str | None:
+def locking_state(rule: RetentionRule, due_ms: int) -> str | None:
     """`locked`, `pending_unlock`, `unlocked`, or None where it has never been locked."""
     if rule.unlock_delay_days is None:
         return None
     if rule.unlocked_at_ms is None:
         return "locked"
-    return "pending_unlock" if now_ms < rule.unlocked_at_ms else "unlocked"
+    return "pending_unlock" if due_ms < rule.unlocked_at_ms else "unlocked"
 
 
-def lock_members(rule: RetentionRule, now_ms: int) -> dict[str, object]:
+def lock_members(rule: RetentionRule, due_ms: int) -> dict[str, object]:
     """What the API shows of a rule's lock beside its state."""
     if rule.unlock_delay_days is None:
         return {}
-    pending = locking_state(rule, now_ms) == "pending_unlock"
+    pending = locking_state(rule, due_ms) == "pending_unlock"
     return {
         "LockConfiguration": {"UnlockDelay": {"UnlockDelayValue": rule.unlock_delay_days, "UnlockDelayUnit": "DAYS"}},
         "LockEndTime": rule.unlocked_at_ms if pending else None,

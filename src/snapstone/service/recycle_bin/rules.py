@@ -73,7 +73,7 @@ def create_rule(
 
 def get_rule(engine: Engine, caller: Caller, *, identifier: str) -> Answer:
     """One rule."""
-    return shown(require_rule(engine, caller, identifier), engine.now_ms())
+    return shown(require_rule(engine, caller, identifier), engine.timekeeper.due_ms())
 
 
 def list_rules(
@@ -88,14 +88,14 @@ def list_rules(
     exclude_resource_tags: ResourceTags | None = None,
 ) -> Answer:
     """The rules for a type of resource, oldest first; of those with given tags or in a given state of locking."""
-    now_ms = engine.now_ms()
+    due_ms = engine.timekeeper.due_ms()
     include, exclude = set(_matches(resource_tags or ())), set(_matches(exclude_resource_tags or ()))
     rules = [
         rule
         for rule in engine.catalog.rules(caller.account_id, caller.region, resource_type)
         if include <= set(rule.retention.include)
         and exclude <= set(rule.retention.exclude)
-        and lock_state in (None, locking_state(rule, now_ms))
+        and lock_state in (None, locking_state(rule, due_ms))
     ]
     call = (
         "ListRules",
@@ -104,7 +104,7 @@ def list_rules(
         repr((resource_type, resource_tags, lock_state, exclude_resource_tags)),
     )
     page, token = page_of(engine, call, rules, lambda rule: (rule.created_at_ms, rule.rule_id), max_results, next_token)
-    return {"Rules": [_summary(rule, now_ms) for rule in page], "NextToken": token}
+    return {"Rules": [_summary(rule, due_ms) for rule in page], "NextToken": token}
 
 
 def update_rule(
@@ -121,7 +121,7 @@ def update_rule(
     """Change what is given; what lies in the bin already keeps its time. Not while the rule is locked."""
 
     def change(rule: RetentionRule) -> RetentionRule:
-        _require_unlocked(rule, engine.now_ms())
+        _require_unlocked(rule, engine.timekeeper.due_ms())
         if resource_type not in (None, rule.resource_type):
             raise InvalidRuleError("A rule's resource type cannot be changed.")
         period: Period = {"RetentionPeriodValue": rule.retention.days} if retention_period is None else retention_period
@@ -133,14 +133,14 @@ def update_rule(
         )
         return replace(rule, retention=retention, description=rule.description if description is None else description)
 
-    return shown(change_rule(engine, caller, identifier, change), engine.now_ms())
+    return shown(change_rule(engine, caller, identifier, change), engine.timekeeper.due_ms())
 
 
 def delete_rule(engine: Engine, caller: Caller, *, identifier: str) -> Answer:
     """Delete a rule; what it put into the bin stays there for its time. Not while the rule is locked."""
 
     def delete(rule: RetentionRule) -> None:
-        _require_unlocked(rule, engine.now_ms())
+        _require_unlocked(rule, engine.timekeeper.due_ms())
 
     change_rule(engine, caller, identifier, delete)
     return {}
@@ -164,14 +164,14 @@ def change_rule(
     return rule
 
 
-def shown(rule: RetentionRule, now_ms: int) -> Answer:
+def shown(rule: RetentionRule, due_ms: int) -> Answer:
     """A rule as the API shows it."""
-    return _summary(rule, now_ms) | {
+    return _summary(rule, due_ms) | {
         "ResourceType": rule.resource_type,
         "ResourceTags": _resource_tags(rule.retention.include),
         "ExcludeResourceTags": _resource_tags(rule.retention.exclude),
         "Status": "available",
-        **lock_members(rule, now_ms),
+        **lock_members(rule, due_ms),
     }
 
 
@@ -179,12 +179,12 @@ def rule_arn(rule: RetentionRule) -> str:
     return f"arn:aws:rbin:{rule.region}:{rule.account_id}:rule/{rule.rule_id}"
 
 
-def _summary(rule: RetentionRule, now_ms: int) -> Answer:
+def _summary(rule: RetentionRule, due_ms: int) -> Answer:
     return {
         "Identifier": rule.rule_id,
         "Description": rule.description,
         "RetentionPeriod": {"RetentionPeriodValue": rule.retention.days, "RetentionPeriodUnit": "DAYS"},
-        "LockState": locking_state(rule, now_ms),
+        "LockState": locking_state(rule, due_ms),
         "RuleArn": rule_arn(rule),
     }
 
@@ -223,6 +223,6 @@ def _resource_tags(matches: Sequence[TagMatch]) -> list[dict[str, str]]:
     ]
 
 
-def _require_unlocked(rule: RetentionRule, now_ms: int) -> None:
-    if locking_state(rule, now_ms) not in (None, "unlocked"):
+def _require_unlocked(rule: RetentionRule, due_ms: int) -> None:
+    if locking_state(rule, due_ms) not in (None, "unlocked"):
         raise RuleLockedError(f"Rule {rule.rule_id} is locked.")

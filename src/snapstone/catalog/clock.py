@@ -1,0 +1,68 @@
+"""Statements on the one row about time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Final
+
+from snapstone.catalog.clock_contract import ClockRow
+from snapstone.catalog.connections import Statements
+from snapstone.core.clock_trust import Reading, Trust
+
+_COLUMNS: Final = (
+    "reference_wall_ms, reference_boot_ms, reference_boot_id, last_ms, suspect_wall_ms, suspect_boot_ms,"
+    " suspect_boot_id, expected_ms, running_ms, due_running_ms, run_offset_ms"
+)
+
+_SELECT: Final = f"SELECT {_COLUMNS} FROM clock"
+
+_UPDATE: Final = f"UPDATE clock SET ({_COLUMNS}) = ({', '.join('?' * len(_COLUMNS.split(',')))})"
+
+
+class ClockStatements(Statements):
+    """Implements `clock_contract.ClockCatalog`; what each call promises is said there."""
+
+    def clock(self) -> ClockRow:
+        with self._connections.reading() as connection:
+            return _select(connection)
+
+    def change_clock(self, change: Callable[[ClockRow], ClockRow]) -> ClockRow:
+        with self._connections.writing_quietly() as connection:
+            row = change(_select(connection))
+            connection.execute(_UPDATE, _parameters(row))
+        return row
+
+    def renew_deadlines(self, running_ms: int) -> None:
+        with self._connections.writing() as connection:
+            connection.execute(
+                "UPDATE snapshot SET deadline_at_ms = ? + timeout_minutes * 60000 WHERE state = 'pending'",
+                (running_ms,),
+            )
+
+
+def _select(connection: sqlite3.Connection) -> ClockRow:
+    [row] = connection.execute(_SELECT).fetchall()
+    trust = None
+    if row[0] is not None:
+        suspect = None if row[4] is None else Reading(*row[4:7])
+        trust = Trust(Reading(*row[0:3]), row[3], suspect, row[7])
+    return ClockRow(trust, *row[8:])
+
+
+def _parameters(row: ClockRow) -> tuple[int | str | None, ...]:
+    trust = row.trust
+    reference = None if trust is None else trust.reference
+    return (
+        *_columns_of(reference),
+        None if trust is None else trust.last_ms,
+        *_columns_of(None if trust is None else trust.suspect),
+        None if trust is None else trust.expected_ms,
+        row.running_ms,
+        row.due_running_ms,
+        row.run_offset_ms,
+    )
+
+
+def _columns_of(reading: Reading | None) -> tuple[int | str | None, ...]:
+    return (None, None, None) if reading is None else (reading.wall_ms, reading.boot_ms, reading.boot_id)

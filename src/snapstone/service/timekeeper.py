@@ -1,0 +1,137 @@
+"""What time it is for everything that ends by itself, the same in all processes of a server.
+
+Three clocks of the machine are read. The *wall clock* says the date; it may be set at any moment, and what it says is
+only believed while it agrees with the *boot clock* (`core.clock_trust`). The *monotonic clock* measures intervals,
+leases and the time-outs of pending snapshots: all processes of a machine share it and nothing sets it. Unlike the boot
+clock it stands still while the machine is suspended, as the server does.
+
+A reboot resets it, and a server is not always there; so what it measures is told in *running time*, which goes on where
+it was noted last (`catalog.clock_contract.ClockRow`). After a kill up to `NOTE_INTERVAL_MS` and a tick were not noted,
+and are counted twice: time-outs come later by that, and never sooner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from snapstone.catalog.clock_contract import ClockCatalog, ClockRow
+from snapstone.core.clock_trust import Moment, Reading, Trust, judge, moment_of
+
+NOTE_INTERVAL_MS: Final = 10_000
+"""Between two notes in the catalog of what time it is."""
+
+
+class Clocks(Protocol):
+    """The clocks of the machine."""
+
+    def read(self) -> Reading:
+        """Wall clock and boot clock at one moment."""
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds that no process is without, and nothing sets; from where does not matter."""
+
+
+class Timekeeper:
+    """Reads the clocks for one process, and shares with the others, by the catalog, whether they can be trusted."""
+
+    def __init__(self, catalog: ClockCatalog, clocks: Clocks) -> None:
+        """`begin_run` has been called in this process or another."""
+        self._catalog = catalog
+        self._clocks = clocks
+        self._row = catalog.clock()
+        assert self._row.trust is not None, "begin_run comes first"
+
+    def moment(self) -> Moment:
+        """What time it is now, for dates."""
+        return moment_of(self.trust, self._clocks.read())
+
+    def due_ms(self) -> int:
+        """What ends by date has ended where it ends at this time or before: it may be undone no more."""
+        return self.moment().due_ms
+
+    def dated_ms(self) -> int:
+        """Where a period that is told by date begins if it begins now."""
+        return self.moment().dated_ms
+
+    def running_ms(self) -> int:
+        """Running time now."""
+        return self._row.run_offset_ms + self._clocks.monotonic_ms()
+
+    def due_running_ms(self) -> int:
+        """As `running_ms`; it stands still while the wall clock is not trusted.
+
+        Nobody knows then which of the clocks is wrong. What times out by running time waits too.
+        """
+        due_running_ms = self._row.due_running_ms
+        assert due_running_ms is not None
+        return self.running_ms() if self.moment().is_certain else due_running_ms
+
+    @property
+    def trust(self) -> Trust:
+        """What was known at the last look."""
+        trust = self._row.trust
+        assert trust is not None
+        return trust
+
+    def observe(self, *, note: bool = False) -> Trust:
+        """Look at the clocks and at what other processes saw of them; to be called every second.
+
+        Notes in the catalog what changed, and every `NOTE_INTERVAL_MS` that the server is there; `note` does it now.
+        """
+        known = self._catalog.clock()
+        seen = self._seen(known)
+        self._row = seen  # a clock that fails is not trusted here, even where the catalog cannot be written
+        assert seen.trust is not None
+        assert known.trust is not None
+        changed = (seen.trust.suspect, seen.trust.reference) != (known.trust.suspect, known.trust.reference)
+        if note or changed or _since(known, seen) >= NOTE_INTERVAL_MS:
+            self._row = self._catalog.change_clock(self._seen)
+        return self.trust
+
+    def _seen(self, row: ClockRow) -> ClockRow:
+        """The row after one more look at the clocks."""
+        trust = judge(row.trust, self._clocks.read())
+        running_ms = row.run_offset_ms + self._clocks.monotonic_ms()
+        due_running_ms = row.due_running_ms if trust.held else running_ms
+        return replace(row, trust=trust, running_ms=running_ms, due_running_ms=due_running_ms)
+
+
+def begin_run(catalog: ClockCatalog, clocks: Clocks) -> None:
+    """A server starts, alone on its catalog: running time goes on from where it was noted last."""
+    if catalog.clock().running_ms is None:
+        # Earlier versions told deadlines by the wall clock, and did not note for how long they were down.
+        catalog.renew_deadlines(clocks.read().wall_ms)
+
+    def begun(row: ClockRow) -> ClockRow:
+        reading = clocks.read()
+        trust = judge(row.trust, reading)
+        running_ms = reading.wall_ms if row.running_ms is None else row.running_ms
+        due_running_ms = row.due_running_ms if trust.held and row.due_running_ms is not None else running_ms
+        return ClockRow(trust, running_ms, due_running_ms, running_ms - clocks.monotonic_ms())
+
+    catalog.change_clock(begun)
+
+
+def told(trust: Trust) -> str | None:
+    """What is wrong with the clock and what to do, for an operator; None where it is trusted."""
+    if trust.suspect is None or trust.expected_ms is None:
+        return None
+    says, expected = _date(trust.suspect.wall_ms), _date(trust.expected_ms)
+    if trust.suspect.boot_id == trust.reference.boot_id:
+        difference = f"the clock was at {says} when it should have been at {expected}"
+    else:
+        difference = f"the clock was at {says}, and this data folder was last in use at {expected}"
+    return (
+        f"The machine's clock is not trusted: {difference}. Nothing expires or is destroyed by date until it has been"
+        " steady for an hour. Set the clock if it is wrong; if it is right, `snapstone clock confirm` ends the wait."
+    )
+
+
+def _since(known: ClockRow, seen: ClockRow) -> int:
+    return 0 if known.running_ms is None or seen.running_ms is None else seen.running_ms - known.running_ms
+
+
+def _date(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
