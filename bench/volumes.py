@@ -39,7 +39,7 @@ def seal_as_full(data: Path, snapshot_ids: Sequence[str], contents: Sequence[Add
     pages = PageStore(objects)
     first_leaf_number = 0
     for snapshot_id in snapshot_ids:
-        snapshot = catalog.begin_seal(SnapshotId(snapshot_id), CONTENT_COUNT, None, _now_ms())
+        snapshot = catalog.begin_seal(SnapshotId(snapshot_id), CONTENT_COUNT, None, _now_ms(), due_running_ms=0)
         assert snapshot is not None
         block_count = snapshot.volume_size_gib * BLOCKS_PER_GIB
         root = build_full_map(pages, block_count, contents, first_leaf_number)
