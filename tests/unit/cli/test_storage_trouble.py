@@ -12,6 +12,8 @@ from tests.conformance.given import A, B, C, completed
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client, client_of
 
+pytestmark = pytest.mark.served
+
 SECONDS = 15.0
 """More than a command takes, and much less than the 40 s for which an answer of 500 is tried again."""
 

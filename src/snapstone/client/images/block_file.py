@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from mmap import PROT_READ, mmap
 from typing import Final, Protocol
 
+from snapstone.client.durable import Syncer
 from snapstone.client.errors import DamagedError, SourceChangedError
 from snapstone.client.images import kernel
 from snapstone.client.images.refusals import refusal
@@ -35,6 +37,7 @@ class BlockFile:
         self.size = size
         self.fd = fd
         self._trust_cache = trust_cache
+        self._syncer = Syncer()
         self._direct_fd = _open_direct(fd)
         if trust_cache and kernel.is_cached(fd, 0, 1) is None:
             self._read_through_cache_only()
@@ -56,7 +59,8 @@ class BlockFile:
             raise refusal(error, self.name, f"be read at block {block_index} (offset {offset})") from error
         if got_size < wanted_size:
             raise SourceChangedError(
-                f"{self.name} ends at {offset + got_size} bytes now; it had {self.size} when it was opened"
+                f"{self.name} has {_size_of(self.fd)} bytes now, and had {self.size} when it was opened: block "
+                f"{block_index} (offset {offset}) ended after {got_size} of {wanted_size} bytes"
             )
         if wanted_size < BLOCK_SIZE:
             into[wanted_size:] = _ZEROS[wanted_size:]
@@ -85,9 +89,9 @@ class BlockFile:
             raise refusal(error, self.name, f"be zeroed at block {block_index} (offset {offset})") from error
 
     def sync(self) -> None:
-        """All that was written survives a loss of power."""
+        """All that was written survives a loss of power; never again after a failure."""
         try:
-            os.fsync(self.fd)
+            self._syncer.sync(self.fd)
         except OSError as error:
             raise refusal(error, self.name, "be made durable") from error
 
@@ -147,6 +151,12 @@ def _transfer_direct(transfer: _Transfer, fd: int, content: memoryview, offset: 
         if error.errno == errno.EINVAL:
             return 0
         raise
+
+
+def _size_of(fd: int) -> int:
+    """Bytes of an open file or device now."""
+    status = os.fstat(fd)
+    return kernel.device_size(fd) if stat.S_ISBLK(status.st_mode) else status.st_size
 
 
 def _open_direct(fd: int) -> int | None:

@@ -44,6 +44,8 @@ class Target(Protocol):
     """Reads as zeros wherever nothing was written yet: zero blocks need not be written."""
     resumed: bool
     """An earlier run left something here."""
+    fixed_places: bool
+    """All there is are blocks at places of their own: written again, they make good what a failed sync has lost."""
 
     def write(self, block_index: int, block: memoryview) -> None:
         """Write a block (of which only the part before the image's end counts)."""
@@ -58,7 +60,7 @@ class Target(Protocol):
         ...
 
     def sync(self) -> None:
-        """Everything written so far survives a loss of power."""
+        """Everything written so far survives a loss of power. Once this has failed, it and `commit` fail."""
         ...
 
     def commit(self) -> None:

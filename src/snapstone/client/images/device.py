@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 
 from snapstone.client.errors import NotFoundError, UsageError
 from snapstone.client.images import kernel
@@ -60,8 +59,7 @@ class DeviceSource:
         for mount_point in {use.mount_point for use in self.uses if use.mount_point is not None}:
             kernel.sync_file_system(mount_point)
         if not kernel.flush_device(self._file.fd):
-            with suppress(OSError):
-                os.fsync(self._file.fd)
+            self._file.sync()
 
 
 class DeviceTarget:
@@ -69,6 +67,7 @@ class DeviceTarget:
 
     fresh = False
     resumed = False
+    fixed_places = True
 
     def __init__(self, fd: int, name: str, size: int) -> None:
         self.name = name
@@ -92,8 +91,10 @@ class DeviceTarget:
 
     def commit(self) -> None:
         """Flush and close it."""
-        self._file.sync()
-        self._file.close()
+        try:
+            self._file.sync()
+        finally:
+            self._file.close()
 
     def leave(self) -> None:
         """Close it; what was written stays."""

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from snapstone.client.errors import SourceChangedError
 from snapstone.client.images import kernel
 from snapstone.client.images.extents import data_extents
 
@@ -19,32 +20,32 @@ _NOT_BY_THE_KERNEL: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EXD
 
 
 def copy_file(original: Path, copy: Path) -> None:
-    """Make `copy`, which must not exist, and make it durable, but not its name. Raises OSError."""
+    """Make `copy`, which must not exist, and make it durable, but not its name.
+
+    Raises SourceChangedError where the original becomes shorter, and OSError: then the copy is to be removed.
+    """
     with original.open("rb") as source, copy.open("xb") as target:
         found = os.fstat(source.fileno())
         os.fchmod(target.fileno(), found.st_mode & 0o7777)
         if not kernel.clone_file(source.fileno(), target.fileno()):
             os.ftruncate(target.fileno(), found.st_size)
             for offset, end in data_extents(source.fileno(), found.st_size):
-                _copy_range(source.fileno(), target.fileno(), offset, end)
+                if not _copy_range(source.fileno(), target.fileno(), offset, end):
+                    now = os.fstat(source.fileno()).st_size
+                    raise SourceChangedError(
+                        f"{original} has {now} bytes now, and had {found.st_size} as its copy began"
+                    )
         os.fsync(target.fileno())
 
 
-def sync_file(path: Path) -> None:
-    """Make a file, or the names in a folder, durable. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _copy_range(source: int, target: int, offset: int, end: int) -> None:
+def _copy_range(source: int, target: int, offset: int, end: int) -> bool:
+    """Whether there was all of it to copy."""
     while offset < end:
         count = _copy_some(source, target, offset, end - offset)
         if count == 0:
-            raise OSError(errno.EIO, "the file became shorter while it was copied")
+            return False
         offset += count
+    return True
 
 
 def _copy_some(source: int, target: int, offset: int, size: int) -> int:

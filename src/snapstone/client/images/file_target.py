@@ -15,6 +15,8 @@ class FileTarget:
     `fresh` holds for a part that is resumed, too: an earlier run wrote there blocks of the same image, or nothing.
     """
 
+    fixed_places = True
+
     def __init__(
         self, fd: int, part: Path, path: Path, size: int, *, fresh: bool, resumed: bool, replace: bool
     ) -> None:
@@ -44,7 +46,7 @@ class FileTarget:
         self._file.sync()
 
     def commit(self) -> None:
-        """Make it durable and give it its name. Where that name is taken the part stays, whole."""
+        """Make it durable, then give it its name. Where either fails the part stays."""
         try:
             if self._replace:
                 take_over_owner(self._file.fd, self._path)

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from snapstone.client.durable import sync_folder
 from snapstone.client.errors import DeniedError, UsageError
 from snapstone.client.images import kernel
-from snapstone.client.images.file_copy import sync_file
 from snapstone.client.images.refusals import refusal
 
 MAX_NAME_SIZE: Final = 255
@@ -60,13 +60,16 @@ def open_part(part: Path) -> tuple[int, bool]:
 
 
 def publish(part: Path, path: Path, *, replace: bool) -> None:
-    """Give a part the name of the image, durably. Raises UsageError where that name is taken and not to be replaced."""
+    """Give a part, which has been synced, the name of the image, durably.
+
+    Raises UsageError where that name is taken and not to be replaced.
+    """
     try:
         if replace:
             os.rename(part, path)
         else:
             _rename_to_free_name(part, path)
-        sync_file(path.parent)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise UsageError(
             f"{path} has come to be in the meantime; what was to get that name is whole and stays as {part}: "

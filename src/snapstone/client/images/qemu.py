@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from snapstone.client.durable import sync_file
 from snapstone.client.errors import ClientError, DamagedError, DeniedError, NoSpaceError, NotFoundError, UsageError
 from snapstone.client.images import qemu_img
 from snapstone.client.images.contract import Source, State, Target
 from snapstone.client.images.extents import block_ranges
-from snapstone.client.images.file_copy import sync_file
 from snapstone.client.images.nbd import MAX_STATUS_SIZE, Connection
 from snapstone.client.images.nbd_messages import RequestError
 from snapstone.client.images.part_file import open_part, publish, take_over_owner
@@ -143,6 +143,9 @@ class _QemuSource(_ServedImage):
 class _QemuTarget(_ServedImage):
     """An image that qemu-nbd writes, under its temporary name."""
 
+    fixed_places = False
+    """The tables that lead to the blocks were written too, and nobody here can write those again."""
+
     def __init__(
         self, path: Path, part: Path, server: ImageServer, *, fresh: bool, resumed: bool, replace: bool
     ) -> None:
@@ -180,8 +183,10 @@ class _QemuTarget(_ServedImage):
 
     def commit(self) -> None:
         """Flush, close the image, and give it its name."""
-        self.sync()
-        trouble = self._server.end()
+        try:
+            self.sync()
+        finally:
+            trouble = self._server.end()
         if trouble is not None:
             raise ClientError(f"qemu-nbd did not close {self._part} in order: {trouble}")
         with _refused(str(self._part), "be made durable"):

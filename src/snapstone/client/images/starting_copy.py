@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+from snapstone.client.durable import sync_folder
 from snapstone.client.images import kernel
-from snapstone.client.images.file_copy import copy_file, sync_file
+from snapstone.client.images.file_copy import copy_file
 from snapstone.client.images.refusals import refusal
 from snapstone.client.images.space import check_space
 
@@ -29,7 +30,7 @@ def start_part_from_copy(image: Path, part: Path) -> None:
             check_space(part, os.stat(image).st_blocks * _SECTOR_SIZE)
             copy_file(image, unfinished)
         os.rename(unfinished, part)
-        sync_file(part.parent)
+        sync_folder(part.parent)
     except OSError as error:
         raise refusal(error, str(image), f"be copied to {part}, where the changes are to be applied") from error
     finally:

@@ -140,7 +140,7 @@ class _Copy:
             self._keep_index(journal, pending.snapshot_id, plan)
             if wait:
                 pending.wait(status)
-            journal.remove()
+            journal.finish(self._observer)
         return self._outcome(pending.snapshot_id, plan, self._tally.moved_count)
 
     def _check_rights(self) -> None:
@@ -174,7 +174,7 @@ class _Copy:
             return journal, plan, self._pending(journal, plan, resume=resume)
         except ClientError as error:
             if not error.resumable:
-                journal.remove()
+                journal.finish(self._observer)
             journal.close()
             if plan is None or not self._may_do_without(plan, error):
                 raise

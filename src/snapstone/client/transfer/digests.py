@@ -2,6 +2,7 @@
 
 Digests follow a header, each at a place given by its block index; zeros mean that there is none. Entries are written
 into the page cache one by one, where they survive the death of this process; `sync` makes them survive a loss of power.
+A sync that has failed is final for the open table (`client.durable`): all later ones fail, those of the facts too.
 Every cost follows the entries that are present, where the file system can say where data is (`SEEK_DATA`).
 docs/format.md has the bytes.
 """
@@ -21,8 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from snapstone.client.durable import Syncer, sync_folder
 from snapstone.client.errors import UsageError
-from snapstone.client.transfer.folders import state_failure, sync_folder
+from snapstone.client.transfer.folders import state_failure
 from snapstone.client.transfer.table_header import (
     ENTRIES_OFFSET,
     DigestTableError,
@@ -65,6 +67,7 @@ class DigestTable:
         self.block_count = header.block_count
         self._file: _OpenFile | None = file
         self._header = header
+        self._syncer = Syncer()
         self._lock = threading.Lock()
         """Held while the facts are replaced."""
 
@@ -76,15 +79,15 @@ class DigestTable:
         with _failures(path):
             descriptor, temporary = tempfile.mkstemp(".new", path.name + ".", path.parent)
             file = _OpenFile(descriptor)
+            table = cls(Path(temporary), file, Header(block_count, 0, {}))
             try:
                 _lock_file(path, descriptor)
-                table = cls(Path(temporary), file, Header(block_count, 0, {}))
                 os.ftruncate(descriptor, ENTRIES_OFFSET + block_count * DIGEST_SIZE)
                 table.set_facts(facts)
                 table.move(path)
             except BaseException:
                 with suppress(FileNotFoundError):
-                    os.unlink(temporary)
+                    os.unlink(table.path)
                 raise
         return table
 
@@ -113,8 +116,21 @@ class DigestTable:
             assert read_again is not None
             file = self._opened()
             _write(file.descriptor, slot, header.offset)
-            os.fsync(file.descriptor)
+            self._syncer.sync(file.descriptor)
             self._header = read_again
+
+    def write_again(self) -> None:
+        """Write what an earlier run left once more, and make it durable, with its name.
+
+        Who finds a table that another process wrote cannot know whether a sync failed there: what it reads may be in
+        memory alone. Entries that were taken out are written too, for the disk may still have them.
+        """
+        with _failures(self.path):
+            file = self._opened()
+            for first, chunk in self._chunks(0):
+                _write(file.descriptor, chunk, ENTRIES_OFFSET + first * DIGEST_SIZE)
+            self.set_facts(self.facts)
+            sync_folder(self.path.parent)
 
     def move(self, path: Path) -> None:
         """Rename the file, over one that is there, durably; this table stays open."""
@@ -185,7 +201,7 @@ class DigestTable:
         """Make everything recorded so far survive a loss of power. Others may record meanwhile."""
         file = self._opened()
         with _failures(self.path):
-            os.fdatasync(file.descriptor)
+            self._syncer.sync(file.descriptor, os.fdatasync)
 
     def close(self) -> None:
         """Let it go, once nobody uses it any more; a second time does nothing. What was recorded stays recorded."""

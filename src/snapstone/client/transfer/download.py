@@ -1,6 +1,8 @@
 """A snapshot into an image: blocks in any order, each checked, into a target that becomes visible whole.
 
 What a journal says of an earlier run is believed only of blocks that the target still holds: each is read and hashed.
+Where that run came as far as the sync of the whole, which may have failed, each is written again too: reading what was
+written before a failed sync proves nothing (`client.durable`).
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from snapstone.client.transfer.pipeline import Stop, run
 from snapstone.client.transfer.place import COMMITTING, Place
 from snapstone.client.transfer.stream_out import write_out
 from snapstone.client.transfer.upload_request import SIZE_TAG
-from snapstone.core.blocks import BLOCK_SIZE, GIB, ZERO_DIGEST, digest_of
+from snapstone.core.blocks import BLOCK_SIZE, GIB, ZERO_DIGEST, Digest, digest_of
 
 STANDARD_OUTPUT: Final = "-"
 
@@ -143,14 +145,14 @@ class _Download:
                 self._tally.add(resumed=published_count)
                 self._observer.note(Note("resumed", f"{self._path} is complete already", {"target": self._path}))
             self._keep_index(folders, journal)
-            journal.remove()
+            journal.finish(self._observer)
 
     def _opened(self, place: Place, journal: Journal, *, resume: bool) -> Target:
         try:
-            return place.open(resume=resume)
+            return place.open(journal, resume=resume)
         except ClientError:
             if not journal.resumed:
-                journal.remove()
+                journal.finish(self._observer)
             raise
 
     def _fill(self, target: Target, place: Place, journal: Journal) -> None:
@@ -163,9 +165,15 @@ class _Download:
         except BaseException:
             target.leave()
             raise
-        # Where this fails, the partial file is whole, and the same command goes on with it.
-        journal.update({"stage": COMMITTING})
-        target.commit()
+        # The stage comes first: who finds it beside an unfinished image writes every block again (`_write`).
+        try:
+            journal.update({"stage": COMMITTING})
+            target.commit()
+        except ClientError:
+            target.leave()
+            text = f"{self._path} is unfinished: the same command writes again what may not be on the disk"
+            self._observer.note(Note("unfinished", text, {"target": self._path}))
+            raise
 
     def _after_failure(self, target: Target, journal: Journal, error: ClientError) -> None:
         """Leave what can be gone on with, and nothing else."""
@@ -175,7 +183,7 @@ class _Download:
             self._observer.note(Note("unfinished", text, {"target": self._path}))
         else:
             target.discard()
-            journal.remove()
+            journal.finish(self._observer)
 
     def _prepare(self, target: Target, place: Place, journal: Journal) -> None:
         """What can be known to fail is found before the long work."""
@@ -230,15 +238,21 @@ class _Download:
         if known is not None:
             target.read(fetch.block_index, buffer)
             if digest_of(buffer) == known:
+                if journal.facts.get("stage") == COMMITTING:
+                    self._put(fetch.block_index, known, buffer, target)
                 self._tally.add(resumed=1)
                 return
         digest = self._service.get_block(self._snapshot_id, fetch.block_index, fetch.token, buffer, stop=self._stop)
-        if digest != ZERO_DIGEST:
-            target.write(fetch.block_index, buffer)
-        elif known is not None or not target.fresh:
-            target.write_zeros(fetch.block_index)
+        if digest != ZERO_DIGEST or known is not None or not target.fresh:
+            self._put(fetch.block_index, digest, buffer, target)
         journal.table.record(fetch.block_index, digest)
         self._tally.add(moved=1)
+
+    def _put(self, block_index: int, digest: Digest, buffer: memoryview, target: Target) -> None:
+        if digest == ZERO_DIGEST:
+            target.write_zeros(block_index)
+        else:
+            target.write(block_index, buffer)
 
     def _keep_index(self, folders: Folders, journal: Journal) -> None:
         """All blocks of the snapshot went through our hands: an upload on it need not read them again."""

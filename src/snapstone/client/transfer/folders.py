@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from snapstone.client.durable import sync_folder
 from snapstone.client.errors import ClientError, DeniedError, NoSpaceError, NotFoundError
 
 STATE_VARIABLE: Final = "SNAPSTONE_STATE"
@@ -36,15 +37,6 @@ def state_failure(path: Path, error: OSError) -> ClientError:
     if error.errno in _DENIED:
         return DeniedError(f"{text}. Set {STATE_VARIABLE} to a folder that you may write to")
     return StateError(f"{text}. Set {STATE_VARIABLE} to a folder on another file system if this goes on")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was created, renamed or removed in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -87,9 +79,14 @@ class Folders:
 def _make_own(folder: Path) -> None:
     try:
         folder.mkdir(mode=FOLDER_MODE)
-        sync_folder(folder.parent)
     except FileExistsError:
         _check_own(folder)
+        return
+    try:
+        sync_folder(folder.parent)
+    except OSError:
+        folder.rmdir()  # Else the next run would find it and take it for durable.
+        raise
 
 
 def _check_own(folder: Path) -> None:

@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from snapstone.client.durable import sync_folder
 from snapstone.client.errors import ClientError, NotFoundError, UsageError
 from snapstone.client.events import Note, Observer, Silence
 from snapstone.client.transfer.digests import DigestTable
-from snapstone.client.transfer.folders import state_failure, sync_folder
+from snapstone.client.transfer.folders import state_failure
 from snapstone.client.transfer.leftovers import remove_leftovers
 from snapstone.client.transfer.table_header import DigestTableError
 from snapstone.core.blocks import BLOCKS_PER_GIB, checksum_from_digest
@@ -91,8 +92,9 @@ class IndexStore:
             table.set_facts({**identity, "count": count, "aggregate": checksum_from_digest(aggregate)})
             table.move(path)
         except BaseException:
+            # Also where the sync failed that covers the entries and the facts that prove them: then it got no name.
             table.close()
-            new.unlink(missing_ok=True)
+            table.path.unlink(missing_ok=True)
             raise
         self._remove_least_used(path)
         return table

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from snapstone.client.durable import sync_folder
 from snapstone.client.errors import ClientError, NotFoundError
 from snapstone.client.events import Note, Observer, Silence
 from snapstone.client.transfer.digests import DigestTable
-from snapstone.client.transfer.folders import state_failure, sync_folder
+from snapstone.client.transfer.folders import state_failure
 from snapstone.client.transfer.journal_lock import JournalLock, holder_of
 from snapstone.client.transfer.leftovers import remove_leftovers
 from snapstone.client.transfer.table_header import DigestTableError, Facts
@@ -61,6 +62,16 @@ class Journal:
             self.table.path.unlink(missing_ok=True)
             sync_folder(self.table.path.parent)
             self._lock.release(remove=True)
+
+    def finish(self, observer: Observer) -> None:
+        """`remove`, where a failure is said and no more: a journal that stays, or comes back, does no harm.
+
+        Who finds one of a transfer that is done, or was given up, sees that at the endpoint and in the image.
+        """
+        try:
+            self.remove()
+        except ClientError as error:
+            observer.note(Note("warning", f"A journal that is not needed any more could not be removed. {error}"))
 
     def close(self) -> None:
         """Let it go, for a later run; a second time, and after `remove`, does nothing."""
@@ -149,6 +160,7 @@ class JournalStore:
             self._start_anew(path, str(error))
         else:
             if table.facts.get(_KEY) == key and table.block_count == block_count:
+                table.write_again()
                 return Journal(table, lock, resumed=True, replaced={})
             table.close()
             replaced = self._replaced(table, key, block_count)

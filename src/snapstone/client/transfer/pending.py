@@ -137,9 +137,9 @@ class PendingSnapshot:
             self._observer.note(Note("unfinished", text, facts))
         elif keep:
             self._observer.note(Note("unfinished", f"{self.snapshot_id} stays pending, as asked", facts))
-            self._journal.remove()
+            self._journal.finish(self._observer)
         elif self._take_back(self.snapshot_id) or not self._resumable:
-            self._journal.remove()
+            self._journal.finish(self._observer)
 
     def _take_back(self, snapshot_id: str) -> bool:
         """Delete what is half done; whether that worked."""
@@ -222,7 +222,7 @@ class PendingSnapshot:
             return self._service.start_snapshot(request)
         except ClientError as error:
             if not (error.resumable and self._resumable):
-                self._journal.remove()
+                self._journal.finish(self._observer)
             raise
 
     def _entered(self, snapshot_id: str) -> str:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from snapstone.client.api.service import Service
+from snapstone.client.durable import sync_folder
 from snapstone.client.errors import UsageError
 from snapstone.client.images.contract import Target
 from snapstone.client.images.part_file import part_path
+from snapstone.client.images.refusals import refusal
 from snapstone.client.images.sources import RAW, open_source
 from snapstone.client.images.targets import open_target
 from snapstone.client.transfer.journal import Journal, JournalStore
@@ -21,7 +23,8 @@ from snapstone.client.transfer.probes import probes
 from snapstone.core.blocks import BLOCK_SIZE, digest_of
 
 COMMITTING: Final = "committing"
-"""Stage of a journal: every block is written, and the image gets its name."""
+"""Stage of a journal: every block is written, and the image is synced and gets its name. Where a run finds both this
+stage and an unfinished image, that sync may have failed: what is read of the image may be in memory alone."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,12 @@ class Place:
     def _part_name(self) -> str:
         return self.snapshot_id if self.from_id is None else f"{self.from_id}.{self.snapshot_id}"
 
-    def open(self, *, resume: bool) -> Target:
-        """The target; without `resume`, what an earlier run left of it is thrown away."""
+    def open(self, journal: Journal, *, resume: bool) -> Target:
+        """The target; what an earlier run left of it is thrown away without `resume`, and where a sync of it may have
+        failed that cannot be made good by writing the blocks again."""
         target = self._opened()
-        if not resume and target.resumed:
+        sound = target.fixed_places or journal.facts.get("stage") != COMMITTING
+        if target.resumed and not (resume and sound):
             target.discard()
             target = self._opened()
         return target
@@ -73,7 +78,10 @@ class Place:
         )
 
     def published_count(self, journal: Journal) -> int | None:
-        """Blocks of an image that got its name just before an earlier run was killed; None where it did not."""
+        """Blocks of an image that got its name just before an earlier run was killed; None where it did not.
+
+        It was synced before it got its name, so what is read of it is on the disk; its name may not be.
+        """
         place = Path(os.path.abspath(self.path))
         parts = [part_path(place, name) for name in (self._part_name, f"{self._part_name}.{self.format}")]
         if journal.facts.get("stage") != COMMITTING or not place.is_file() or any(map(os.path.lexists, parts)):
@@ -86,6 +94,10 @@ class Place:
                     if digest_of(buffer) != digest:
                         return None
                 count += 1
+        try:
+            sync_folder(place.parent)
+        except OSError as error:
+            raise refusal(error, str(place), "keep its name") from error
         return count
 
     def check_not_half_way(self, store: JournalStore) -> None:

@@ -147,7 +147,7 @@ class _Upload:
             self._keep_index(journal, pending.snapshot_id)
             if wait:
                 pending.wait(status)
-            journal.remove()
+            journal.finish(self._observer)
         return pending.snapshot_id
 
     def _sealed_before(self, pending: PendingSnapshot, request: StartRequest) -> str | None:

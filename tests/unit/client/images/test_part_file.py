@@ -184,7 +184,7 @@ def test_a_free_name_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *
     if not in_one_step:
         monkeypatch.setattr(kernel, "rename_if_absent", lambda source, target: False)
     synced: list[Path] = []
-    monkeypatch.setattr(part_file, "sync_file", synced.append)
+    monkeypatch.setattr(part_file, "sync_folder", synced.append)
     (tmp_path / "part").write_bytes(b"new")
     publish(tmp_path / "part", tmp_path / "image", replace=False)
     assert os.listdir(tmp_path) == ["image"]

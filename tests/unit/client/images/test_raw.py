@@ -86,8 +86,11 @@ def test_the_blocks_of_eight_tebibytes_are_named_without_reading(tmp_path: Path,
 def test_a_file_that_became_shorter_is_said(image: Path, into: memoryview) -> None:
     with open_raw(image) as source:
         os.truncate(image, BLOCK_SIZE + 10)
-        with pytest.raises(SourceChangedError, match=f"ends at {BLOCK_SIZE + 10} bytes"):
+        with pytest.raises(SourceChangedError, match=f"has {BLOCK_SIZE + 10} bytes now") as caught:
             source.read(1, into)
+        assert "block 1 (offset 524288) ended after 10 of" in str(caught.value)
+        with pytest.raises(SourceChangedError, match=f"has {BLOCK_SIZE + 10} bytes now"):
+            source.read(3, into)
 
 
 def test_bytes_that_were_added_later_are_no_part_of_it(image: Path, into: memoryview) -> None:

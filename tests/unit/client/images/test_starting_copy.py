@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from snapstone.client.errors import NoSpaceError
+from snapstone.client.errors import DamagedError, NoSpaceError
 from snapstone.client.images import kernel, starting_copy
 from snapstone.client.images.starting_copy import start_part_from_copy
 from tests.unit.client.images.conftest import Attach, Mount, run_as_root
@@ -105,3 +106,20 @@ def test_a_disk_that_fills_up_meanwhile_keeps_the_image_and_no_copy(
         start_part_from_copy(folder / "image", folder / ".image.x.part")
     assert os.listdir(folder) == ["image"]
     assert (folder / "image").read_bytes() == content
+
+
+def test_a_copy_whose_sync_failed_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "image").write_bytes(b"content")
+    calls, sync = [], os.fsync
+
+    def fail_the_copys(descriptor: int) -> None:
+        """The first sync is that of an empty file where the file system cannot share bytes."""
+        calls.append(os.fstat(descriptor).st_size)
+        if calls[-1]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_the_copys)
+    with pytest.raises(DamagedError, match="be copied to"):
+        start_part_from_copy(tmp_path / "image", tmp_path / ".image.part")
+    assert os.listdir(tmp_path) == ["image"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from snapstone.client.transfer.digests import CHUNK_SIZE, DigestTable
 from snapstone.client.transfer.folders import StateError
 from snapstone.client.transfer.table_header import ENTRIES_OFFSET, MAX_FACTS_SIZE, SLOT_SIZE, DigestTableError
 from snapstone.core.blocks import MAX_BLOCK_COUNT, Digest
+from tests.unit.client.losing_disk import LosingDisk
 
 LAST: Final = MAX_BLOCK_COUNT - 1
 
@@ -541,3 +543,62 @@ def test_the_facts_are_json_that_other_programs_can_read(path: Path, table: Dige
     slot = path.read_bytes()[SLOT_SIZE:]
     size = int.from_bytes(slot[12:16], "little")
     assert json.loads(slot[64 : 64 + size]) == {"stage": "new"}
+
+
+@pytest.mark.parametrize("first", ["entries", "facts"])
+@pytest.mark.parametrize("then", ["entries", "facts"])
+def test_nothing_is_made_durable_after_a_sync_that_failed(
+    tmp_path: Path, path: Path, table: DigestTable, monkeypatch: pytest.MonkeyPatch, first: str, then: str
+) -> None:
+    disk = LosingDisk(tmp_path / "disk", monkeypatch)
+
+    def sync(what: str) -> None:
+        if what == "entries":
+            table.sync()
+        else:
+            table.set_facts({"stage": "later"})
+
+    table.record(1, A)
+    disk.failing = path.name
+    for what in (first, then):
+        with pytest.raises(StateError, match="Input/output error"):
+            sync(what)
+    assert table.get(1) == A
+
+
+def test_a_table_written_again_holds_on_disk_what_it_reads_as(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = LosingDisk(tmp_path / "disk", monkeypatch)
+    with DigestTable.create(path, 100_000, {"stage": "new"}) as table:
+        table.record(1, A)
+        table.record(70_000, B)
+        table.sync()
+        table.forget(1)
+        table.record(99_999, C)
+        disk.failing = path.name
+        with pytest.raises(StateError):
+            table.sync()
+    with DigestTable.open(disk.after_power_loss(path)) as lost:
+        assert list(lost.items()) == [(1, A), (70_000, B)]
+    with DigestTable.open(path, writable=True) as again:
+        again.write_again()
+    with DigestTable.open(disk.after_power_loss(path)) as kept:
+        assert (list(kept.items()), kept.facts) == ([(70_000, B), (99_999, C)], {"stage": "new"})
+
+
+def test_a_table_whose_name_cannot_be_made_durable_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, real = tmp_path / "tables", os.fsync
+    tables.mkdir()
+
+    def fail_for_folders(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}") == str(tables):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_for_folders)
+    with pytest.raises(StateError, match="Input/output error"):
+        DigestTable.create(tables / "a.journal", 100, {})
+    assert os.listdir(tables) == []

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from shutil import which
 
 import pytest
 
-from snapstone.client.errors import ClientError, DeniedError, NotFoundError, UnreachableError, UsageError
+from snapstone.client.errors import ClientError, DamagedError, DeniedError, NotFoundError, UnreachableError, UsageError
+from snapstone.client.images.sources import open_source
 from snapstone.client.transfer.download import download
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.upload import upload
 from snapstone.core.blocks import BLOCK_SIZE, Digest
 from tests.server_process import ServerProcess
+from tests.unit.client.losing_disk import LosingDisk
 from tests.unit.client.transfer.test_upload import BASE, GIB, MIB, ZERO, Watched, block, image, journals
 from tests.unit.client.transfer.two_sides import Memory
 
@@ -264,3 +269,103 @@ def test_a_snapshot_that_does_not_exist_is_named(service: Failing, state: Folder
 def test_changes_to_standard_output_are_refused(service: Failing, state: Folders) -> None:
     with pytest.raises(UsageError, match="--from"):
         download(service, "snap-1", "-", from_snapshot_id="snap-2", state=state)
+
+
+def test_what_was_written_before_a_failed_sync_is_written_again(
+    service: Failing, state: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot_id = snapshot_of(service, state, BASE)
+    path, observer = tmp_path / "image", Memory()
+    disk = LosingDisk(tmp_path / "disk", monkeypatch)
+    disk.failing = ".part"
+    with pytest.raises(DamagedError, match="part cannot be made durable: Input/output error"):
+        download(service, snapshot_id, str(path), state=state, observer=observer)
+    assert not path.exists()
+    (part,) = tmp_path.glob(".*.part")
+    assert (blocks_in(part), blocks_in(disk.after_power_loss(part))) == (BASE, {})
+    assert "writes again what may not be on the disk" in observer.messages("unfinished")[0]
+    service.got_indexes.clear()
+    downloaded = download(service, snapshot_id, str(path), state=state)
+    assert (downloaded.received_count, downloaded.resumed_count, service.got_indexes) == (0, 4, [])
+    assert blocks_in(disk.after_power_loss(path)) == blocks_in(path) == BASE
+
+
+def test_changes_written_before_a_failed_sync_are_written_again(
+    service: Failing, state: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = snapshot_of(service, state, BASE)
+    second = snapshot_of(service, state, {**BASE, 3: block("B"), 9: block("n")}, first)
+    path = tmp_path / "image"
+    download(service, first, str(path), state=state)
+    disk = LosingDisk(tmp_path / "disk", monkeypatch)
+    # The copy of the image is synced before it gets the part's name; the part is synced at the end.
+    disk.failing = ".part"
+    with pytest.raises(DamagedError):
+        download(service, second, str(path), from_snapshot_id=first, state=state)
+    assert blocks_in(path) == BASE
+    download(service, second, str(path), from_snapshot_id=first, state=state)
+    assert blocks_in(path) == {**BASE, 3: block("B"), 9: block("n")}
+    assert blocks_in(disk.after_power_loss(path)) == {3: block("B"), 9: block("n")}
+
+
+def test_an_image_with_tables_is_begun_anew_after_a_failed_sync(
+    service: Failing, state: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if which("qemu-nbd") is None or which("qemu-img") is None:
+        pytest.skip("qemu-utils is not installed")
+    snapshot_id = snapshot_of(service, state, BASE)
+    path = tmp_path / "image.qcow2"
+    disk = LosingDisk(tmp_path / "disk", monkeypatch)
+    disk.failing = ".part"
+    with pytest.raises(DamagedError):
+        download(service, snapshot_id, str(path), format="qcow2", state=state)
+    (part,) = tmp_path.glob(".*.part")
+    with part.open() as left:  # While it is open no other file gets its number.
+        downloaded = download(service, snapshot_id, str(path), format="qcow2", state=state)
+        assert not os.path.samestat(os.fstat(left.fileno()), path.stat())
+    assert (downloaded.received_count, downloaded.resumed_count) == (4, 0)
+    with closing(open_source(path, format="qcow2")) as image:
+        into = memoryview(bytearray(BLOCK_SIZE))
+        for block_index, wanted in BASE.items():
+            image.read(block_index, into)
+            assert into == wanted
+
+
+def test_a_name_that_could_not_be_made_durable_is_synced_again(
+    service: Failing, state: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot_id = snapshot_of(service, state, BASE)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    disk, synced, sync = LosingDisk(tmp_path / "disk", monkeypatch), [], os.fsync
+
+    def recorded_sync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if synced[-1] == str(folder) and synced.count(str(folder)) == 1:
+            disk.failing = str(folder)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded_sync)
+    with pytest.raises(DamagedError, match="get its name"):
+        download(service, snapshot_id, str(folder / "image"), state=state)
+    assert download(service, snapshot_id, str(folder / "image"), state=state).resumed_count == 4
+    assert synced.count(str(folder)) == 2
+
+
+def test_a_download_that_is_done_is_done_even_where_its_journal_stays(
+    service: Failing, state: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot_id = snapshot_of(service, state, BASE)
+    observer, unlink = Memory(), Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".journal":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        download(service, snapshot_id, str(tmp_path / "image"), state=state, observer=observer)
+    assert blocks_in(tmp_path / "image") == BASE
+    assert "A journal that is not needed any more could not be removed" in observer.messages("warning")[0]
+    assert download(service, snapshot_id, str(tmp_path / "image"), state=state).resumed_count == 4

@@ -97,3 +97,20 @@ def test_a_failure_is_what_its_number_says_and_names_the_file(code: int, kind: t
     failure = state_failure(Path("/state/x"), OSError(code, os.strerror(code)))
     assert type(failure) is kind
     assert str(failure).startswith(f"/state/x: {os.strerror(code)}")
+
+
+def test_a_folder_that_could_not_be_made_durable_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders, sync = Folders(tmp_path / "state"), os.fsync
+    synced: list[str] = []
+
+    def fail_once(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if len(synced) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(StateError, match="Input/output error"):
+        folders.prepare()
+    folders.prepare()
+    assert synced == [str(tmp_path), str(tmp_path), str(folders.root), str(folders.root)]

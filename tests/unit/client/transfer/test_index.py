@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -259,3 +260,24 @@ def test_any_line_of_generations_is_what_dicts_make_of_it(
         assert here.found(f"snap-{number}") == model
     assert parent is not None
     parent.close()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_index_whose_sync_failed_is_none(given_store: Given, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The first sync is that of the empty table; the second covers entries, and the facts that prove them."""
+    table, syncs, sync = given_store.table({0: A}), [], os.fsync
+
+    def fail_one(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        syncs.append(path.startswith(f"{given_store.folder}/"))
+        if sum(syncs) == number:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    with monkeypatch.context() as patched, table, given_store.store.trying(SNAPSHOT):
+        patched.setattr(os, "fsync", fail_one)
+        given_store.store.keep(table, SNAPSHOT, 1)
+    assert os.listdir(given_store.folder) == []
+    assert "Input/output error" in given_store.notes.list[0].message
+    given_store.kept({0: A})
+    assert given_store.found() == {0: A}

@@ -17,10 +17,13 @@ import pytest
 
 from snapstone.client.errors import UsageError
 from snapstone.client.transfer import journal_lock
+from snapstone.client.transfer.digests import DigestTable
+from snapstone.client.transfer.folders import StateError
 from snapstone.client.transfer.journal import MAX_AGE_SECONDS, Journal, JournalStore
 from snapstone.client.transfer.journal_lock import JournalLock, holder_of
 from snapstone.client.transfer.table_header import ENTRIES_OFFSET, Facts
 from snapstone.core.blocks import Digest
+from tests.unit.client.losing_disk import LosingDisk
 from tests.unit.client.transfer.notes import Notes
 
 A: Final = Digest(sha256(b"a").digest())
@@ -342,3 +345,21 @@ def test_old_journals_that_cannot_be_removed_keep_nobody_from_work(here: Given) 
         f"Old journals could not be removed. {here.folder}/abc.lock: Is a directory. "
         "Set SNAPSTONE_STATE to a folder on another file system if this goes on"
     ]
+
+
+def test_what_an_earlier_run_could_not_sync_is_durable_once_it_is_gone_on_with(
+    here: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = LosingDisk(tmp_path.with_name(tmp_path.name + "-disk"), monkeypatch)
+    with here.open() as journal:
+        journal.update({"snapshot_id": "snap-1"})
+        journal.table.record(3, A)
+        disk.failing = ".journal"
+        with pytest.raises(StateError):
+            journal.table.sync()
+    with DigestTable.open(disk.after_power_loss(here.file())) as lost:
+        assert list(lost.items()) == []
+    with here.open() as journal:
+        journal.table.sync()  # Which alone would make nothing durable.
+    with DigestTable.open(disk.after_power_loss(here.file())) as kept:
+        assert (list(kept.items()), kept.facts["snapshot_id"]) == ([(3, A)], "snap-1")
