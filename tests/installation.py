@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from snapstone.core.tokens import TokenSeal
 from snapstone.service.data_keys import data_key_of
 from snapstone.service.ec2.snapshots import delete_snapshot
 from snapstone.service.engine import Caller, Engine, Policy
+from snapstone.service.manifests import seal_guard
 from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
 from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
@@ -140,7 +142,9 @@ class Installation:
         self.catalog.release_seals()
         self.catalog.release_copies()
         self.timekeeper = Timekeeper(self.catalog, self.clock)
-        self.sealer = Sealer(self.catalog, objects, pages, self.timekeeper, self.clock, self._find_data_key)
+        self.sealer = Sealer(
+            self.catalog, objects, pages, self.timekeeper, self.clock, self._find_data_key, self._guard
+        )
         tokens = TokenSeal(self.token_key)
         self.engine = Engine(
             self.catalog,
@@ -155,6 +159,9 @@ class Installation:
             policy=self.policy,
         )
         self.upkeep = Upkeep(self.engine)
+
+    def _guard(self, snapshot: Snapshot) -> AbstractContextManager[None]:
+        return seal_guard(self.engine, snapshot)
 
     def _find_data_key(self, data_key_id: bytes) -> DataKey:
         return data_key_of(self.engine, data_key_id)

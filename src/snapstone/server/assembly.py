@@ -24,6 +24,7 @@ from snapstone.server.root_key import read_root_key
 from snapstone.server.throttling import SharedBuckets, Throttle
 from snapstone.service.data_keys import data_key_of
 from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
+from snapstone.service.manifests import seal_guard
 from snapstone.service.operations import OPERATIONS
 from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
@@ -78,7 +79,13 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         pages=pages,
         tokens=TokenSeal(server_secret(catalog, root_key, "tokens", os.urandom(TOKEN_KEY_SIZE))),
         sealer=Sealer(
-            catalog, objects, pages, timekeeper, now_ms, lambda data_key_id: data_key_of(engine, data_key_id)
+            catalog,
+            objects,
+            pages,
+            timekeeper,
+            now_ms,
+            lambda data_key_id: data_key_of(engine, data_key_id),
+            lambda snapshot: seal_guard(engine, snapshot),
         ),
         now_ms=now_ms,
         random_bytes=os.urandom,

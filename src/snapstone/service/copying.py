@@ -29,6 +29,7 @@ from snapstone.service.background import BackgroundWork
 from snapstone.service.data_keys import data_key_of, data_keys_under, domain_of
 from snapstone.service.engine import Engine
 from snapstone.service.kms.keys import stored_key
+from snapstone.service.manifests import hold_copy_source
 from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
 from snapstone.storage.contract import Encryption
 
@@ -85,6 +86,7 @@ class Copier:
         if work is None or snapshot is None or snapshot.state is not SnapshotState.PENDING:
             return
         try:
+            hold_copy_source(self._engine, snapshot, work.source_root)
             block_count = self._copy_blocks(snapshot, work)
         except KeyHiddenError:
             catalog.fail_copy(snapshot_id, KEY_NOT_ACCESSIBLE)

@@ -9,6 +9,7 @@ from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import manifest_address
 from snapstone.core.protection_errors import SnapshotLockedError
 from snapstone.service.engine import Engine
+from snapstone.service.follow_up import follow_up
 
 ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000
 """How long a client token of a deleted snapshot still gets its first answer."""
@@ -17,7 +18,8 @@ ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000
 def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
     """Delete a snapshot in any state, or put it into the recycle bin where a rule says so; False where it was gone.
 
-    Raises SnapshotLockedError where a lock is in force.
+    Once that is committed the snapshot is deleted for everyone, and this succeeds: upkeep does what is left. Raises
+    SnapshotLockedError where a lock is in force.
     """
     moment = engine.timekeeper.moment()
     try:
@@ -25,7 +27,8 @@ def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
     except LockHoldsError:
         raise SnapshotLockedError(f"The snapshot '{snapshot_id}' is locked and cannot be deleted.") from None
     if deletion is Deletion.BEGUN:
-        finish_deletion(engine, snapshot_id)
+        with follow_up("finish the deletion", snapshot_id):
+            finish_deletion(engine, snapshot_id)
     return deletion is not None
 
 

@@ -12,6 +12,7 @@ from snapstone.core.policy.principal import Principal
 from snapstone.core.tokens import TokenSeal
 from snapstone.service.damage import DamageReports, LoggedDamage
 from snapstone.service.health import Health
+from snapstone.service.held_manifests import HeldManifests
 from snapstone.service.key_memory import KeyMemory
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.storage.contract import ObjectStore
@@ -89,3 +90,4 @@ class Engine:
     """What is wrong at the moment; `/ready` tells it."""
     damage: DamageReports = field(default_factory=LoggedDamage)
     """Where damage is written down."""
+    manifests: HeldManifests = field(default_factory=HeldManifests)

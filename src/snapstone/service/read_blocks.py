@@ -14,6 +14,7 @@ from snapstone.core.tokens import BLOCK_TOKEN_LIFE_SECONDS, PAGE_TOKEN_LIFE_SECO
 from snapstone.service.data_keys import data_keys_under
 from snapstone.service.encryption import keys_for_reading, require_listable
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.manifests import hold_against_manifest
 from snapstone.service.visibility import readable, require_readable
 from snapstone.service.write_blocks import CHECKSUM_ALGORITHM
 from snapstone.storage.buffers import ZERO_BLOCK
@@ -35,6 +36,7 @@ def list_snapshot_blocks(
     """The blocks present in a snapshot, written there or inherited, with a token for each (api-ebs.md, section 8)."""
     snapshot = require_readable(engine, caller, snapshot_id)
     require_listable(engine, caller, snapshot)
+    hold_against_manifest(engine, snapshot)
     listing = _Listing(engine, ("ListSnapshotBlocks", caller.account_id, snapshot_id), max_results)
     start = listing.start(next_token, starting_block_index)
     with data_keys_under(engine, snapshot.kms_key_arn):
@@ -68,6 +70,7 @@ def list_changed_blocks(
         raise UnrelatedSnapshotsError(first_snapshot_id, second_snapshot_id)
     for snapshot in (first, second):
         require_listable(engine, caller, snapshot)
+        hold_against_manifest(engine, snapshot)
     call = ("ListChangedBlocks", caller.account_id, first_snapshot_id, second_snapshot_id)
     listing = _Listing(engine, call, max_results)
     start = listing.start(next_token, starting_block_index)

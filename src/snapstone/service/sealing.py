@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from threading import Event
 from typing import Final
 
@@ -27,6 +28,8 @@ from snapstone.storage.contract import FindDataKey, ObjectKind, ObjectStore
 from snapstone.storage.pages import PageStore
 
 log = logging.getLogger(__name__)
+
+Guard = Callable[[Snapshot], AbstractContextManager[None]]
 
 COUNT_MISMATCH: Final = "Changed blocks count mismatch for snapshot"
 CHECKSUM_MISMATCH: Final = "Checksum mismatch for snapshot"
@@ -59,13 +62,16 @@ class Sealer:
         timekeeper: Timekeeper,
         now_ms: Callable[[], int],
         find_data_key: FindDataKey,
+        guard: Guard,
     ) -> None:
+        """`guard` is around the work on a snapshot's map (manifests.seal_guard)."""
         self._catalog = catalog
         self._objects = objects
         self._pages = pages
         self._running_ms = timekeeper.running_ms
         self._now_ms = now_ms
         self._find_data_key = find_data_key
+        self._guard = guard
         attempts = Attempts("seal", catalog, timekeeper.running_ms, catalog.fail_seal)
         self._seals = BackgroundWork("seal", SEALS_AT_ONCE, self.seal, attempts.note)
 
@@ -100,12 +106,15 @@ class Sealer:
             log.warning("seal refused", extra={"fields": {"snapshot": snapshot_id, "why": mismatch}})
             return
         try:
-            applied = self._build(snapshot)
+            with self._guard(snapshot):
+                applied = self._build(snapshot)
         except KeyHiddenError:
             self._catalog.fail_seal(snapshot_id, KEY_NOT_ACCESSIBLE)
             return
         if applied is None:
             return
+        if not self._is_sealing(snapshot_id):
+            return  # so that no manifest is made for it: the row may be gone already
         block_count = snapshot.block_count + applied.added_count
         self._objects.put_many(ObjectKind.MANIFEST, [manifest_of(snapshot, applied.root, block_count)])
         if not self._catalog.finish_seal(snapshot_id, applied.root, block_count, self._now_ms()):
@@ -144,6 +153,10 @@ class Sealer:
             if count % WRITES_PER_RENEWAL == 0:
                 self._catalog.renew_seal(snapshot_id, self._running_ms() + LEASE_MS)
             yield write
+
+    def _is_sealing(self, snapshot_id: SnapshotId) -> bool:
+        snapshot = self._catalog.snapshot(snapshot_id)
+        return snapshot is not None and snapshot.state is SnapshotState.SEALING
 
     def _remove_orphan(self, snapshot_id: SnapshotId) -> None:
         """Take back the manifest of a snapshot that was deleted while it was sealed."""

@@ -17,6 +17,7 @@ from snapstone.service.copying import Copier
 from snapstone.service.deletion import finish_deletion
 from snapstone.service.engine import Engine
 from snapstone.service.kms.upkeep import destroy_due_keys, rotate_due_keys
+from snapstone.service.manifests import look_again_for_missing
 from snapstone.service.timekeeper import told
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Upkeep:
         self._step("destroy KMS keys", lambda: destroy_due_keys(self._engine, timekeeper.due_ms()))
         self._step("rotate KMS keys", lambda: rotate_due_keys(self._engine, timekeeper.due_ms()))
         self._step("look at failing seals", self._tell_failing_work)
+        self._step("look for missing manifests", lambda: look_again_for_missing(self._engine))
 
     # -- at every tick --
 

@@ -12,6 +12,7 @@ from snapstone.core.protection_errors import SnapshotArchivedError
 from snapstone.core.sharing_errors import PublicSnapshotError
 from snapstone.service.ec2.public_access import public_access_blocked
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.manifests import hold_against_manifest, require_no_manifest
 
 EVERYBODY: Final = "all"
 """In place of an account id: the snapshot is public."""
@@ -94,6 +95,7 @@ def require_parent(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot
     if snapshot.state is not SnapshotState.COMPLETED:
         raise ParentNotCompleteError(snapshot_id)
     require_standard_tier(snapshot)
+    hold_against_manifest(engine, snapshot)
     return snapshot
 
 
@@ -109,9 +111,15 @@ def is_public(engine: Engine, snapshot: Snapshot) -> bool:
 
 
 def _existing(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
-    """Whoever's snapshot in the caller's region, in any state but deleted, and not in the recycle bin."""
+    """Whoever's snapshot in the caller's region, in any state but deleted, and not in the recycle bin.
+
+    Raises DamageError where only a manifest is left of the caller's.
+    """
     snapshot = engine.catalog.remembered_snapshot(SnapshotId(snapshot_id))
-    if snapshot is None or snapshot.state is SnapshotState.DELETING or snapshot.region != caller.region:
+    if snapshot is None:
+        require_no_manifest(engine, caller, snapshot_id)
+        return None
+    if snapshot.state is SnapshotState.DELETING or snapshot.region != caller.region:
         return None
     return snapshot if snapshot.recycled_until_ms is None else None
 

@@ -37,7 +37,9 @@ from snapstone.service.ec2.pages import require_ids
 from snapstone.service.ec2.tags import check_tags
 from snapstone.service.encryption import key_for_new, keys_for_reading
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.follow_up import follow_up
 from snapstone.service.kms.keys import key_named
+from snapstone.service.manifests import hold_against_manifest
 from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
 from snapstone.service.visibility import require_standard_tier, visible
 
@@ -108,7 +110,8 @@ def copy_snapshot(
         except CopiesLimitError:
             raise CopyLimitError(COPY_LIMIT) from None
         if copy.state is SnapshotState.SEALING:
-            engine.sealer.start(copy.snapshot_id)
+            with follow_up("seal the copy", copy.snapshot_id):
+                engine.sealer.start(copy.snapshot_id)
         shown = [{"Key": key, "Value": value} for key, value in tags]
         return {"SnapshotId": copy.snapshot_id, "Tags": shown or None}
 
@@ -150,6 +153,7 @@ def _require_source(engine: Engine, source_caller: Caller, snapshot_id: str) -> 
             raise SnapshotNotFoundError((snapshot_id,))
         raise SourceNotCompleteError(snapshot_id)
     require_standard_tier(source)
+    hold_against_manifest(engine, source)
     return source
 
 

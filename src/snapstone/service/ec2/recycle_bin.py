@@ -10,6 +10,7 @@ from snapstone.core.ids import SnapshotId
 from snapstone.service.ec2.pages import check_page_size, page_of, require_ids
 from snapstone.service.ec2.snapshots import DIRECT_VOLUME_ID
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.manifests import require_no_manifest
 
 Answer = dict[str, object]
 
@@ -32,6 +33,7 @@ def list_snapshots_in_recycle_bin(
     recycled = [each for each in engine.catalog.recycled(caller.account_id, caller.region) if _is_there(each, due_ms)]
     if wanted is not None:
         for missing in sorted(wanted - {each.snapshot_id for each in recycled}):
+            require_no_manifest(engine, caller, missing)
             raise SnapshotNotFoundError((missing,))
         recycled = [each for each in recycled if each.snapshot_id in wanted]
     call = ("ListSnapshotsInRecycleBin", caller.account_id, caller.region, repr(snapshot_ids))
@@ -50,6 +52,7 @@ def restore_snapshot_from_recycle_bin(
         caller.account_id, caller.region, SnapshotId(snapshot_id), engine.timekeeper.due_ms()
     )
     if snapshot is None:
+        require_no_manifest(engine, caller, snapshot_id)
         raise SnapshotNotFoundError((snapshot_id,))
     return {
         "SnapshotId": snapshot.snapshot_id,
