@@ -33,6 +33,8 @@ class Sizes:
     listing_repeat_count: int
     seal_count: int
     snapshot_count: int
+    crashed_put_count: int
+    """Blocks of each connection to a server that is then killed."""
     copy_block_count: int
     image_block_count: int
     """Blocks of the image that the client and its peers move."""
@@ -55,6 +57,7 @@ FULL = Sizes(
     listing_repeat_count=31,
     seal_count=10_000,
     snapshot_count=1000,
+    crashed_put_count=30,
     copy_block_count=8192,
     image_block_count=4096,
     sparse_image_gib=8192,
@@ -74,6 +77,7 @@ QUICK = Sizes(
     listing_repeat_count=5,
     seal_count=300,
     snapshot_count=30,
+    crashed_put_count=4,
     copy_block_count=128,
     image_block_count=100,
     sparse_image_gib=64,

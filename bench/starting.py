@@ -1,7 +1,8 @@
-"""How long a server takes from its start until it is ready, with many snapshots in its data folder."""
+"""How long a server takes from its start until it is ready: with many snapshots, and after kill -9."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,14 @@ from bench.run import Run, new_seed, settle
 from bench.snapstone_server import SnapstoneServer
 
 TARGET_SECONDS: Final = Bound("<", 2)
+
+CRASHED_WORKERS: Final = (1, 4)
+"""Processes of the servers that are killed, each with a segment of its own."""
+
+CONNECTIONS_PER_WORKER: Final = 4
+
+AFTER_KILL: Final = Bound("≤", 2)
+"""Of a start after kill -9 to one after a stop."""
 
 
 def measure(run: Run) -> list[Line]:
@@ -32,8 +41,43 @@ def measure(run: Run) -> list[Line]:
             TARGET_SECONDS,
             peer="new folder",
             peer_values=empty,
-        )
+        ),
+        *(_after_kill(run, worker_count) for worker_count in CRASHED_WORKERS),
     ]
+
+
+def _after_kill(run: Run, worker_count: int) -> Line:
+    """Start after kill -9 in the middle of puts, beside a start of the same folder after a stop."""
+    killed, stopped = [], []
+    with run.folder("killed") as folder:
+        for _ in range(run.sizes.repeat_count):
+            with SnapstoneServer(folder / "data", worker_count) as server:
+                with ThreadPoolExecutor() as pool:
+                    connection_count = CONNECTIONS_PER_WORKER * worker_count
+                    counts = [run.sizes.crashed_put_count] * connection_count
+                    list(pool.map(_put, [server] * connection_count, counts))
+                server.process.kill()
+            killed.append(_start_seconds(folder / "data", worker_count))
+            stopped.append(_start_seconds(folder / "data", worker_count))
+    blocks = run.sizes.crashed_put_count * CONNECTIONS_PER_WORKER
+    return Line(
+        f"start after kill -9, {worker_count} workers, {blocks} blocks behind each one's checkpoint",
+        "s",
+        killed,
+        peer="after a stop",
+        peer_values=stopped,
+        ratio_target=AFTER_KILL,
+    )
+
+
+def _put(server: SnapstoneServer, count: int) -> None:
+    """Put so many blocks over one connection."""
+    blocks = DistinctBlocks(new_seed())
+    client = Client(server.endpoint)
+    snapshot_id = client.start_snapshot(volume_size_gib=1)
+    for number in range(count):
+        client.put_block(snapshot_id, number, b"".join(blocks.pieces(number)))
+    client.connection.close()
 
 
 def _fill(server: SnapstoneServer, snapshot_count: int) -> None:
@@ -46,7 +90,7 @@ def _fill(server: SnapstoneServer, snapshot_count: int) -> None:
     client.connection.close()
 
 
-def _start_seconds(data: Path) -> float:
+def _start_seconds(data: Path, worker_count: int | None = None) -> float:
     settle()
-    with SnapstoneServer(data) as server:
+    with SnapstoneServer(data, worker_count) as server:
         return server.start_seconds
