@@ -256,7 +256,7 @@ def test_one_damaged_copy_of_a_segments_header_is_reported_and_mended_and_nothin
 
 
 @pytest.mark.parametrize("position", [24, 4_120])
-def test_one_damaged_copy_of_a_full_segments_header_is_reported_by_its_first_reader_and_left(
+def test_one_damaged_copy_of_a_full_segments_header_is_reported_at_start_and_left(
     installation: Installation, position: int
 ) -> None:
     blocks = {number: block(f"block {number}") for number in range(40)}
@@ -267,10 +267,31 @@ def test_one_damaged_copy_of_a_full_segments_header_is_reported_by_its_first_rea
     flip_bit(path, position)
     before = path.read_bytes()
     installation.__post_init__()
-    assert damage_entries(installation.folder) == []
     assert installation.content(snapshot_id) == blocks
     assert [entry["place"] for entry in damage_entries(installation.folder)] == [str(path)]
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("while_it_runs", [False, True])
+def test_the_same_upload_heals_a_full_segment_whose_header_is_damaged(
+    installation: Installation, while_it_runs: bool
+) -> None:
+    snapshot_id, blocks = two_segments(installation)
+    token = installation.list_all(snapshot_id)[0]["BlockToken"]
+    installation.reopen()
+    if not while_it_runs:
+        installation.close()
+    for offset in (24, HEADER_COPY_SIZE + 24):
+        flip_bit(segment_file(installation.folder), offset)
+    if while_it_runs:
+        with pytest.raises(DamageError):  # one block is asked for; all are lost
+            installation.get(snapshot_id, 0, token)
+    else:
+        installation.__post_init__()
+    again = installation.sealed(blocks)
+    installation.reopen()
+    assert installation.content(again) == blocks
+    assert installation.content(snapshot_id) == blocks
 
 
 # -- the index --

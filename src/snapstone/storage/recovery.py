@@ -27,7 +27,15 @@ from snapstone.storage.appender import segment_numbers, segment_path
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, Place, SegmentRow
 from snapstone.storage.record import ALIGNMENT, HEADER_SIZE, BadRecordError, RecordHeader
-from snapstone.storage.segment import LOST_ERRORS, SEGMENT_HEADER_SIZE, UNFINISHED_SUFFIX, Scan, Segment
+from snapstone.storage.segment import (
+    LOST_ERRORS,
+    SEGMENT_HEADER_SIZE,
+    UNFINISHED_SUFFIX,
+    Scan,
+    Segment,
+    read_segment_header,
+    sync_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +109,9 @@ class Recovery:
         if there and not accept_lost_segments and there.isdisjoint(numbers):
             raise StoreMissingError(self._folder, len(there))
         if not self._read_only:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not self._folder.exists():
+                self._folder.mkdir(parents=True, mode=0o700)
+                sync_folder(self._folder.parent)
             for unfinished in self._folder.glob(f"*{UNFINISHED_SUFFIX}"):
                 unfinished.unlink(missing_ok=True)
         return numbers
@@ -109,9 +119,12 @@ class Recovery:
     def _look_at(self, row: SegmentRow) -> OpenSegment | None:
         """Note what of one segment is there, and search it unless it is full; returns it if it can be appended to."""
         path = segment_path(self._folder, row.segment_id)
-        if row.full and row.present_size is None and _size_of(path) >= row.size:
-            return None  # the usual case costs no open file
         try:
+            if row.full and row.present_size is None and _size_of(path) >= row.size:
+                header_damage = read_segment_header(path)[1]  # the usual case: one look at its header
+                if header_damage is not None:
+                    self._damage.report_segment(path, header_damage)
+                return None
             segment = Segment.open(path)
         except (BadRecordError, PermissionError) as error:
             self._lose(row, str(error))

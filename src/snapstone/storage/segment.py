@@ -103,9 +103,8 @@ class Segment:
 
         Where only one is, `header_damage` says so.
         """
-        segment_id = int(path.stem)
-        salt, header_damage = _parse_header_copies(_read_header_copies(path), segment_id)
-        return cls(path, segment_id, salt, header_damage)
+        salt, header_damage = read_segment_header(path)
+        return cls(path, int(path.stem), salt, header_damage)
 
     def __del__(self) -> None:
         # The store drops its reference while a reader may still hold one: the last one closes the files.
@@ -376,6 +375,11 @@ def _segment_header(segment_id: int, salt: bytes) -> bytes:
     fields = _FIELDS.pack(SEGMENT_MAGIC, SEGMENT_VERSION, segment_id, salt)
     body = fields.ljust(HEADER_COPY_SIZE - _CHECKSUM_SIZE, b"\0")
     return body + blake2b(body, digest_size=_CHECKSUM_SIZE).digest()
+
+
+def read_segment_header(path: Path) -> tuple[bytes, str | None]:
+    """The salt of a segment, and what is wrong with one copy of its header. Raises BadRecordError as `Segment.open`."""
+    return _parse_header_copies(_read_header_copies(path), int(path.stem))
 
 
 def _read_header_copies(path: Path) -> list[bytes]:

@@ -32,7 +32,7 @@ from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, Place, is_index, remove_index
 from snapstone.storage.record import HEADER_SIZE, BadRecordError, RecordHeader, record_size, write_header
 from snapstone.storage.recovery import OpenSegment, Recovery
-from snapstone.storage.segment import LOST_ERRORS, SEGMENT_SIZE, Segment
+from snapstone.storage.segment import LOST_ERRORS, SEGMENT_SIZE, Segment, read_segment_header
 
 OPEN_SEGMENTS: Final = 128
 """Segment files that are kept open for reading, with two descriptors each."""
@@ -390,11 +390,15 @@ class SegmentStore:
         return self._damage.report(address, f"{path} at {place.offset}", str(error))
 
     def _note_loss(self, segment_id: int) -> bool:
-        """Note if the whole file of a segment is gone: all its objects are lost then, not only the one asked for."""
-        if segment_path(self._segments_folder, segment_id).exists():
-            return False
-        self._index.set_present(segment_id, 0)
-        return True
+        """Note if a whole segment is gone or cannot be opened: all its objects are lost, not only the one asked for."""
+        try:
+            read_segment_header(segment_path(self._segments_folder, segment_id))
+        except (BadRecordError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in LOST_ERRORS:
+                raise
+            self._index.set_present(segment_id, 0)
+            return True
+        return False
 
     def _segment(self, segment_id: int) -> Segment:
         """An open segment; the ones used last stay open."""
