@@ -12,7 +12,7 @@ SERIAL_TESTS := tests/crash
 CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test tour bench lock clean clients disk-tools image-tools backup-tools fault-tools
+.PHONY: help setup serve check test soak tour bench lock clean clients disk-tools image-tools backup-tools fault-tools
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -29,10 +29,13 @@ check: setup  ## format, lint, types, layers, unit tests that need no server
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2 -m "not served" tests/unit
 
-test: disk-tools image-tools fault-tools check clients  ## every test there is
+test: disk-tools image-tools fault-tools check clients  ## every test there is, but for the long ones of `make soak`
 	$(BIN)/pytest -q -n 2 -m served tests/unit
 	$(BIN)/pytest -q -n 2 -m "not soak" --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
 	$(BIN)/pytest -q $(SERIAL_TESTS)
+
+soak: setup fault-tools disk-tools  ## power cuts, failing calls, kills, damage, clocks, by the thousand; ARGS="--list"
+	$(BIN)/python -m tests.faults $(ARGS)
 
 tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
 	$(BIN)/python -m tour

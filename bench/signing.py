@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 as an SDK applies it to the EBS direct APIs: whole request heads, made before they are timed.
+"""AWS Signature Version 4 as an SDK applies it: whole request heads, made before they are timed.
 
 Written apart from the server's own code, so that the two check each other.
 """
@@ -26,6 +26,7 @@ class Endpoint:
     access_key_id: str
     secret_access_key: str
     region: str = "us-east-1"
+    service: str = "ebs"
 
 
 def canonical_query(parameters: Mapping[str, str]) -> str:
@@ -40,7 +41,7 @@ class Signer:
     def __init__(self, endpoint: Endpoint, now: datetime | None = None) -> None:
         self._host = f"{endpoint.host}:{endpoint.port}"
         self._date = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-        self._scope = f"{self._date[:8]}/{endpoint.region}/ebs/aws4_request"
+        self._scope = f"{self._date[:8]}/{endpoint.region}/{endpoint.service}/aws4_request"
         self._access_key_id = endpoint.access_key_id
         key = f"AWS4{endpoint.secret_access_key}".encode()
         for part in self._scope.split("/"):

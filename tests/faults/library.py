@@ -165,11 +165,10 @@ class Control:
             variables["FAULTS_LOG"] = str(recordings)
         return variables
 
-    def attach(self, root: Path, recordings: Path | None = None) -> None:
-        """Put this process, which was started with the library loaded, under the control file. Raises OSError."""
-        if recordings is not None:
-            recordings.mkdir(parents=True, exist_ok=True)
-        folder, log = os.path.realpath(root), "" if recordings is None else str(recordings)
-        failed = ctypes.CDLL(None).faults_attach(os.fsencode(self.path), os.fsencode(folder), os.fsencode(log))
-        if failed:
-            raise OSError(failed, os.strerror(failed), str(self.path))
+
+def attach(control: Path, root: Path, recordings: Path | None = None) -> None:
+    """Put this process, which was started with the library loaded, under a control file. Raises OSError."""
+    folder, log = os.path.realpath(root), "" if recordings is None else str(recordings)
+    failed = ctypes.CDLL(None).faults_attach(os.fsencode(control), os.fsencode(folder), os.fsencode(log))
+    if failed:
+        raise OSError(failed, os.strerror(failed), str(control))

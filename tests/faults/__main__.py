@@ -1,0 +1,87 @@
+"""`make soak`: faults by the hundred and thousand, as a table; exit code 1 if anything was lost, wrong or stuck."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from time import monotonic, time
+from typing import Final
+
+from tests.faults import power_cuts
+from tests.faults.tally import LINES, Job, Tally, gather, run_job, table
+
+Make = Callable[[int, float], Sequence[Job]]
+"""The jobs of a part, from a seed and a scale."""
+
+
+def _power(seed: int, scale: float) -> Sequence[Job]:
+    """1,000 power cuts, a third after failed syncs and a third double, and cuts at every sync of one load"""
+    return power_cuts.jobs(seed, int(1000 * scale))
+
+
+PARTS: Final[dict[str, Make]] = {"power": _power}
+
+
+def main() -> int:
+    """Run the parts that were asked for."""
+    options = _parse()
+    if options.list:
+        for name, make in PARTS.items():
+            print(f"{name:8} {make.__doc__}")
+        return 0
+    jobs = _jobs(options)
+    print(f"seed {options.seed}, {len(jobs)} jobs in {options.jobs} processes", flush=True)
+    tallies = gather(_run(jobs, options.jobs))
+    failures = [failure for tally in tallies for failure in tally.failures]
+    for failure in failures[:LINES]:
+        print(failure)
+    if len(failures) > LINES:
+        print(f"and {len(failures) - LINES} more")
+    print(table(tallies))
+    return 1 if failures else 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--list", action="store_true", help="say what parts there are")
+    parser.add_argument("--part", action="append", choices=PARTS, help="this part; may be given again (default: all)")
+    parser.add_argument("--seed", type=int, default=int(time()), help="what all follows from (default: the time)")
+    parser.add_argument("--only", type=int, metavar="SEED", help="the jobs of this seed alone")
+    parser.add_argument("--scale", type=float, default=1.0, help="so many times as much (default: 1)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at once (default: 2)")
+    parser.add_argument("--kept", type=Path, help="a recording that was kept; needs --cut")
+    parser.add_argument("--cut", help="a cut of it")
+    options = parser.parse_args()
+    if options.only is not None:
+        options.seed = options.only
+    return options
+
+
+def _jobs(options: argparse.Namespace) -> list[Job]:
+    if options.kept is not None:
+        return [power_cuts.KeptJob(options.kept, power_cuts.parse_cut(options.cut))]
+    made = [job for name in options.part or PARTS for job in PARTS[name](options.seed, options.scale)]
+    if options.only is not None:
+        made = [job for job in made if getattr(job, "seed", None) == options.only]
+    return made
+
+
+def _run(jobs: Sequence[Job], processes: int) -> list[Tally]:
+    begun, tallies = monotonic(), []
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(run_job, job): job for job in jobs}
+        for number, done in enumerate(as_completed(running), 1):
+            tallies += done.result()
+            wrong = sum(len(tally.failures) for tally in done.result())
+            print(
+                f"{number}/{len(jobs)} after {monotonic() - begun:.0f} s: {running[done]}, {wrong} faults", flush=True
+            )
+    return tallies
+
+
+if __name__ == "__main__":
+    sys.exit(main())
