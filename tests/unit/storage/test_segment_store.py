@@ -386,6 +386,23 @@ def test_every_put_acknowledged_before_a_kill_is_readable(folder: Path) -> None:
         store.close()
 
 
+def test_the_rest_of_a_segment_that_a_crash_left_is_used_again(folder: Path, tmp_path: Path) -> None:
+    """Even if something has read the whole file: its reserved space then counts as data for the file system."""
+    store = open_store(folder)
+    for number in range(3):
+        put_block(store, numbered_block(number))
+    shutil.copytree(folder, tmp_path / "crashed")
+    store.close()
+    crashed = segment_file(tmp_path / "crashed", 1)
+    assert crashed.stat().st_size == SEGMENT_SIZE
+    crashed.read_bytes()
+    again = open_store(tmp_path / "crashed")
+    put_block(again, numbered_block(3))
+    again.close()
+    place = place_of(tmp_path / "crashed", numbered_block(3))
+    assert (place.segment_id, place.offset) == (1, SEGMENT_HEADER_SIZE + 3 * RECORD_SIZE)
+
+
 def test_a_lost_index_is_rebuilt_whole(folder: Path, reopen: Callable[[], SegmentStore]) -> None:
     store = reopen()
     for number in range(40):
