@@ -102,7 +102,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         upkeep.tick()
 
     def close() -> None:
-        if upkeep.copier.stop(COPY_STOP_SECONDS) and engine.sealer.wait_until_idle(SEAL_STOP_SECONDS):
+        if upkeep.stop(COPY_STOP_SECONDS) and engine.sealer.wait_until_idle(SEAL_STOP_SECONDS):
             objects.close()
             catalog.close()
 

@@ -50,6 +50,11 @@ class Upkeep:
             self._sweep()
         self._tell_failures()
 
+    def stop(self, wait_seconds: float) -> bool:
+        """Stop the copies, and note how long the server has run; False if copies are still under way after so long."""
+        self._step("note the time", lambda: self._engine.timekeeper.observe(note=True))
+        return self.copier.stop(wait_seconds)
+
     def _sweep(self) -> None:
         catalog, timekeeper = self._engine.catalog, self._engine.timekeeper
         self._step("time out pending snapshots", self._expire_pending)
@@ -105,8 +110,8 @@ class Upkeep:
         first = failing[0]
         self._engine.health.report(
             "seals",
-            f"{len(failing)} snapshots cannot be completed now, {first.snapshot_id} for the longest time: "
-            f"{first.message}. They are tried again; the server's log says why they fail.",
+            f"Snapshots that cannot be completed now: {len(failing)}. {first.snapshot_id} has failed for longest:"
+            f" {first.message}. They are tried again; the server's log says why they fail.",
         )
 
     # -- steps that fail --
