@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -39,10 +39,12 @@ class AccessKeyPair:
 class ServerProcess:
     """`snapstone serve` from the moment it says that it is ready, until `stop` or `kill`."""
 
-    def __init__(self, data_folder: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, data_folder: Path, arguments: Sequence[str] = (), variables: Mapping[str, str] | None = None
+    ) -> None:
         """Start on `data_folder`, which may hold an earlier run's data; returns once the server is ready.
 
-        It serves from one process unless the arguments say otherwise.
+        It serves from one process unless the arguments say otherwise. `variables` are added to its environment.
 
         Raises RuntimeError, with what the server said, where it ends or is not ready within `START_LIMIT_SECONDS`.
         """
@@ -56,7 +58,7 @@ class ServerProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=_environment_without_aws() | {"PYTHONPATH": str(SOURCE)},
+            env=_environment_without_aws() | {"PYTHONPATH": str(SOURCE)} | dict(variables or {}),
         )
         try:
             self.ready_line = self._await_ready_line()

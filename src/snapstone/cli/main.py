@@ -16,6 +16,7 @@ from snapstone import __version__
 from snapstone.cli import (
     account,
     cat,
+    clock,
     completion,
     copy,
     diff,
@@ -44,6 +45,7 @@ COMMANDS: Final = (
     account,
     user,
     key,
+    clock,
     upload,
     download,
     copy,

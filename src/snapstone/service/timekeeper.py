@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from snapstone.catalog.clock_contract import ClockCatalog, ClockRow
-from snapstone.core.clock_trust import Moment, Reading, Trust, judge, moment_of
+from snapstone.core.clock_trust import Moment, Reading, Trust, confirm, judge, moment_of
 
 NOTE_INTERVAL_MS: Final = 10_000
 """Between two notes in the catalog of what time it is."""
@@ -112,6 +112,13 @@ def begin_run(catalog: ClockCatalog, clocks: Clocks) -> None:
         return ClockRow(trust, running_ms, due_running_ms, running_ms - clocks.monotonic_ms())
 
     catalog.change_clock(begun)
+
+
+def confirm_clock(catalog: ClockCatalog, clocks: Clocks) -> Reading:
+    """An operator says that the wall clock is right; returns what it says. Every process sees it at its next look."""
+    reading = clocks.read()
+    catalog.change_clock(lambda row: replace(row, trust=confirm(reading)))
+    return reading
 
 
 def told(trust: Trust) -> str | None:

@@ -157,6 +157,15 @@ def test_a_failure_that_nobody_foresaw_ends_after_a_day(installation: Installati
     assert state(installation, snapshot_id) == (SnapshotState.ERROR, UNFORESEEN.message)
 
 
+def test_nothing_is_given_up_after_two_attempts_however_far_apart(installation: Installation) -> None:
+    child, _, _ = damaged_child(installation)
+    installation.complete(child, 1)
+    installation.clock.now_ms += 2 * HOUR_MS
+    installation.tick()
+    assert installation.catalog.failing_work()[0].failure_count == 2
+    assert state(installation, child)[0] is SnapshotState.SEALING
+
+
 def test_attempts_come_at_growing_intervals(installation: Installation) -> None:
     """At 0, 10, 30, 70, 150, 310 and 630 seconds, then every 600."""
     assert [pause_ms(count) // SECOND_MS for count in range(1, 10)] == [10, 20, 40, 80, 160, 320, 600, 600, 600]
