@@ -44,7 +44,7 @@ class Failing:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path / "data", wrap_objects=Failing)  # type: ignore[arg-type]
+    installation = Installation(tmp_path / "data", wrap_objects=Failing)
     yield installation
     installation.close()
 

@@ -42,7 +42,7 @@ class Broken:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path / "data", wrap_catalog=Broken)  # type: ignore[arg-type]
+    installation = Installation(tmp_path / "data", wrap_catalog=Broken)
     yield installation
     broken(installation, "")
     installation.close()

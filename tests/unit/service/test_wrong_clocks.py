@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,8 +208,8 @@ def test_a_lock_that_cools_off_is_final_while_nobody_knows_how_late_it_is(
     )
     installation.clock.set_by(set_by_ms)
     sweep(installation)
-    [shown] = describe_locked_snapshots(installation.engine, installation.caller)["Snapshots"]  # type: ignore[misc, attr-defined]
-    assert shown["LockState"] == "compliance"
+    described: Any = describe_locked_snapshots(installation.engine, installation.caller)
+    assert [each["LockState"] for each in described["Snapshots"]] == ["compliance"]
     with pytest.raises(SnapshotLockedError):
         unlock_snapshot(installation.engine, installation.caller, snapshot_id=snapshot_id)
     installation.clock.set_by(-set_by_ms)
