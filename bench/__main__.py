@@ -25,6 +25,7 @@ from bench.snapstone_client import ClientFailedError
 MEASURES: Final[dict[str, Callable[[Run], list[Line]]]] = {
     "put-get": throughput.measure,
     "workers": throughput.measure_workers,
+    "before": throughput.measure_before,
     "encrypted": throughput.measure_encrypted,
     "listing": listing.measure,
     "sealing": sealing.measure,
@@ -53,7 +54,7 @@ def main() -> int:
     with _scratch_folder(options.scratch) as scratch:
         described = machine.describe(scratch)
         print(f"{described}\n", flush=True)
-        run = Run(QUICK if options.quick else FULL, scratch, with_peer=not options.no_peer)
+        run = Run(QUICK if options.quick else FULL, scratch, with_peer=not options.no_peer, before=options.before)
         session = Session(run, options.patience)
         try:
             for name in options.only or MEASURES:
@@ -122,6 +123,9 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes: shows in a minute that everything runs")
     parser.add_argument("--only", action="append", choices=MEASURES, help="one measure; may be repeated")
     parser.add_argument("--no-peer", action="store_true", help="without moto, restic and borg: nothing is installed")
+    parser.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="another checkout to hold this one against (measure `before`)"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a bound is missed")
     parser.add_argument(
         "--patience", type=float, default=0.0, metavar="SECONDS", help="wait so long for a quiet machine, each measure"

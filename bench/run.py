@@ -89,8 +89,10 @@ QUICK = Sizes(
 class Run:
     """What the measures of one run share; `close` stops the peer."""
 
-    def __init__(self, sizes: Sizes, scratch: Path, *, with_peer: bool) -> None:
+    def __init__(self, sizes: Sizes, scratch: Path, *, with_peer: bool, before: Path | None = None) -> None:
         self.sizes = sizes
+        self.before = before
+        """Another checkout, whose server this one's is held against."""
         self.scratch = scratch
         self.with_peer = with_peer
         self._moto: MotoServer | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.signing import Endpoint
-from bench.snapstone_server import SOURCE
+from bench.snapstone_server import CHECKOUT
 
 TIMEOUT_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 0.05
@@ -90,7 +90,7 @@ def _environment(endpoint: Endpoint, folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SNAPSTONE_", "AWS_"))}
     return {
         **kept,
-        "PYTHONPATH": os.pathsep.join([str(SOURCE), *filter(None, [kept.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), *filter(None, [kept.get("PYTHONPATH")])]),
         "SNAPSTONE_STATE": str(folder),
         "AWS_ENDPOINT_URL": f"http://{endpoint.host}:{endpoint.port}",
         "AWS_ACCESS_KEY_ID": endpoint.access_key_id,

@@ -1,4 +1,4 @@
-"""Snapstone under measurement: this checkout's server, in a data folder of its own."""
+"""Snapstone under measurement: this checkout's server, or another's, in a data folder of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Final
 from bench.processes import Process, ServerFailedError
 from bench.signing import Endpoint
 
-SOURCE: Final = Path(__file__).parent.parent / "src"
+CHECKOUT: Final = Path(__file__).parent.parent
 START_TIMEOUT_SECONDS: Final = 120.0
 
 
@@ -26,7 +26,13 @@ class SnapstoneServer:
     Without a worker count it runs as many processes as it does by default.
     """
 
-    def __init__(self, data: Path, worker_count: int | None = None, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        data: Path,
+        worker_count: int | None = None,
+        arguments: Sequence[str] = (),
+        checkout: Path = CHECKOUT,
+    ) -> None:
         self.data = data
         connection_file = data / "server.json"
         connection_file.unlink(missing_ok=True)
@@ -36,7 +42,7 @@ class SnapstoneServer:
         command += arguments
         begun = time.perf_counter()
         self.log = data.parent / f"{data.name}.log"
-        self.process = Process(command, self.log, _environment())
+        self.process = Process(command, self.log, _environment(checkout))
         try:
             host, port = self._address(connection_file)
             self.process.wait_until_answering(host, port, "/ready", START_TIMEOUT_SECONDS)
@@ -63,10 +69,10 @@ class SnapstoneServer:
         raise ServerFailedError(f"no {connection_file.name} within {START_TIMEOUT_SECONDS} s")
 
 
-def _environment() -> dict[str, str]:
-    """This process's, with the checkout's code first and without settings for Snapstone: the defaults are measured."""
+def _environment(checkout: Path) -> dict[str, str]:
+    """This process's, with a checkout's code first and without settings for Snapstone: the defaults are measured."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SNAPSTONE_")}
-    path = [str(SOURCE), str(SOURCE.parent), *filter(None, [kept.get("PYTHONPATH")])]
+    path = [str(checkout / "src"), str(checkout), *filter(None, [kept.get("PYTHONPATH")])]
     return {**kept, "PYTHONPATH": os.pathsep.join(path)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Final
 
 from bench.processes import Process
@@ -15,6 +16,7 @@ WORKERS_CONNECTION_COUNT: Final = 8
 TARGETS: Final[dict[Kind, Bound]] = {"put": Bound("≥", 1000), "get": Bound("≥", 2000)}
 RATIO_TARGETS: Final[dict[Kind, Bound]] = {"put": Bound("≥", 4), "get": Bound("≥", 8)}
 ENCRYPTED_RATIO: Final = Bound("≥", 0.8)
+BEFORE_RATIO: Final = Bound("≥", 0.98)
 NAMES: Final[dict[Kind, str]] = {"put": "PutSnapshotBlock, durable", "get": "GetSnapshotBlock"}
 MEMORY_TARGET_MIB: Final = Bound("<", 200)
 
@@ -55,6 +57,45 @@ def measure_workers(run: Run) -> list[Line]:
             for rival in rivals:
                 rival.put_then_get(WORKERS_CONNECTION_COUNT)
     return [_workers_line(kind, ours, theirs) for kind in NAMES]
+
+
+def measure_before(run: Run) -> list[Line]:
+    """Puts and gets, with one process and with the default number, beside another checkout's server, in turn."""
+    if run.before is None:
+        return []
+    lines = []
+    for worker_count in (1, None):
+        now, then = Rates(), Rates()
+        with (
+            run.folder("before") as folder,
+            SnapstoneServer(folder / "now", worker_count) as here,
+            SnapstoneServer(folder / "then", worker_count, checkout=run.before) as there,
+        ):
+            rivals = [
+                Rival(server.endpoint, server.process, rates, run.sizes.put_count, run.sizes.get_pass_count)
+                for server, rates in ((here, now), (there, then))
+            ]
+            for repeat in range(2 * run.sizes.repeat_count):
+                for rival in rivals if repeat % 2 else reversed(rivals):
+                    rival.put_then_get(WORKERS_CONNECTION_COUNT)
+        lines += [_before_line(kind, worker_count, now, then) for kind in NAMES]
+    return lines
+
+
+def _before_line(kind: Kind, worker_count: int | None, now: Rates, then: Rates) -> Line:
+    subject = (kind, WORKERS_CONNECTION_COUNT)
+    processes = "1 process" if worker_count == 1 else "processes by default"
+    cpu_now, cpu_then = (statistics.median(rates.server_cpu_ms[subject]) for rates in (now, then))
+    return Line(
+        f"{NAMES[kind]}, {WORKERS_CONNECTION_COUNT} connections, {processes}"
+        f" (server's processor time {cpu_now:.3f} ms, before {cpu_then:.3f} ms)",
+        "/s",
+        now.per_second(subject),
+        peer="before",
+        peer_values=then.per_second(subject),
+        ratio_target=BEFORE_RATIO,
+        details={"now": now.details(subject), "before": then.details(subject)},
+    )
 
 
 def measure_encrypted(run: Run) -> list[Line]:
