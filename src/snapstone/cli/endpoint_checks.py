@@ -13,8 +13,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from snapstone.cli.finding import Finding, fail, ok, warn
+from snapstone.cli.server_checks import server_checks
 from snapstone.client.api.endpoint import Endpoint
 from snapstone.client.api.faults import Kind, fault_of_response, kind_of
 from snapstone.client.api.values import ABSENT_ID
@@ -25,6 +27,9 @@ FAIL_SKEW_SECONDS: Final = 300.0
 """Signatures are refused from here on (AWS: five minutes); this client corrects its own, no other does."""
 
 SLOW_SECONDS: Final = 1.0
+
+_UNTOLD: Final = frozenset({Kind.BROKEN, Kind.THROTTLED, Kind.DAMAGED, Kind.FULL, Kind.LOST})
+"""Refusals that say nothing about what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ def endpoint_checks(endpoint: Endpoint) -> Iterator[Finding]:
     yield _reached(endpoint, seconds)
     if (date := first.headers.get("date")) is not None:
         yield _clock(date, began_at + seconds / 2)
+    yield from server_checks(endpoint)
     yield _identity(first)
     if first.kind is None:
         yield from _rights(endpoint)
@@ -145,8 +151,8 @@ def _call(endpoint: Endpoint, probe: Probe) -> _Reply:
         return _Reply(getattr(endpoint.client(probe.service), probe.method)(**probe.members))
     except ClientError as error:
         return _Reply(error.response, refused=True)
-    except BotoCoreError as error:
-        return _Reply(broken=str(error))
+    except (BotoCoreError, ResponseParserError) as error:
+        return _Reply(broken=str(error).partition("\n")[0])
 
 
 def _reached(endpoint: Endpoint, seconds: float) -> Finding:
@@ -170,6 +176,8 @@ def _clock(date: str, sent_at: float) -> Finding:
 def _identity(reply: _Reply) -> Finding:
     if reply.kind is None:
         return ok("identity", str(reply.response["Arn"]))
+    if reply.kind in _UNTOLD:
+        return fail("identity", reply.words, "the endpoint fails: see to that first, then run snapstone doctor again")
     if reply.kind is Kind.EXPIRED:
         return fail("identity", reply.words, "the credentials' time is over: log in again")
     return fail("identity", reply.words, "check the access key, its secret, and that the endpoint is the right one")
@@ -178,7 +186,7 @@ def _identity(reply: _Reply) -> Finding:
 def _right(probe: Probe, reply: _Reply) -> Finding:
     operation = "".join(word.capitalize() for word in probe.method.split("_"))
     name = f"{probe.service}:{operation}"
-    if reply.kind in (Kind.BROKEN, Kind.THROTTLED):
+    if reply.kind in _UNTOLD:
         return warn("right", f"{name}: cannot be told now: {reply.words}", "run snapstone doctor again")
     if reply.kind is Kind.DENIED:
         return warn("right", f"{name}: denied: {reply.words}", f"permit it; it is needed for: {probe.needed_for}")

@@ -14,7 +14,7 @@ import pytest
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client, on_terminal
 
-from snapstone.cli import endpoint_checks, local_checks
+from snapstone.cli import endpoint_checks, local_checks, server_checks
 from snapstone.cli.finding import Health
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.journal import JournalStore
@@ -54,6 +54,7 @@ def test_all_is_well_and_nothing_is_changed(client: Client, server: ServerProces
     assert {finding["message"] for finding in of_check(found, "right")} == OPERATIONS
     assert all(finding["health"] == "ok" for finding in found if finding["check"] not in ("tools", "space"))
     assert ":root" in of_check(found, "identity")[0]["message"]
+    assert [finding["message"] for finding in of_check(found, "server")] == ["ready, and reports no problem"]
     assert server.client("ec2").describe_snapshots()["Snapshots"] == before
     assert list(client.folder.iterdir()) == []
 
@@ -125,6 +126,116 @@ def test_a_snapshot_that_should_not_have_been_started_is_deleted(client: Client)
     assert (code, started["health"]) == (0, "warn")
     assert started["message"] == "ebs:StartSnapshot: the endpoint takes a parent that is not there"
     assert Lax.calls[Lax.calls.index("/snapshots") + 1] == "DeleteSnapshot"
+
+
+class Troubled(Lax):
+    """A Snapstone server that says of itself what it is told to; it has an identity, and else refuses."""
+
+    ready: ClassVar[tuple[int, str]] = (200, "")
+    identity: ClassVar[tuple[int, str]] = (
+        200,
+        "<A><GetCallerIdentityResult><Arn>me</Arn></GetCallerIdentityResult></A>",
+    )
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode("latin-1")
+        if self.path == "/ready":
+            assert "Authorization" not in self.headers
+            self.answer(self.ready[0], "application/json", self.ready[1])
+        elif "GetCallerIdentity" in body:
+            self.answer(self.identity[0], "text/xml", self.identity[1])
+        else:
+            code = "<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>"
+            self.answer(403, "text/xml", code if self.path == "/" else '{"__type": "AccessDeniedException"}')
+
+    do_GET = do_PUT = do_POST  # noqa: N815 - http.server looks for these names
+
+
+def test_an_answer_that_is_none_is_a_failure_of_the_endpoint(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Troubled, "identity", (200, "no XML at all"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Troubled) as troubled:
+        threading.Thread(target=troubled.serve_forever, daemon=True).start()
+        code, found = findings(client, "--endpoint-url", f"http://127.0.0.1:{troubled.server_port}")
+        troubled.shutdown()
+    assert (code, of_check(found, "endpoint")[0]["health"]) == (1, "fail")
+
+
+CLOCK = {"subject": "clock", "message": "The clock was set back by 3600 s: set it right."}
+SPACE = {"subject": "space", "message": "2 % are free: make room."}
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "health", "messages", "code"),
+    [
+        (200, {"status": "ok"}, "ok", ["ready, and reports no problem"], 0),
+        (
+            200,
+            {"status": "degraded", "problems": [CLOCK, SPACE]},
+            "warn",
+            ["clock: The clock was set back by 3600 s: set it right.", "space: 2 % are free: make room."],
+            0,
+        ),
+        (
+            503,
+            {"status": "unavailable", "failed": ["catalog"], "problems": [SPACE]},
+            "fail",
+            ["the catalog does not answer", "space: 2 % are free: make room."],
+            1,
+        ),
+        (503, {"status": "unavailable"}, "fail", ["says that it is unavailable, and not why"], 1),
+        (200, {"status": "of a later release"}, "warn", ["says that it is of a later release, and not why"], 0),
+        (200, {"problems": [CLOCK]}, "", [], 0),
+        (404, {"message": "no such page"}, "", [], 0),
+        (200, [], "", [], 0),
+    ],
+)
+def test_what_the_server_says_is_wrong_with_it_is_told(
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    document: object,
+    health: str,
+    messages: list[str],
+    code: int,
+) -> None:
+    monkeypatch.setattr(Troubled, "ready", (status, json.dumps(document)))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Troubled) as troubled:
+        threading.Thread(target=troubled.serve_forever, daemon=True).start()
+        ended, found = findings(client, "--endpoint-url", f"http://127.0.0.1:{troubled.server_port}")
+        troubled.shutdown()
+    told = of_check(found, "server")
+    assert [finding["message"] for finding in told] == messages
+    assert {finding["health"] for finding in told} <= {health}
+    assert all(finding["advice"] for finding in told if health != "ok")
+    assert ended == code
+
+
+def test_a_server_that_fails_is_not_taken_for_a_wrong_key(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Troubled, "identity", (500, "<A><Error><Code>InternalFailure</Code></Error></A>"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Troubled) as troubled:
+        threading.Thread(target=troubled.serve_forever, daemon=True).start()
+        code, found = findings(client, "--endpoint-url", f"http://127.0.0.1:{troubled.server_port}")
+        troubled.shutdown()
+    [identity] = of_check(found, "identity")
+    assert (code, identity["health"]) == (1, "fail")
+    assert identity["advice"] == "the endpoint fails: see to that first, then run snapstone doctor again"
+
+
+@pytest.mark.parametrize(
+    "host", ["ebs.eu-central-1.amazonaws.com", "ebs.eu-central-1.api.aws", "ebs.cn-north-1.amazonaws.com.cn"]
+)
+def test_aws_is_not_asked_for_a_page_that_it_has_not(host: str) -> None:
+    asked: list[str] = []
+
+    class Recorded:
+        url = f"https://{host}"
+
+        @property
+        def proxy(self) -> None:
+            asked.append(host)
+
+    assert list(server_checks.server_checks(Recorded())) == []  # type: ignore[arg-type]
+    assert asked == []
 
 
 def test_a_wrong_secret_is_a_failure_with_advice(client: Client) -> None:
