@@ -15,7 +15,7 @@ from threading import Event
 from time import sleep
 from typing import Final, TypeVar
 
-from tests.faults.client import ZERO_STAMP, Client, GoneError, RefusedError
+from tests.faults.client import ZERO_STAMP, Client, GoneError, RefusedError, block
 from tests.faults.history import Call, History, Put, Story
 from tests.faults.servers import Running
 
@@ -46,7 +46,8 @@ class Load:
     seed: int
     put_limit: int = 1 << 30
     """Acknowledged puts after which no new snapshot is begun."""
-    with_keys: bool = True
+    patient: bool = False
+    """Whether a client goes on that gets no answer: another worker may give one."""
     stopped: Event = field(default_factory=Event)
     _stamps: count[int] = field(default_factory=lambda: count(1000))
     _put_count: int = 0
@@ -93,7 +94,7 @@ class _Worker:
 
     def one_snapshot(self) -> None:
         """A snapshot from its start to its completion, and what may follow."""
-        if self.load.with_keys and self.key is None and self.chance.random() < 0.3:
+        if self.key is None and self.chance.random() < 0.3:
             self._make_key()
         story = self._start()
         if story is None:
@@ -125,7 +126,7 @@ class _Worker:
             story.puts.append(put)
             try:
                 self.client.put(story.snapshot_id, block_index, stamp)
-            except RefusedError as error:
+            except (RefusedError, GoneError) as error:
                 self._refused(error)
                 continue
             put.answered = self.load.moment()
@@ -139,7 +140,7 @@ class _Worker:
         for _ in range(COMPLETION_ATTEMPTS):
             try:
                 status = self.client.complete(story.snapshot_id, stamps)
-            except RefusedError as error:
+            except (RefusedError, GoneError) as error:
                 self._refused(error)
                 continue
             if status == "completed":
@@ -147,12 +148,13 @@ class _Worker:
                 self.own.append(story)
                 return True
             if status == "error":
-                self.load.history.complaints.append(f"lost: {story.snapshot_id} ended in error at its completion")
+                self._complain(f"lost: {story.snapshot_id} ended in error at its completion")
                 return False
             sleep(RETRY_PAUSE_SECONDS)
         raise GivenUpError(f"completion of {story.snapshot_id}")
 
     def _after(self, story: Story) -> None:
+        self._read_some(self.chance.choice(self.own))
         drawn = self.chance.random()
         if drawn < 0.3:
             copied = Call(self.load.moment())
@@ -190,18 +192,37 @@ class _Worker:
         for _ in range(ATTEMPTS):
             try:
                 result = ask()
-            except RefusedError as error:
+            except (RefusedError, GoneError) as error:
                 self._refused(error)
                 continue
             call.answered = self.load.moment()
             return result
         raise GivenUpError(ask.__qualname__)
 
-    def _refused(self, error: RefusedError) -> None:
+    def _read_some(self, story: Story) -> None:
+        """Read a block or two of a completed snapshot: an error of the server will do, other bytes will not."""
+        stamps = story.content()
+        try:
+            tokens = self.client.tokens(story.snapshot_id)
+            if tokens.keys() != stamps.keys():
+                self._complain(f"wrong: {story.snapshot_id} lists {sorted(tokens)}, not {sorted(stamps)}")
+            for block_index in self.chance.sample(sorted(tokens), min(2, len(tokens))):
+                if self.client.get(story.snapshot_id, block_index, tokens[block_index]) != block(stamps[block_index]):
+                    self._complain(f"wrong: {story.snapshot_id}/{block_index} holds other bytes")
+        except (RefusedError, GoneError) as error:
+            self._refused(error)
+
+    def _complain(self, what: str) -> None:
+        with self.load.history.lock:
+            self.load.history.complaints.append(what)
+
+    def _refused(self, error: RefusedError | GoneError) -> None:
         """An error of the server is retried a little later; anything else would be this bench's mistake, or a lie."""
+        if isinstance(error, GoneError) and not self.load.patient:
+            raise error
         with self.load.history.lock:
             self.load.history.refused_count += 1
-            if error.status < 500:
-                self.load.history.complaints.append(f"wrong: refused as the client's fault: {error}")
+        if isinstance(error, RefusedError) and error.status < 500:
+            self._complain(f"wrong: refused as the client's fault: {error}")
         if self.load.stopped.wait(RETRY_PAUSE_SECONDS):
             raise GoneError("stopped")

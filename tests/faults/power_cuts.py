@@ -161,7 +161,7 @@ class Cutter:
         except StartError as error:
             verdict.add(Fault.STUCK, f"it does not start: {error}")
             return verdict
-        judge(running, history, moment, verdict)
+        verdict.merge(judge(running, history, moment))
         if verdict.faults:
             verdict.faults[0] = (verdict.faults[0][0], f"{verdict.faults[0][1]}\n    it said: {running.said()[-2000:]}")
         end(running)

@@ -55,12 +55,12 @@ class Verdict:
         return sum(found is fault for found, _ in self.faults)
 
 
-def judge(running: Running, history: History, moment: int, verdict: Verdict | None = None) -> Verdict:
+def judge(running: Running, history: History, moment: int, wait_seconds: float = WAIT_SECONDS) -> Verdict:
     """Look everything up that was acknowledged by a moment; what was pending is completed on the way."""
-    verdict = verdict or Verdict()
+    verdict = Verdict()
     client = running.client()
     try:
-        _Judge(client, history, moment, verdict).look()
+        _Judge(client, history, moment, verdict, wait_seconds).look()
     except GoneError as error:
         verdict.add(Fault.STUCK, f"the server is gone: {error}")
     except RefusedError as error:
@@ -76,6 +76,7 @@ class _Judge:
     history: History
     moment: int
     verdict: Verdict
+    wait_seconds: float
 
     def look(self) -> None:
         described = self.client.describe()
@@ -147,7 +148,7 @@ class _Judge:
             self.verdict.add(Fault.STUCK, f"copy {story.snapshot_id} is {status}")
 
     def _poll(self, ask: Callable[[], str]) -> str:
-        deadline = monotonic() + WAIT_SECONDS
+        deadline = monotonic() + self.wait_seconds
         while (status := ask()) == "pending" and monotonic() < deadline:
             sleep(PAUSE_SECONDS)
         return status
