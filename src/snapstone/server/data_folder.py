@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -140,6 +140,27 @@ def use_data_folder(path: Path) -> Iterator[DataFolder]:
         os.close(lock)
 
 
+def _make_durably(path: Path) -> None:
+    """Make a folder and those above it that are missing; their names survive a power cut as what is in them does.
+
+    An earlier start may have made the folder and ended before its name was synced. A parent that this user may not read
+    was not made here.
+    """
+    missing = [each for each in path.parents if not each.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in (*missing, path):
+        with suppress(PermissionError):
+            _sync_folder(made.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Replace a file by one of mode 0600, durably; whoever reads it finds the old content or the new, whole."""
     draft = path.with_name(f".{path.name}.new")
@@ -149,11 +170,7 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(descriptor)
     draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync_folder(path.parent)
 
 
 def _check_format(folder: DataFolder) -> None:
@@ -177,7 +194,7 @@ def _check_format(folder: DataFolder) -> None:
 
 def _open(folder: DataFolder) -> int:
     """Make what is missing; returns the descriptor that holds the lock."""
-    folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_durably(folder.path)
     _check_format(folder)
     lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def test_a_new_folder_is_private_and_says_its_format(tmp_path: Path) -> None:
         assert mode(folder.path) == 0o700
         assert folder.format.read_text() == "1\n"
         assert folder.objects.is_dir()
+
+
+def test_the_name_of_a_new_folder_is_synced_as_are_those_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    with use_data_folder(tmp_path / "deep" / "data"):
+        assert {tmp_path.stat().st_ino, (tmp_path / "deep").stat().st_ino} <= set(synced)
 
 
 def test_an_empty_folder_becomes_private(tmp_path: Path) -> None:
