@@ -1,4 +1,4 @@
-"""Small real file systems in files, mounted by loop devices, and a filler that leaves as much of them as a test wants."""
+"""Small real file systems in files, mounted by loop devices, and a filler that leaves as much room as a test wants."""
 
 from __future__ import annotations
 

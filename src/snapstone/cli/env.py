@@ -34,13 +34,14 @@ def run(options: argparse.Namespace) -> Exit:
     from snapstone.client.overlay import path_with_overlay
     from snapstone.server.credentials_file import read_credentials
     from snapstone.server.data_folder import DataFolder, DataFolderError
+    from snapstone.server.runtime_folder import find_server
 
     try:
         folder = DataFolder(read_data_folder(options.data))
     except SettingsError as error:
         raise CommandError(error.message, Exit.USAGE) from None
     try:
-        server = folder.running_server()
+        server = find_server(folder)
         key = read_credentials(folder.credentials)
     except DataFolderError as error:
         hint = f"start a server with: snapstone serve{data_option(folder.path)}"

@@ -35,11 +35,13 @@ def run(options: argparse.Namespace) -> Exit:
         raise CommandError(error.message, Exit.USAGE) from None
     from snapstone.server.data_folder import DataFolderError
     from snapstone.server.logs import LogFormat, configure
+    from snapstone.server.read_only import serve_read_only
     from snapstone.server.supervisor import WorkerFailedError, serve
 
     configure(settings.log_level, LogFormat(settings.log_format))
     try:
-        serve(settings, lambda endpoint: print(ready_line(endpoint, settings), flush=True))
+        run_server = serve_read_only if settings.read_only else serve
+        run_server(settings, lambda endpoint: print(ready_line(endpoint, settings), flush=True))
     except (SettingsError, DataFolderError) as error:
         raise CommandError(error.message, Exit.USAGE) from None
     except WorkerFailedError as error:

@@ -34,7 +34,7 @@ from snapstone.service.upkeep import Upkeep
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
-from snapstone.wire.call import Guard, Witness
+from snapstone.wire.call import Guard, Witness, refuse_changes
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Application
 
@@ -61,7 +61,7 @@ class Service:
 def assemble(settings: Settings, endpoint: str) -> Service:
     """Open catalog and object store of the data folder and build everything above them."""
     folder = DataFolder(settings.data)
-    space = make_room(folder)
+    space = None if settings.read_only else make_room(folder)
     catalog = SqliteCatalog(folder.catalog)
     objects = SegmentStore(
         folder.objects,
@@ -98,8 +98,9 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     upkeep = Upkeep(engine)
 
     def tick() -> None:
-        tend_room(space, engine.health)
-        upkeep.tick()
+        if space is not None:  # A read-only server changes nothing by itself either.
+            tend_room(space, engine.health)
+            upkeep.tick()
 
     def close() -> None:
         if upkeep.stop(COPY_STOP_SECONDS) and engine.sealer.wait_until_idle(SEAL_STOP_SECONDS):
@@ -111,7 +112,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
 
 def watchers_of(settings: Settings, folder: DataFolder) -> tuple[list[Guard], list[Witness]]:
     """What is asked before an operation runs, and told of its answer."""
-    guards: list[Guard] = []
+    guards: list[Guard] = [refuse_changes] if settings.read_only else []
     witnesses: list[Witness] = []
     quotas = read_quotas(settings.quotas)
     if quotas is not None:
@@ -121,7 +122,7 @@ def watchers_of(settings: Settings, folder: DataFolder) -> tuple[list[Guard], li
         injection = FaultInjection(Path(settings.faults))
         guards.append(injection.guard)
         witnesses.append(injection.witness)
-    if settings.audit != "off":
+    if settings.audit != "off" and not settings.read_only:
         file = AuditFile(folder.path / "audit", settings.audit_file_bytes, settings.audit_files)
         witnesses.append(Audit(file, settings.audit == "all", now_ms, new_request_id))
     return guards, witnesses

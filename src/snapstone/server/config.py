@@ -136,6 +136,7 @@ class Settings:
     """How one server runs."""
 
     data: Path = field(metadata={"parse": _folder, "help": "data folder (default: %(folder)s)"})
+    read_only: bool = _option(False, _yes, "serve what is in the data folder, which nothing is written to")
     host: str = _option("127.0.0.1", _host, "address to listen on")
     port: int | None = _option(None, _integer(0, 65_535), f"port; 0 is any free one (default: {DEFAULT_PORT}, or free)")
     workers: int = _option(

@@ -12,6 +12,7 @@ server.lock    locked for as long as a server runs
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -133,7 +134,8 @@ def use_data_folder(path: Path) -> Iterator[DataFolder]:
     except (FileExistsError, NotADirectoryError):
         raise DataFolderError(f"{path} is not a folder") from None
     except OSError as error:
-        raise DataFolderError(f"cannot use the data folder {path}: {error}") from None
+        hint = ": serve it for reading with --read-only" if error.errno == errno.EROFS else ""
+        raise DataFolderError(f"cannot use the data folder {path}: {error}{hint}") from None
     try:
         yield folder
     finally:
@@ -173,7 +175,7 @@ def write_whole(path: Path, text: str) -> None:
     _sync_folder(path.parent)
 
 
-def _check_format(folder: DataFolder) -> None:
+def check_format(folder: DataFolder) -> None:
     """Raise DataFolderError for a folder of something else, or of a newer version."""
     if not folder.format.exists():
         foreign = sorted({entry.name for entry in folder.path.iterdir()} - _NOT_FOREIGN)
@@ -195,7 +197,7 @@ def _check_format(folder: DataFolder) -> None:
 def _open(folder: DataFolder) -> int:
     """Make what is missing; returns the descriptor that holds the lock."""
     _make_durably(folder.path)
-    _check_format(folder)
+    check_format(folder)
     lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _wait_for_lock(folder, lock)

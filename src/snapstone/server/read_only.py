@@ -1,8 +1,8 @@
 """Serving a data folder that cannot be written: from a working folder that stands for it, with copies of its databases.
 
-The working folder has the catalog and the index as copies, which may be brought to this version, and recovered from what
-a crash left; everything else in it is a link to the data folder. Segments are read where they are. Any number of servers
-may serve a folder this way, but none beside one that writes.
+In the working folder catalog and index are copies, which may be brought to this version and recovered from what a crash
+left; all else is a link to the data folder. Segments are read where they are. Any number of servers may serve a folder
+this way, but none beside one that writes.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from snapstone.core.errors import ReadOnlyError
 from snapstone.server.config import Settings
-from snapstone.server.data_folder import DataFolder, DataFolderError, check_format
-from snapstone.service.permissions.reading import only_reads
-from snapstone.wire.call import Call
+from snapstone.server.data_folder import DataFolder, DataFolderError, RunningServer, check_format
+from snapstone.server.runtime_folder import announced
+from snapstone.server.supervisor import serve
 
 PREFIX: Final = "snapstone-read-only-"
 """Beginning of the names of working folders, in the temporary folder."""
@@ -33,10 +32,15 @@ _OF_PROCESSES: Final = ("-shm", "-lock", "-changes")
 _LINKED: Final = ("FORMAT", "credentials", "root.key")
 
 
-def refuse_changes(call: Call) -> None:
-    """A guard that lets nothing pass but what only reads. Raises ReadOnlyError."""
-    if not only_reads(call.service, call.operation):
-        raise ReadOnlyError
+def serve_read_only(settings: Settings, on_ready: Callable[[str], None]) -> None:
+    """As `supervisor.serve`, of a data folder that nothing is written to."""
+    with use_read_only(settings) as working, ExitStack() as held:
+
+        def announce(endpoint: str) -> None:
+            held.enter_context(announced(settings.data, RunningServer(endpoint, os.getpid(), settings.region)))
+            on_ready(endpoint)
+
+        serve(working, announce)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Where a server says where it listens if it cannot write that into its data folder: a folder of this user's own.
 
 It is `snapstone` in $XDG_RUNTIME_DIR, else `snapstone-UID` in the temporary folder. In it, each such server has a file
-named after the device and inode of its data folder and its own process id, which it keeps locked: what is not locked was
-left by one that was killed.
+named after the device and inode of its data folder and its own process id, which it keeps locked: one that is not locked
+was left by a server that was killed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from snapstone.server.data_folder import DataFolderError, RunningServer
+from snapstone.server.data_folder import DataFolder, DataFolderError, RunningServer
 
 
 @contextmanager
@@ -39,6 +39,17 @@ def announced(data: Path, server: RunningServer, environ: Mapping[str, str] = os
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def find_server(folder: DataFolder) -> RunningServer:
+    """The server that runs on a data folder, wherever it says so. Raises DataFolderError if there is none."""
+    try:
+        return folder.running_server()
+    except DataFolderError:
+        server = find_announced(folder.path) if folder.path.is_dir() else None
+        if server is None:
+            raise
+        return server
 
 
 def find_announced(data: Path, environ: Mapping[str, str] = os.environ) -> RunningServer | None:

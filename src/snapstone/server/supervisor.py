@@ -51,7 +51,8 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     Raises SettingsError, DataFolderError and WorkerFailedError where it cannot begin.
     """
     with use_data_folder(settings.data) as folder, bind(settings) as listening:
-        make_room(folder)
+        if not settings.read_only:
+            make_room(folder)
         ensure_root_key(settings, folder)
         _prepare_catalog(settings, folder)
         endpoint = endpoint_of(listening)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from snapstone.core.errors import ReadOnlyError
 from snapstone.service.engine import Caller
+from snapstone.service.permissions.reading import only_reads
 from snapstone.wire.http import Request, Response
 
 
@@ -30,3 +32,9 @@ Guard = Callable[[Call], None]
 
 Witness = Callable[[Request, Call | None, Response], None]
 """Told of each answer once it is made: the request, and its call where it came to one."""
+
+
+def refuse_changes(call: Call) -> None:
+    """A guard that lets pass what only reads. Raises ReadOnlyError."""
+    if not only_reads(call.service, call.operation):
+        raise ReadOnlyError
