@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import json
 import os
 import select
 import signal
@@ -40,18 +39,23 @@ class ServerProcess:
     """`snapstone serve` from the moment it says that it is ready, until `stop` or `kill`."""
 
     def __init__(
-        self, data_folder: Path, arguments: Sequence[str] = (), variables: Mapping[str, str] | None = None
+        self,
+        data_folder: Path,
+        arguments: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        log: Path | None = None,
     ) -> None:
         """Start on `data_folder`, which may hold an earlier run's data; returns once the server is ready.
 
-        It serves from one process unless the arguments say otherwise. `variables` are added to its environment.
+        It serves from one process unless the arguments say otherwise. `variables` are added to its environment. Its log
+        is appended to a file beside the data folder, or to `log`.
 
         Raises RuntimeError, with what the server said, where it ends or is not ready within `START_LIMIT_SECONDS`.
         """
         if "--workers" not in arguments:
             arguments = ["--workers", "1", *arguments]
         self.data_folder = data_folder
-        self.log_path = data_folder.with_name(data_folder.name + ".log")
+        self.log_path = log or data_folder.with_name(data_folder.name + ".log")
         self._log = self.log_path.open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "snapstone", "serve", "--data", str(data_folder), "--port", "0", *arguments],
@@ -62,7 +66,7 @@ class ServerProcess:
         )
         try:
             self.ready_line = self._await_ready_line()
-            self.endpoint: str = json.loads((data_folder / "server.json").read_text())["endpoint"]
+            self.endpoint = self.ready_line.split(" listening on ")[1].split(" ")[0]
             self.key = _read_key(data_folder / "credentials")
         except BaseException:
             self.kill()

@@ -68,6 +68,8 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         block_buffers=settings.block_buffers,
         now_ms=now_ms,
         find_data_key=lambda data_key_id: data_key_of(engine, data_key_id),
+        space=space,
+        read_only=settings.read_only,
     )
     timekeeper = Timekeeper(catalog, MachineClocks())
     timekeeper.observe()

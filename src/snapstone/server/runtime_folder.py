@@ -1,7 +1,7 @@
 """Where a server says where it listens if it cannot write that into its data folder: a folder of this user's own.
 
 It is `snapstone` in $XDG_RUNTIME_DIR, else `snapstone-UID` in the temporary folder. In it, each such server has a file
-named after the device and inode of its data folder and its own process id, which it keeps locked: one that is not locked
+named after the device and inode of its data folder and its own process id, which it keeps locked: without a lock it
 was left by a server that was killed.
 """
 
