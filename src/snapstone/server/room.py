@@ -16,13 +16,15 @@ def make_room(folder: DataFolder) -> SpaceGuard:
     """The guard of the data folder's disk, looked after once: what is opened next finds room.
 
     SQLite maps the files `-shm`, which it makes anew at each start; on a copy-on-write file system they must be
-    overwritten in place, or a full disk kills whoever writes to them.
+    overwritten in place, or a full disk kills whoever writes to them. So that the catalog can be written to as long as
+    it has room, its counter of changes must be too.
     """
     guard = SpaceGuard(folder.path, folder.reserve)
     guard.tend()
     folder.objects.mkdir(mode=0o700, exist_ok=True)
-    for database in (folder.catalog, folder.objects / "index.db"):
-        make_in_place(database.with_name(f"{database.name}-shm"))
+    catalog, index = folder.catalog, folder.objects / "index.db"
+    for database, suffix in ((catalog, "-shm"), (catalog, "-changes"), (index, "-shm")):
+        make_in_place(database.with_name(f"{database.name}{suffix}"))
     return guard
 
 

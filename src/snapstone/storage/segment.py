@@ -15,6 +15,7 @@ from struct import Struct
 from threading import Lock
 from typing import Final
 
+from snapstone.storage.file_system import is_copy_on_write
 from snapstone.storage.record import (
     ALIGNMENT,
     HEADER_SIZE,
@@ -153,9 +154,14 @@ class Segment:
     def preallocate(self, start: int, size: int) -> None:
         """Reserve space from `start` up to `size` bytes; holes before it stay holes.
 
+        A copy-on-write file system would reserve it in extents of up to 256 MiB, and keep each whole for as long as one
+        record in it is there. There only the file's size is set, and every record gets an extent of its own.
+
         Raises OSError (ENOSPC) where the disk has not got it.
         """
-        if start < size and _libc.fallocate(self._writable(), 0, start, size - start) != 0:
+        if is_copy_on_write(self._read_fd):
+            os.ftruncate(self._writable(), max(size, self.size))
+        elif start < size and _libc.fallocate(self._writable(), 0, start, size - start) != 0:
             code = ctypes.get_errno()
             if code != errno.EOPNOTSUPP:
                 # ext4 keeps what it had allocated before it ran out of space: nobody else could use it.

@@ -55,7 +55,7 @@ ESSENTIAL_SEGMENT: Final = 8 * MIB
 
 PROBLEM: Final = (
     f"the data folder's disk had less than {LOW_WATER // MIB} MiB free: blocks are refused until"
-    f" {CLEAR_WATER // MIB} MiB are free again; all else goes on. Make room: delete snapshots, or what else lies there"
+    f" {CLEAR_WATER // MIB} MiB are free again; all else goes on. Make room on that disk"
 )
 
 LOOK_SECONDS: Final = 1.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+from snapstone.core.errors import DamageError, OverloadedError, StoreFullError, StoreLostError
 from snapstone.service.engine import Engine
 from snapstone.wire.authentication import Authentication
 from snapstone.wire.call import Guard, Witness
@@ -29,6 +31,9 @@ from snapstone.wire.s3 import S3Endpoint
 from snapstone.wire.unsupported import refuse_service
 
 log = logging.getLogger(__name__)
+
+_OPERATORS: Final = (DamageError, OverloadedError, StoreFullError, StoreLostError)
+"""Errors whose cause is for the operator: the log says more of it than the answer."""
 
 
 class Gateway:
@@ -82,6 +87,8 @@ class Gateway:
                 response = endpoint.serve(signed)
         except REFUSALS as error:
             response = endpoint.refuse(error, request.request_id)
+            if isinstance(error, _OPERATORS):
+                fields["cause"] = error.what
             if isinstance(error, (UnknownActionError, UnknownOperationError)):
                 named = {"operation": _named(error)}
                 log.info("operation not offered", extra={"fields": fields | named | _error_of(response)})
