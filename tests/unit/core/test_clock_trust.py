@@ -58,6 +58,16 @@ def test_small_steps_do_not_add_up_unnoticed() -> None:
     assert judge(once, after(2 * MINUTE, 100 * SECOND)).held
 
 
+def test_steps_that_lie_an_hour_apart_are_believed_each_by_itself() -> None:
+    """A time service that corrects a bad clock once in a while is right every time."""
+    trust = judge(TRUSTED, after(MINUTE, 50 * SECOND))
+    for hour in range(1, 5):
+        trust = judge(
+            judge(trust, after(hour * HOUR, hour * 50 * SECOND)), after(hour * HOUR, (hour + 1) * 50 * SECOND)
+        )
+        assert not trust.held
+
+
 def test_between_readings_that_lie_far_apart_the_drift_of_an_oscillator_is_believed() -> None:
     """500 ppm of ten days are 432 seconds."""
     assert agree(START, after(10 * DAY, 432 * SECOND))
@@ -107,6 +117,14 @@ def test_after_a_reboot_a_clock_far_ahead_or_behind_waits_for_an_hour(off_ms: in
     assert held.expected_ms == WALL
     assert judge(held, after(HOUR - 1, reading=first)).held
     assert not judge(held, after(HOUR, reading=first)).held
+
+
+def test_readings_of_two_boots_are_not_compared_even_if_they_agree() -> None:
+    """Another machine, say, to which the data folder was moved, and which is up for longer."""
+    elsewhere = Reading(WALL + YEAR, BOOT + YEAR, "two")
+    assert not agree(START, elsewhere)
+    assert not agree(after(SECOND), START), "time goes on"
+    assert judge(TRUSTED, elsewhere).held
 
 
 def test_a_clock_chip_that_lags_a_little_is_trusted_after_a_reboot() -> None:

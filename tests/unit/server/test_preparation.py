@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.suites.catalog_rows import OTHER_ROOT, name, pending, put_in_state
 
+from snapstone.catalog.protection_rows import CopyWork
+from snapstone.catalog.rows import SnapshotState
 from snapstone.catalog.schema import known_migrations, migrate
 from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.server.clock import MachineClocks
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolderError, use_data_folder
 from snapstone.server.identities import open_identities
@@ -16,6 +21,7 @@ from snapstone.server.preparation import prepare_catalog
 from snapstone.server.root_key import ensure_root_key
 from snapstone.service.iam.identity import credentials_of
 from snapstone.service.secrets import server_secret
+from snapstone.service.timekeeper import Timekeeper
 
 SECRET = "aSecretOfAnEarlierVersionOfFortyLetters+"
 TOKEN_KEY = b"the token key of an earlier one!"
@@ -78,6 +84,26 @@ def test_a_catalog_of_the_first_version_gets_a_root_key(tmp_path: Path) -> None:
         old = credentials_of(engine, "AKIAOLD", None)
     assert old is not None
     assert old.secret == SECRET
+
+
+def test_leases_that_a_server_left_are_freed_and_running_time_goes_on(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "data")
+    with use_data_folder(settings.data) as folder:
+        ensure_root_key(settings, folder)
+        prepare_catalog(settings, folder)
+        catalog = SqliteCatalog(folder.catalog)
+        put_in_state(catalog, 1, SnapshotState.COMPLETED)
+        put_in_state(catalog, 2, SnapshotState.SEALING)
+        catalog.insert_copy(pending(3, copied_from=name(1)), CopyWork(name(3), OTHER_ROOT, None), 9)
+        assert catalog.claim_seal(name(2), 0, 2**62)
+        assert catalog.claim_copy(name(3), 0, 2**62) is not None
+        catalog.change_clock(lambda row: replace(row, running_ms=12_345))
+        prepare_catalog(settings, folder)
+        after = catalog.clock()
+        assert (catalog.seals_due(0), catalog.copies_due(0)) == ([name(2)], [name(3)])
+        assert after.running_ms == 12_345
+        assert 12_345 <= Timekeeper(catalog, MachineClocks()).running_ms() < 12_345 + 60_000
+        catalog.close()
 
 
 def test_a_root_key_that_was_lost_is_not_made_anew(settings: Settings) -> None:

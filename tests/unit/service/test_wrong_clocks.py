@@ -20,6 +20,7 @@ from snapstone.service.ec2.tiers import modify_snapshot_tier, restore_snapshot_t
 from snapstone.service.kms.key_operations import create_key, schedule_key_deletion
 from snapstone.service.kms.rotation import enable_key_rotation
 from snapstone.service.recycle_bin.rules import create_rule
+from snapstone.service.timekeeper import Timekeeper, confirm_clock
 from tests.installation import MINUTE_MS, START_MS, Installation, aggregate, block
 
 A, B = block("a"), block("b")
@@ -255,6 +256,26 @@ def test_what_is_scheduled_while_the_clock_is_behind_counts_from_the_time_it_sho
     assert bin_of(installation) == [binned]
     with pytest.raises(SnapshotLockedError):
         installation.delete(snapshot_id)
+
+
+def test_what_one_process_sees_is_known_to_all_at_once(installation: Installation) -> None:
+    installation.clock.set_by(YEAR_MS)
+    installation.clock.now_ms += 1_000
+    installation.tick()
+    other = Timekeeper(installation.catalog, installation.clock)
+    assert other.trust == installation.timekeeper.trust
+    assert other.trust.held
+
+
+def test_an_operators_word_counts_at_the_next_tick(installation: Installation) -> None:
+    binned = recycled(installation)
+    installation.clock.set_by(YEAR_MS)
+    sweep(installation)
+    assert bin_of(installation) == [binned]
+    confirm_clock(installation.catalog, installation.clock)
+    sweep(installation)
+    assert problems(installation) == {}
+    assert bin_of(installation) == []
 
 
 # -- starts --

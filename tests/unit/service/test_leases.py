@@ -1,0 +1,88 @@
+"""Leases of seals and copies: freed by a start, taken over in a stated time, and told in a time that nobody sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snapstone.catalog.rows import SnapshotState
+from snapstone.core.ids import SnapshotId
+from snapstone.core.snapshot_lock import DAY_MS, HOUR_MS
+from snapstone.service import copying, sealing
+from snapstone.service.ec2.copies import copy_snapshot
+from snapstone.service.kms.key_operations import create_key
+from tests.installation import Installation, block
+
+A = block("a")
+
+SET_BY: tuple[int, ...] = (-400 * DAY_MS, -HOUR_MS, 0, HOUR_MS, 400 * DAY_MS)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    installation = Installation(tmp_path / "data")
+    yield installation
+    installation.close()
+
+
+def abandoned_seal(installation: Installation) -> SnapshotId:
+    """A snapshot whose seal was begun by a process that has died since."""
+    snapshot_id = installation.start()
+    installation.put(snapshot_id, 0, A)
+    installation.catalog.begin_seal(snapshot_id, 1, None, installation.clock(), 0)
+    running_ms = installation.timekeeper.running_ms()
+    assert installation.catalog.claim_seal(snapshot_id, running_ms, running_ms + sealing.LEASE_MS)
+    return snapshot_id
+
+
+def abandoned_copy(installation: Installation) -> SnapshotId:
+    """A copy under another key whose process has died before its first block."""
+    metadata: Any = create_key(installation.engine, installation.caller)["KeyMetadata"]
+    answer = copy_snapshot(
+        *(installation.engine, installation.caller),
+        source_region=installation.caller.region,
+        source_snapshot_id=installation.sealed({0: A}),
+        encrypted=True,
+        kms_key_id=str(metadata["KeyId"]),
+    )
+    snapshot_id = SnapshotId(str(answer["SnapshotId"]))
+    running_ms = installation.timekeeper.running_ms()
+    assert installation.catalog.claim_copy(snapshot_id, running_ms, running_ms + copying.LEASE_MS) is not None
+    return snapshot_id
+
+
+KINDS = [(abandoned_seal, sealing.LEASE_MS), (abandoned_copy, copying.LEASE_MS)]
+
+
+@pytest.mark.parametrize("set_by_ms", SET_BY)
+@pytest.mark.parametrize(("abandon", "lease_ms"), KINDS)
+def test_another_worker_takes_over_after_the_lease_whatever_becomes_of_the_clock(
+    installation: Installation, abandon: Any, lease_ms: int, set_by_ms: int
+) -> None:
+    snapshot_id = abandon(installation)
+    installation.clock.set_by(set_by_ms)
+    installation.clock.now_ms += lease_ms - 1
+    installation.tick()
+    assert installation.row(snapshot_id).state is not SnapshotState.COMPLETED
+    installation.clock.now_ms += 1
+    installation.tick()
+    assert installation.row(snapshot_id).state is SnapshotState.COMPLETED
+    assert installation.content(snapshot_id) == {0: A}
+
+
+@pytest.mark.parametrize("set_by_ms", SET_BY)
+@pytest.mark.parametrize("boot_id", ["boot", "another"])
+@pytest.mark.parametrize(("abandon", "lease_ms"), KINDS)
+def test_a_start_takes_over_at_once(
+    installation: Installation, abandon: Any, lease_ms: int, boot_id: str, set_by_ms: int
+) -> None:
+    snapshot_id = abandon(installation)
+    installation.clock.set_by(set_by_ms)
+    installation.clock.boot_id = boot_id
+    installation.reopen()
+    installation.tick()
+    assert installation.row(snapshot_id).state is SnapshotState.COMPLETED
+    assert installation.content(snapshot_id) == {0: A}
