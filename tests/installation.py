@@ -84,6 +84,9 @@ class Clock:
     def read(self) -> Reading:
         return Reading(self.now_ms, self.monotonic_ms(), self.boot_id)
 
+    def lead_ms(self) -> int:
+        return self.set_by_ms
+
     def monotonic_ms(self) -> int:
         return self.now_ms - self.set_by_ms
 

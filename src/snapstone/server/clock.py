@@ -37,6 +37,10 @@ class MachineClocks:
                 break
         return Reading(wall_ms, boot_ms, self._boot_id)
 
+    def lead_ms(self) -> int:
+        """The wall clock less the boot clock."""
+        return (time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 1_000_000
+
     def monotonic_ms(self) -> int:
         """Since the boot, less the time in suspension."""
         return time.monotonic_ns() // 1_000_000

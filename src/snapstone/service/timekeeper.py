@@ -17,10 +17,14 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from snapstone.catalog.clock_contract import ClockCatalog, ClockRow
-from snapstone.core.clock_trust import Moment, Reading, Trust, confirm, judge, moment_of
+from snapstone.core.clock_trust import STEPS_MS, Moment, Reading, Trust, confirm, judge, moment_of
 
 NOTE_INTERVAL_MS: Final = 10_000
 """Between two notes in the catalog of what time it is."""
+
+
+_NONE: Final = (0, -1)
+"""A range that nothing lies in."""
 
 
 class Clocks(Protocol):
@@ -28,6 +32,9 @@ class Clocks(Protocol):
 
     def read(self) -> Reading:
         """Wall clock and boot clock at one moment."""
+
+    def lead_ms(self) -> int:
+        """The wall clock less the boot clock, cheaply: a little off if the process is held up in the middle."""
 
     def monotonic_ms(self) -> int:
         """Milliseconds that no process is without, and nothing sets; from where does not matter."""
@@ -40,8 +47,7 @@ class Timekeeper:
         """`begin_run` has been called in this process or another."""
         self._catalog = catalog
         self._clocks = clocks
-        self._row = catalog.clock()
-        assert self._row.trust is not None, "begin_run comes first"
+        self._adopt(catalog.clock())
 
     def moment(self) -> Moment:
         """What time it is now, for dates."""
@@ -64,9 +70,12 @@ class Timekeeper:
 
         Nobody knows then which of the clocks is wrong. What times out by running time waits too.
         """
+        least_ms, most_ms = self._certain_leads_ms
+        if least_ms <= self._clocks.lead_ms() <= most_ms or self.moment().is_certain:
+            return self.running_ms()
         due_running_ms = self._row.due_running_ms
         assert due_running_ms is not None
-        return self.running_ms() if self.moment().is_certain else due_running_ms
+        return due_running_ms
 
     @property
     def trust(self) -> Trust:
@@ -82,13 +91,22 @@ class Timekeeper:
         """
         known = self._catalog.clock()
         seen = self._seen(known)
-        self._row = seen  # a clock that fails is not trusted here, even where the catalog cannot be written
+        self._adopt(seen)  # a clock that fails is not trusted here, even where the catalog cannot be written
         assert seen.trust is not None
         assert known.trust is not None
         changed = (seen.trust.suspect, seen.trust.reference) != (known.trust.suspect, known.trust.reference)
         if note or changed or _since(known, seen) >= NOTE_INTERVAL_MS:
-            self._row = self._catalog.change_clock(self._seen)
+            self._adopt(self._catalog.change_clock(self._seen))
         return self.trust
+
+    def _adopt(self, row: ClockRow) -> None:
+        """Work by this row from now on."""
+        assert row.trust is not None, "begin_run comes first"
+        lead_ms = row.trust.reference.wall_ms - row.trust.reference.boot_ms
+        # While the clock is trusted, its reference is of this boot; each put asks, so what is plain is found cheaply.
+        is_plain = not row.trust.held and row.trust.reference.boot_id == self._clocks.read().boot_id
+        self._certain_leads_ms = (lead_ms - STEPS_MS, lead_ms + STEPS_MS) if is_plain else _NONE
+        self._row = row
 
     def _seen(self, row: ClockRow) -> ClockRow:
         """The row after one more look at the clocks."""
