@@ -258,6 +258,36 @@ def test_what_is_scheduled_while_the_clock_is_behind_counts_from_the_time_it_sho
         installation.delete(snapshot_id)
 
 
+def test_a_cooling_off_period_that_begins_while_the_clock_is_ahead_is_no_longer_for_it(
+    installation: Installation,
+) -> None:
+    """Else the lock could be taken off for a year."""
+    snapshot_id = installation.sealed({0: A})
+    installation.clock.set_by(YEAR_MS)
+    sweep(installation)
+    lock_snapshot(
+        *(installation.engine, installation.caller),
+        snapshot_id=snapshot_id,
+        lock_mode="compliance",
+        lock_duration=30,
+        cool_off_period=3,
+    )
+    installation.clock.set_by(-YEAR_MS)
+    installation.clock.now_ms += 3 * HOUR_MS
+    sweep(installation)
+    assert problems(installation) == {}
+    with pytest.raises(SnapshotLockedError):
+        unlock_snapshot(installation.engine, installation.caller, snapshot_id=snapshot_id)
+
+
+def test_what_lies_in_the_bin_is_restored_whatever_the_clock_says(installation: Installation) -> None:
+    binned = recycled(installation)
+    installation.clock.set_by(YEAR_MS)
+    sweep(installation)
+    restore_snapshot_from_recycle_bin(installation.engine, installation.caller, snapshot_id=binned)
+    assert installation.content(binned) == {0: A}
+
+
 def test_what_one_process_sees_is_known_to_all_at_once(installation: Installation) -> None:
     installation.clock.set_by(YEAR_MS)
     installation.clock.now_ms += 1_000
