@@ -34,7 +34,8 @@ from snapstone.service.upkeep import Upkeep
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
-from snapstone.wire.call import Guard, Witness, refuse_changes
+from snapstone.storage.space import SpaceGuard
+from snapstone.wire.call import Guard, Witness, refuse_changes, refuse_changes_while
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Application
 
@@ -100,21 +101,25 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     upkeep = Upkeep(engine)
 
     def tick() -> None:
-        if space is not None:  # A read-only server changes nothing by itself either.
-            tend_room(space, engine.health)
+        if space is None:
+            return  # A read-only server changes nothing by itself either.
+        tend_room(space, engine.health)
+        if not space.read_only:
             upkeep.tick()
 
     def close() -> None:
+        if space is not None and space.read_only:
+            return  # What closing would write is found again at the next start, as after a crash.
         if upkeep.stop(COPY_STOP_SECONDS) and engine.sealer.wait_until_idle(SEAL_STOP_SECONDS):
             objects.close()
             catalog.close()
 
-    return Service(Gateway(engine, OPERATIONS, *watchers_of(settings, folder)), tick, close)
+    return Service(Gateway(engine, OPERATIONS, *watchers_of(settings, folder, space)), tick, close)
 
 
-def watchers_of(settings: Settings, folder: DataFolder) -> tuple[list[Guard], list[Witness]]:
-    """What is asked before an operation runs, and told of its answer."""
-    guards: list[Guard] = [refuse_changes] if settings.read_only else []
+def watchers_of(settings: Settings, folder: DataFolder, space: SpaceGuard | None) -> tuple[list[Guard], list[Witness]]:
+    """What is asked before an operation runs, and told of its answer; `space` is None of a read-only server."""
+    guards: list[Guard] = [refuse_changes if space is None else refuse_changes_while(lambda: space.read_only)]
     witnesses: list[Witness] = []
     quotas = read_quotas(settings.quotas)
     if quotas is not None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
 
-from snapstone.core.errors import StoreFullError
+from snapstone.core.errors import ReadOnlyError, StoreFullError
 from snapstone.core.group_commit import GroupCommit
 from snapstone.storage.index import Index, NewRecord
 from snapstone.storage.record import ALIGNMENT
@@ -327,7 +327,10 @@ def segment_numbers(folder: Path) -> list[int]:
 
 
 def full(error: OSError) -> Exception:
-    """StoreFullError for an error that means that there is no space left, else the error itself."""
+    """StoreFullError for an error that means that there is no space left, ReadOnlyError for one of a file system that
+    takes no changes, else the error itself."""
     if error.errno in NO_SPACE_ERRORS:
         return StoreFullError(str(error))
+    if error.errno == errno.EROFS:
+        return ReadOnlyError()
     return error

@@ -1,4 +1,4 @@
-"""What kind of file system a folder lies on, and files on copy-on-write ones that are overwritten in place.
+"""What kind of file system a folder lies on, whether it takes changes, and files that are overwritten in place.
 
 On a file system that never overwrites (btrfs) a write to a mapped file needs new space, and a process that writes to
 one when the disk is full is killed by SIGBUS. A file without copy-on-write is overwritten in place, as on any other.
@@ -20,6 +20,11 @@ BCACHEFS: Final = 0xCA451A4E
 COPY_ON_WRITE: Final = frozenset({BTRFS, BCACHEFS})
 """File systems, by the number that statfs gives them, that write what is overwritten to another place."""
 
+MOUNTS: Final = Path("/proc/self/mountinfo")
+
+_STOPPED: Final = frozenset({"emergency_ro", "shutdown"})
+"""Options of a file system that its kernel has stopped."""
+
 _FLAGS: Final = Struct("L")
 _GET_FLAGS: Final = 0x80006601 | _FLAGS.size << 16
 _SET_FLAGS: Final = 0x40006602 | _FLAGS.size << 16
@@ -39,6 +44,23 @@ def is_copy_on_write(descriptor: int) -> bool:
         return False
     (number,) = Struct("L").unpack_from(found)
     return (number & 0xFFFFFFFF) in COPY_ON_WRITE
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether the file system of a folder takes no changes (any more). Raises OSError.
+
+    ext4 that has met an error of its disk says so in its mount's options only.
+    """
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return True
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError), MOUNTS.open() as mounts:
+        for line in mounts:
+            fields = line.split()
+            if fields[2] == number and not _STOPPED.isdisjoint(fields[-1].split(",")):
+                return True
+    return False
 
 
 def make_in_place(path: Path) -> None:

@@ -19,7 +19,8 @@ from threading import Lock
 from time import monotonic
 from typing import Final
 
-from snapstone.core.errors import StoreFullError
+from snapstone.core.errors import ReadOnlyError, StoreFullError
+from snapstone.storage.file_system import is_read_only
 
 MIB: Final = 1 << 20
 
@@ -58,6 +59,11 @@ PROBLEM: Final = (
     f" {CLEAR_WATER // MIB} MiB are free again; all else goes on. Make room on that disk"
 )
 
+READ_ONLY_PROBLEM: Final = (
+    "the file system of the data folder takes no changes any more, as after an error of its disk: what is stored can be"
+    " read, all else is refused. The kernel's log says why; repair the file system with the server stopped"
+)
+
 LOOK_SECONDS: Final = 1.0
 """Time for which a measurement of the disk is believed."""
 
@@ -73,17 +79,20 @@ class Room:
     """Bytes."""
     inodes: int | None
     """None if the file system makes them as they are needed."""
+    read_only: bool = False
+    """Nothing of it can be taken: the file system takes no changes (any more)."""
 
 
 def measure(folder: Path) -> Room | None:
     """What is left where a folder lies; None if its file system does not say."""
     try:
         found = os.statvfs(folder)
+        read_only = is_read_only(folder)
     except OSError:
         return None  # It is gone, or its disk is: others say so.
     if found.f_blocks == 0:
         return None
-    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None, read_only)
 
 
 class SpaceGuard:
@@ -104,17 +113,23 @@ class SpaceGuard:
         self._measure = measure
         self._lock = Lock()
         self._refusal: str | None = None
+        self.read_only = False
+        """Whether the disk takes no changes (any more), as far as was looked."""
         self._look_again_at = 0.0
 
     @property
     def problem(self) -> str | None:
         """Why blocks are refused, as a sentence for the operator; None while they are taken."""
+        if self.read_only:
+            return READ_ONLY_PROBLEM
         return None if self._refusal is None else PROBLEM
 
     def refuse_block_if_low(self) -> None:
-        """Called before a block is stored. Raises StoreFullError while the disk has too little room."""
+        """Called before a block is stored. Raises StoreFullError while the disk has too little room, ReadOnlyError."""
         if self._seconds() >= self._look_again_at:
             self._look()
+        if self.read_only:
+            raise ReadOnlyError
         if self._refusal is not None:
             raise StoreFullError(self._refusal)
 
@@ -138,7 +153,7 @@ class SpaceGuard:
     def tend(self) -> None:
         """Give back of the reserve what is needed, or make it whole again if there is room: about once a second."""
         room = self._look()
-        if room is None:
+        if room is None or room.read_only:
             return
         if room.free < RESERVE_GIVEN_BELOW or _too_few(room, INODES_GIVEN_BELOW):
             self._make_room(RESERVE_GIVEN_BELOW)
@@ -152,6 +167,7 @@ class SpaceGuard:
         with self._lock:
             self._look_again_at = self._seconds() + LOOK_SECONDS
             room = self._measure(self._folder)
+            self.read_only = room is not None and room.read_only
             mark = LOW_WATER if self._refusal is None else CLEAR_WATER
             if room is None or room.free >= mark:
                 self._refusal = None

@@ -38,3 +38,13 @@ def refuse_changes(call: Call) -> None:
     """A guard that lets pass what only reads. Raises ReadOnlyError."""
     if not only_reads(call.service, call.operation):
         raise ReadOnlyError
+
+
+def refuse_changes_while(is_read_only: Callable[[], bool]) -> Guard:
+    """As `refuse_changes`, while something says so."""
+
+    def guard(call: Call) -> None:
+        if is_read_only():
+            refuse_changes(call)
+
+    return guard

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.core.errors import StoreFullError
+from snapstone.core.errors import ReadOnlyError, StoreFullError
 from snapstone.storage.space import (
     CLEAR_WATER,
     ESSENTIAL_SEGMENT,
@@ -194,6 +194,15 @@ def test_a_process_without_the_turn_changes_nothing(disk: Disk) -> None:
     os.close(fd)
     disk.guard().tend()
     assert disk.reserved == 0
+
+
+def test_a_disk_that_takes_no_changes_is_left_alone_and_blocks_are_refused(disk: Disk) -> None:
+    guard = SpaceGuard(disk.reserve.parent, disk.reserve, measure=lambda folder: Room(0, None, read_only=True))
+    guard.tend()
+    with pytest.raises(ReadOnlyError):
+        guard.refuse_block_if_low()
+    assert guard.problem is not None
+    assert not disk.reserve.exists()
 
 
 def test_a_folder_that_is_gone_or_a_file_system_without_a_size_refuses_nothing(tmp_path: Path) -> None:
