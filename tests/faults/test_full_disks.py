@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,9 +33,11 @@ LOOK_SECONDS: Final = 2.0
 """A server looks at the disk every second, and gives back some of its reserve: others then may take that too."""
 
 
-def server_on(disk: MountedDisk, workers: str = "2") -> ServerProcess:
+def server_on(disk: MountedDisk, workers: str = "2", *arguments: str) -> ServerProcess:
     """A server whose log is on another disk."""
-    return ServerProcess(disk.folder / "data", ["--workers", workers], log=disk.image.with_name("server.log"))
+    return ServerProcess(
+        disk.folder / "data", ["--workers", workers, *arguments], log=disk.image.with_name("server.log")
+    )
 
 
 def block(number: int) -> bytes:
@@ -218,6 +221,32 @@ def test_a_start_with_little_room_serves_what_is_there(kind: str, free_mib: int,
             again = Uploader(server, 3_000)
             wait_for(lambda: takes_a_block(again))
             check_log(server)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_reserve_no_start_is_tried_on_a_full_disk_and_reading_is_possible(kind: str, tmp_path: Path) -> None:
+    """As of a data folder of an earlier version, which has no reserve."""
+    with mounted(kind, DISK_SIZE, tmp_path / "disk") as disk:
+        with server_on(disk, "1") as server:
+            kept = Uploader(server, 0)
+            kept.put()
+            kept.complete(server)
+        shutil.rmtree(disk.folder / "data" / "reserve")
+        disk.fill()
+        disk.fill()
+        refused = subprocess.run(
+            [sys.executable, "-m", "snapstone", "serve", "--data", str(disk.folder / "data"), "--port", "0"],
+            env=os.environ | {"PYTHONPATH": str(SOURCE)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert refused.returncode == 2
+        assert "make room there, or serve what is stored for reading with --read-only" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        with server_on(disk, "1", "--read-only") as server:
+            kept.check(server)
 
 
 @pytest.mark.parametrize(("size_mib", "workers"), [(900, "1"), (1_700, "2")])

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from snapstone.server.data_folder import DataFolder
+from snapstone.server.data_folder import DataFolder, DataFolderError
 from snapstone.service.health import Health
 from snapstone.storage.file_system import make_in_place
 from snapstone.storage.space import SpaceGuard
 
 SUBJECT: Final = "space"
+
+START_BYTES: Final = 2 << 20
+"""Free bytes without which no start is tried: for the logs and shared memory of two databases, and a migration."""
+
+START_INODES: Final = 8
+"""Free inodes without which no start is tried."""
 
 
 def make_room(folder: DataFolder) -> SpaceGuard:
@@ -26,6 +32,23 @@ def make_room(folder: DataFolder) -> SpaceGuard:
     for database, suffix in ((catalog, "-shm"), (catalog, "-changes"), (index, "-shm")):
         make_in_place(database.with_name(f"{database.name}{suffix}"))
     return guard
+
+
+def require_room(guard: SpaceGuard) -> None:
+    """Refuse a start that would end in the middle, whatever the reserve could give. Raises DataFolderError."""
+    room = guard.tend()
+    if room is not None and room.read_only:
+        raise DataFolderError(
+            f"the file system of the data folder {guard.folder} takes no changes: repair it, or serve what is"
+            " stored for reading with --read-only"
+        )
+    if room is None or (room.free >= START_BYTES and (room.inodes is None or room.inodes >= START_INODES)):
+        return
+    left = f"{room.free} bytes" if room.inodes is None else f"{room.free} bytes and {room.inodes} inodes"
+    raise DataFolderError(
+        f"the disk of the data folder {guard.folder} has {left} free, and a start takes {START_BYTES} bytes and"
+        f" {START_INODES} inodes: make room there, or serve what is stored for reading with --read-only"
+    )
 
 
 def tend_room(guard: SpaceGuard, health: Health) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 from snapstone.server.binding import bind, endpoint_of
 from snapstone.server.config import Settings
 from snapstone.server.data_folder import DataFolder, RunningServer, use_data_folder
-from snapstone.server.room import make_room
+from snapstone.server.room import make_room, require_room
 from snapstone.server.root_key import ensure_root_key
 from snapstone.server.stop_signals import StopSignals
 
@@ -52,7 +52,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """
     with use_data_folder(settings.data) as folder, bind(settings) as listening:
         if not settings.read_only:
-            make_room(folder)
+            require_room(make_room(folder))
         ensure_root_key(settings, folder)
         _prepare_catalog(settings, folder)
         endpoint = endpoint_of(listening)

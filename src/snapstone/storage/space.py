@@ -107,7 +107,7 @@ class SpaceGuard:
         measure: Callable[[Path], Room | None] = measure,
     ) -> None:
         """`folder` is on the disk to look at, `reserve` a folder in it that need not be there yet."""
-        self._folder = folder
+        self.folder = folder
         self._reserve = reserve
         self._seconds = seconds
         self._measure = measure
@@ -139,7 +139,7 @@ class SpaceGuard:
         One for blocks leaves the reserve and some room beside it alone, and something for other processes' segments. An
         essential one, for pages or a manifest, may be made while blocks are refused, and out of the reserve.
         """
-        room = self._measure(self._folder)
+        room = self._measure(self.folder)
         if room is None:
             return wanted
         left = room.free - SEGMENT_LEAVES
@@ -150,15 +150,21 @@ class SpaceGuard:
             return min(wanted, ESSENTIAL_SEGMENT)
         return 0
 
-    def tend(self) -> None:
-        """Give back of the reserve what is needed, or make it whole again if there is room: about once a second."""
+    def tend(self) -> Room | None:
+        """Give back of the reserve what is needed, or make it whole again if there is room: about once a second.
+
+        Returns what is free then, None if the file system does not say.
+        """
         room = self._look()
         if room is None or room.read_only:
-            return
+            return room
         if room.free < RESERVE_GIVEN_BELOW or _too_few(room, INODES_GIVEN_BELOW):
             self._make_room(RESERVE_GIVEN_BELOW)
         elif self._wanted_files(room) > 0:
             self._fill()
+        else:
+            return room
+        return self._measure(self.folder)
 
     # -- how --
 
@@ -166,7 +172,7 @@ class SpaceGuard:
         """Measure, and settle whether blocks are taken."""
         with self._lock:
             self._look_again_at = self._seconds() + LOOK_SECONDS
-            room = self._measure(self._folder)
+            room = self._measure(self.folder)
             self.read_only = room is not None and room.read_only
             mark = LOW_WATER if self._refusal is None else CLEAR_WATER
             if room is None or room.free >= mark:
@@ -180,7 +186,7 @@ class SpaceGuard:
     def _make_room(self, free: int, *, wait: bool = False) -> bool:
         """Remove files of the reserve until there are so many bytes and enough inodes; False if there are not."""
         with suppress(OSError), self._turn(wait) as mine:
-            while (room := self._measure(self._folder)) is not None:
+            while (room := self._measure(self.folder)) is not None:
                 if room.free >= free and not _too_few(room, INODES_GIVEN_BELOW):
                     return True
                 files = self._files() if mine else []
@@ -194,7 +200,7 @@ class SpaceGuard:
     def _fill(self) -> None:
         """Make the files that the reserve lacks, while there is room for them."""
         with suppress(OSError), self._turn() as mine:
-            while mine and (room := self._measure(self._folder)) is not None and self._wanted_files(room) > 0:
+            while mine and (room := self._measure(self.folder)) is not None and self._wanted_files(room) > 0:
                 self._make_file()
 
     def _wanted_files(self, room: Room) -> int:
