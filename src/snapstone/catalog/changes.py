@@ -1,52 +1,107 @@
-"""Rows remembered in memory and still never stale: a counter shared by all processes says whether anything changed.
+"""The small file beside the catalog: a counter that keeps remembered rows fresh, and the last transaction's number.
 
-The counter lies in a file beside the catalog that every process maps into its memory, so looking at it costs no system
-call. A transaction makes it odd before it commits and even, by one more, when it has ended; transactions take turns
-among all processes (`connections.py`). A row read while the counter stood at an even number is what the catalog holds
-for as long as the counter stands there. A process that dies in the middle leaves it odd, and nothing is remembered
-until the next transaction has ended.
+Every process maps the file into its memory, so looking at it costs no system call. It is written by pwrite alone: a
+mapping that is written on a full copy-on-write file system kills the process (SIGBUS), while pwrite fails with an
+error.
+
+The counter: a transaction makes it odd before it commits and even, by one more, when it has ended; transactions take
+turns among all processes (`connections.py`). A row read while the counter stood at an even number is what the catalog
+holds for as long as the counter stands there. A process that dies in the middle leaves it odd, and so does a disk that
+is full then: nothing is remembered until the next transaction has ended. The lowest byte is written last: of a number
+that is written byte by byte, nobody can see an even one that never was.
+
+The sequence: the number of the last transaction whose loss would matter, written after its commit and before anybody is
+answered. It is never ahead of a catalog that has lost nothing, whatever crashes, and may be behind: it is not synced.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
-from mmap import mmap
+from errno import ENOSPC
+from mmap import PROT_READ, mmap
 from pathlib import Path
+from struct import Struct
 from typing import Final, Generic, TypeVar
 
-COUNTER_SIZE: Final = 8
+from snapstone.catalog.checksums import sequence_checksum
+from snapstone.core.errors import StoreFullError
+
+log = logging.getLogger(__name__)
+
+FILE_SIZE: Final = 24
+"""Three slots of 8 bytes: the counter, the sequence, and the sequence's checksum."""
 
 REMEMBERED_LIMIT: Final = 4_096
 """Rows that one memory holds; past it, it starts anew."""
+
+_SEQUENCE: Final = Struct("<qq")
+_SEQUENCE_PLACE: Final = 8
+_COUNTER_END: Final = 1 << 64
 
 Row = TypeVar("Row")
 
 
 class ChangeCounter:
-    """The counter in its file; `begin` and `end` are for whoever has the turn to write."""
+    """The file's slots; all but `value` is for whoever has the turn to write."""
 
     def __init__(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(fd).st_size < COUNTER_SIZE:
-                os.ftruncate(fd, COUNTER_SIZE)
-            self._view = memoryview(mmap(fd, COUNTER_SIZE)).cast("Q")
-        finally:
-            os.close(fd)
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        size = os.fstat(self._fd).st_size
+        if size < FILE_SIZE:  # written and not only made longer: a hole could not be filled on a full disk
+            os.pwrite(self._fd, bytes(FILE_SIZE - size), size)
+        self._mapping = mmap(self._fd, FILE_SIZE, prot=PROT_READ)
+        self._counter = memoryview(self._mapping)[:8].cast("Q")
 
     @property
     def value(self) -> int:
         """Odd while a transaction is under way."""
-        return self._view[0]
+        return self._counter[0]
+
+    @property
+    def sequence(self) -> int | None:
+        """The number of the last transaction that was acknowledged; None where the file does not know."""
+        sequence: int
+        checksum: int
+        sequence, checksum = _SEQUENCE.unpack_from(self._mapping, _SEQUENCE_PLACE)
+        return sequence if sequence_checksum(sequence) == checksum else None
 
     def begin(self) -> None:
-        """Something is about to change."""
-        self._view[0] |= 1
+        """Something is about to change. Raises StoreFullError where that cannot be noted."""
+        if self.value % 2 == 0:
+            try:
+                os.pwrite(self._fd, bytes([self.value & 0xFF | 1]), 0)
+            except OSError as error:
+                if error.errno == ENOSPC:
+                    raise StoreFullError(f"{self._path}: {error.strerror}") from error
+                raise
 
     def end(self) -> None:
         """It has, or not: what was remembered before is not believed any more."""
-        self._view[0] = (self._view[0] | 1) + 1
+        following = (((self.value | 1) + 1) % _COUNTER_END).to_bytes(8, "little")
+        # Odd until the last byte is written: if that fails, nothing is remembered, and that is safe.
+        self._write(following[1:], 1) and self._write(following[:1], 0)
+
+    def commit(self, sequence: int) -> None:
+        """The transaction of that number is durable."""
+        self._write(_SEQUENCE.pack(sequence, sequence_checksum(sequence)), _SEQUENCE_PLACE)
+
+    def close(self) -> None:
+        """Let go of the file; the mapping stays, for whoever still looks at `value`."""
+        os.close(self._fd)
+
+    def _write(self, content: bytes, place: int) -> bool:
+        """Write what may stay unwritten; False where it does."""
+        try:
+            os.pwrite(self._fd, content, place)
+        except OSError as error:
+            log.error(
+                "the changes file was not written", extra={"fields": {"file": str(self._path), "why": str(error)}}
+            )
+            return False
+        return True
 
 
 class Memory(Generic[Row]):

@@ -1,11 +1,25 @@
-"""Connections to one SQLite file: one writer whose turn goes round, a bounded pool of readers, and streams."""
+"""Connections to one SQLite file: one writer whose turn goes round, a bounded pool of readers, and streams.
+
+What a caller may rely on when a transaction's block has ended: it is on the disk. SQLite syncs its log at every commit
+(`synchronous = FULL`), and its new log's name too; a COMMIT whose sync fails raises, is rolled back, and nobody is
+answered on its strength. A later commit does not rest on what that sync lost: SQLite writes the failed frames again,
+from their first byte, and syncs those. So it is with a checkpoint: until the file has been synced the log is not given
+up, and after a failed sync the same pages are copied again. The file's own name is synced when it is made.
+
+Each transaction whose loss would matter has a number, one more than the last: in `catalog_state`, or for pending writes
+in the row of their snapshot, which is written anyway. After the commit, and before the caller is answered, the number
+goes into the file `-changes` (`changes.py`). If at a start that file is ahead of the catalog, the catalog has lost
+transactions, and is refused. A process that dies between the two leaves the file behind; it is brought up to date by
+whichever process opens the catalog next.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from queue import LifoQueue
@@ -13,106 +27,221 @@ from threading import Lock
 from typing import Final
 
 from snapstone.catalog.changes import ChangeCounter
-from snapstone.catalog.schema import known_migrations, migrate
+from snapstone.catalog.checksums import keep_checksums, register_functions, sequence_checksum
+from snapstone.catalog.opening import (
+    BUSY_TIMEOUT_SECONDS,
+    CatalogMissingError,
+    OlderCatalogError,
+    connect,
+    failure_of,
+    is_absent,
+    refusal_of,
+)
+from snapstone.catalog.schema import known_migrations, migrate, version_in
+from snapstone.core.errors import DamageError
+
+log = logging.getLogger(__name__)
 
 READER_LIMIT: Final = 16
 """Readers open at once; each is borrowed for the length of one statement, the next caller waits."""
-
-BUSY_TIMEOUT_SECONDS: Final = 30.0
-"""How long a statement waits for a lock that a foreign program holds on the file, before it fails."""
 
 WRITER_CACHE_SIZE_KIB: Final = 16_384
 
 WAL_SIZE_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of the write-ahead log that are kept on disk once it has been copied into the file."""
 
+REPORTED_LIMIT: Final = 1_024
+"""Places of damage that are told once; past it, all are told again."""
+
+FILE_ENDINGS: Final = ("", "-wal", "-shm", "-lock", "-changes")
+"""Of the files that a running catalog has open."""
+
+DamageReport = Callable[[DamageError], None]
+
 
 class Connections:
-    """Opens the file, made and migrated where that is needed, and lends connections to it.
+    """Opens the file, migrated where that is needed, and lends connections to it.
 
     Whose turn it is to write is settled twice. SQLite's own lock is what keeps transactions apart. But who finds it
     taken sleeps and looks again, and under load can do so for seconds; so writers of all processes first queue for a
     lock of the operating system, on a file beside the catalog, which is handed over at once and dies with its holder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        accept_older: bool = False,
+        report_damage: DamageReport | None = None,
+    ) -> None:
+        """Raises CatalogError, one sentence, and StoreFullError.
+
+        `create` allows to make a catalog where there is none; `accept_older` accepts that one has lost transactions.
+        `report_damage` is told of each damaged place once, beside the log.
+        """
         self._path = path
         self._turn = Lock()
         self._closed = False
+        self._report_damage = report_damage
+        self._reported: set[str] = set()
+        self._sequence = 0
+        self._damage_met: DamageError | None = None
         self._readers: LifoQueue[sqlite3.Connection | None] = LifoQueue()
         for _ in range(READER_LIMIT):
             self._readers.put(None)
-        self.changes = ChangeCounter(path.with_name(f"{path.name}-changes"))
+        if not create and is_absent(path):
+            raise CatalogMissingError(path)
         with ExitStack() as opened:
-            self._queue_file = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            opened.callback(os.close, self._queue_file)
-            with self._turn_among_processes():
-                self._create_file()
-                self._writer = opened.enter_context(closing(self._open_writer()))
-            with self.writing() as connection:
-                migrate(connection, known_migrations())
+            try:
+                self._open_catalog(opened, create, accept_older)
+            except (sqlite3.Error, OSError) as error:
+                raise refusal_of(error, path) from error
             self._opened = opened.pop_all()
 
+    def _open_catalog(self, opened: ExitStack, create: bool, accept_older: bool) -> None:
+        self.changes = ChangeCounter(self._beside("-changes"))
+        opened.callback(self.changes.close)
+        self._queue_file = os.open(self._beside("-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        opened.callback(os.close, self._queue_file)
+        migrations = known_migrations()
+        with self._turn_among_processes():
+            if create:
+                self._create_file(accept_older)
+            self._writer = opened.enter_context(closing(self._open_writer()))
+            version = version_in(self._writer, self._path, migrations)
+            if version == 0 and not create:
+                raise CatalogMissingError(self._path)
+            self._require_newest(accept_older)
+        if version < len(migrations):
+            with self.writing() as connection:
+                migrate(connection, migrations)
+        keep_checksums(self._writer, self._meet_damage)
+        self._identities = self._present_files()
+
+    # -- transactions --
+
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction: committed durably where the block ends well, rolled back where it raises."""
+    def writing(self, *, skip_damaged: bool = False) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed durably where the block ends well, rolled back where it raises.
+
+        Raises DamageError where a statement would have changed a damaged row; with `skip_damaged`, which is for sweeps
+        over many rows, such a row is left as it is, and reported.
+        """
         with self._turn, self._turn_among_processes():
             self.changes.begin()
             try:
-                with self._transaction() as connection:
+                with self._transaction(skip_damaged) as connection:
                     yield connection
             finally:
                 self.changes.end()
 
     @contextmanager
-    def writing_quietly(self) -> Iterator[sqlite3.Connection]:
+    def writing_quietly(self, *, skip_damaged: bool = False) -> Iterator[sqlite3.Connection]:
         """As `writing`, for a transaction that changes nothing which a Memory holds."""
-        with self._turn, self._turn_among_processes(), self._transaction() as connection:
+        with self._turn, self._turn_among_processes(), self._transaction(skip_damaged) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._writer
-            self._writer.execute("COMMIT")
-        finally:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+    def recording(self) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """As `writing_quietly`, with the transaction's number, which the block stores: in the rows of snapshots."""
+        with self._turn, self._turn_among_processes():
+            sequence = max(self.changes.sequence or self._read_sequence(), self._sequence) + 1
+            with self._transaction(sequence=sequence) as connection:
+                yield connection, sequence
+
+    @contextmanager
+    def _transaction(self, skip_damaged: bool = False, sequence: int | None = None) -> Iterator[sqlite3.Connection]:
+        writer, self._damage_met = self._writer, None
+        with self._failures():
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+                change_count = writer.total_changes
+                yield writer
+                if self._damage_met is not None and not skip_damaged:
+                    raise self._damage_met
+                if writer.total_changes == change_count:
+                    sequence = None
+                elif sequence is None:
+                    sequence = self._number()
+                writer.execute("COMMIT")
+            finally:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+        if sequence is not None:
+            self._sequence = sequence
+            self.changes.commit(sequence)
+
+    def _number(self) -> int:
+        """Give the open transaction its number, in `catalog_state`."""
+        sequence = max(self.changes.sequence or 0, self._sequence, self._stated_sequence()) + 1
+        self._writer.execute(
+            "INSERT OR REPLACE INTO catalog_state (state_key, sequence, checksum) VALUES (1, ?, ?)",
+            (sequence, sequence_checksum(sequence)),
+        )
+        return sequence
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A reader for one statement, whose rows must all be fetched. Never borrowed while holding another."""
         reader = self._readers.get()
         try:
-            if self._closed:
-                raise sqlite3.ProgrammingError("the catalog is closed")
-            if reader is None:
-                reader = self._open_reader()
-            yield reader
+            with self._failures():
+                if self._closed:
+                    raise sqlite3.ProgrammingError("the catalog is closed")
+                if reader is None:
+                    reader = self._open_reader()
+                yield reader
         finally:
             self._readers.put(reader)
 
     @contextmanager
     def streaming(self) -> Iterator[sqlite3.Connection]:
-        """A reader of the caller's own, for a long iteration: it takes no place in the pool and delays no writer."""
+        """A reader of the caller's own, for a long iteration: it takes no place in the pool and delays no writer.
+
+        All of its statements see the catalog as of the first one, whatever is committed meanwhile.
+        """
         if self._closed:
             raise sqlite3.ProgrammingError("the catalog is closed")
-        with closing(self._open_reader()) as reader:
+        with self._failures(), closing(self._open_reader()) as reader:
+            reader.execute("BEGIN")
             yield reader
+
+    # -- the file --
 
     def forget_history(self) -> bool:
         """Give up what the write-ahead log still holds of rows that were removed; False while a reader needs it.
 
         The file itself keeps nothing: the writer overwrites what it deletes. Waits for nobody.
         """
-        with self._turn, self._turn_among_processes():
+        with self._turn, self._turn_among_processes(), self._failures():
             self._writer.execute("PRAGMA busy_timeout = 0")
             try:
                 [(busy, _, _)] = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 self._writer.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
         return not busy
+
+    def is_in_place(self) -> bool:
+        """Whether the files that were opened still stand where they stood: cheap, so that it can be asked often.
+
+        If not, what is committed goes into files that nobody will find again.
+        """
+        return self._present_files() == self._identities
+
+    def report_damage(self, damage: DamageError) -> None:
+        """Say once, in the log and to whoever asked for it, that something is damaged."""
+        if damage.address in self._reported:
+            return
+        if len(self._reported) >= REPORTED_LIMIT:
+            self._reported.clear()
+        self._reported.add(damage.address)
+        log.error(
+            "damage in the catalog",
+            extra={"fields": {"file": str(self._path), "where": damage.address, "what": damage.what}},
+        )
+        if self._report_damage is not None:
+            self._report_damage(damage)
 
     def close(self) -> None:
         """Close all that is open, after waiting for the transaction and the reads under way."""
@@ -128,6 +257,74 @@ class Connections:
                 self._readers.put(None)
             self._opened.close()
 
+    def _meet_damage(self, damage: DamageError) -> None:
+        """A statement of the open transaction has skipped a damaged row."""
+        self._damage_met = damage
+        self.report_damage(damage)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Errors of SQLite under the name that says what they mean, and damage reported, wherever it is found."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            failure = failure_of(error, self._path)
+            if failure is error:
+                raise
+            if isinstance(failure, DamageError):
+                self.report_damage(failure)
+            raise failure from error
+        except DamageError as damage:
+            self.report_damage(damage)
+            raise
+
+    def _require_newest(self, accept_older: bool) -> None:
+        """Raise OlderCatalogError where acknowledged transactions are missing; else bring the file up to date."""
+        held, recorded = self._read_sequence(), self.changes.sequence
+        if recorded is not None and held < recorded:
+            if not accept_older:
+                raise OlderCatalogError(self._path, held, recorded)
+            log.error(
+                "the catalog has lost transactions, and that was accepted",
+                extra={"fields": {"file": str(self._path), "held": held, "recorded": recorded}},
+            )
+        if held and held != recorded:
+            self.changes.commit(held)
+
+    def _read_sequence(self) -> int:
+        """The number of the last transaction that the catalog holds; 0 for one from before there were numbers."""
+        if not self._writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'catalog_state'").fetchall():
+            return 0
+        [(recorded,)] = self._writer.execute(
+            "SELECT coalesce(max(sequence), 0) FROM snapshot"
+            " WHERE state = 'pending' OR state = 'sealing' OR state = 'deleting'"
+        ).fetchall()
+        return max(int(recorded), self._stated_sequence())
+
+    def _stated_sequence(self) -> int:
+        """What `catalog_state` says; if that is damaged, what the file says: the next transaction puts it right."""
+        rows: list[tuple[int, int]] = self._writer.execute("SELECT sequence, checksum FROM catalog_state").fetchall()
+        for sequence, checksum in rows:
+            if isinstance(sequence, int) and sequence_checksum(sequence) == checksum:
+                return int(sequence)
+        self.report_damage(DamageError("catalog row of catalog_state", "its checksum does not match"))
+        return self.changes.sequence or 0
+
+    def _beside(self, ending: str) -> Path:
+        return self._path.with_name(f"{self._path.name}{ending}")
+
+    def _present_files(self) -> list[tuple[int, int] | None]:
+        """Device and inode of each of the catalog's files, None where there is none."""
+        found: list[tuple[int, int] | None] = []
+        for ending in FILE_ENDINGS:
+            try:
+                status = os.stat(f"{self._path}{ending}")
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_dev, status.st_ino))
+        return found
+
     @contextmanager
     def _turn_among_processes(self) -> Iterator[None]:
         """The turn of this process to write. Only a transaction runs under it, and its holder's death ends it."""
@@ -139,35 +336,40 @@ class Connections:
         finally:
             fcntl.flock(self._queue_file, fcntl.LOCK_UN)
 
-    def _create_file(self) -> None:
-        """Make an empty file that only its owner may read, where there is none; SQLite gives its log the same mode."""
+    def _create_file(self, accept_older: bool) -> None:
+        """Make an empty file that only its owner may read, where there is none; SQLite gives its log the same mode.
+
+        Raises OlderCatalogError where there was one before.
+        """
+        if not is_absent(self._path):
+            return
+        if self.changes.sequence is not None and not accept_older:
+            raise OlderCatalogError(self._path, 0, self.changes.sequence)
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-    def _open(self) -> sqlite3.Connection:
-        """A connection in autocommit mode that any one thread at a time may use."""
-        return sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _open_writer(self) -> sqlite3.Connection:
-        writer = self._open()
+        writer = connect(self._path)
         [(mode,)] = writer.execute("PRAGMA journal_mode = WAL").fetchall()
         if mode != "wal":
             writer.close()
-            raise sqlite3.OperationalError(f"{self._path}: no write-ahead log is possible here, SQLite offers {mode!r}")
+            raise sqlite3.OperationalError(f"no write-ahead log is possible here, SQLite offers {mode!r}")
         writer.execute("PRAGMA synchronous = FULL")
         writer.execute("PRAGMA foreign_keys = ON")
         writer.execute("PRAGMA secure_delete = ON")
+        writer.execute("PRAGMA temp_store = MEMORY")
         writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_SIZE_KIB}")
         writer.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT}")
+        register_functions(writer)
         return writer
 
     def _open_reader(self) -> sqlite3.Connection:
-        reader = self._open()
+        reader = connect(self._path)
         reader.execute("PRAGMA query_only = ON")
         return reader
 

@@ -44,6 +44,11 @@ class Catalog(ClockCatalog, DataKeyCatalog, KeyCatalog, IdentityCatalog, Sharing
 
     Times called `running_ms` are running time (`clock_contract.ClockRow`). Those called `due_ms` and `due_running_ms`
     stand still while the wall clock is not trusted: what they have reached may be ended for good.
+
+    Every call that reads or changes a row which says what bytes a snapshot holds raises DamageError if that row is not
+    as it was written; so does a look-up that finds nothing because of damage. Sweeps (`seals_due`, `expire_pending`,
+    ...) report damaged rows and leave them as they are. Every call that changes something raises StoreFullError if
+    there is no room.
     """
 
     # -- the server's own secrets, and its first account --
@@ -191,6 +196,15 @@ class Catalog(ClockCatalog, DataKeyCatalog, KeyCatalog, IdentityCatalog, Sharing
 
     def check(self) -> None:
         """Raise where the catalog cannot answer."""
+
+    def is_in_place(self) -> bool:
+        """Whether what is committed goes where the next start will look for it: cheap, to be asked every second.
+
+        False once a file of the catalog has been removed, moved or replaced under the running process.
+        """
+
+    def integrity(self) -> Iterator[str]:
+        """Look at everything for damage, and say what is found, a sentence each. Streams, as of one moment."""
 
     def close(self) -> None:
         """Let go of files and connections, once the calls under way have ended. Twice is harmless."""

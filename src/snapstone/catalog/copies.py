@@ -7,6 +7,7 @@ from snapstone.catalog.protection_contract import CopiesLimitError, SourceGoneEr
 from snapstone.catalog.protection_rows import CopyWork, StorageTier
 from snapstone.catalog.rows import Snapshot, SnapshotState
 from snapstone.catalog.snapshots import insert_row
+from snapstone.catalog.verified import intact_ids
 from snapstone.catalog.writes import WriteStatements, end_writing
 from snapstone.core.ids import SnapshotId
 
@@ -62,17 +63,19 @@ class CopyStatements(WriteStatements):
             )
 
     def release_copies(self) -> None:
-        with self._connections.writing_quietly() as connection:
+        with self._connections.writing_quietly(skip_damaged=True) as connection:
             connection.execute("UPDATE snapshot_copy SET lease_until_ms = NULL")
 
     def copies_due(self, running_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
-            rows = connection.execute(
-                "SELECT snapshot_id FROM snapshot CROSS JOIN snapshot_copy USING (snapshot_key) WHERE state = 'pending'"
-                " AND coalesce(lease_until_ms <= ?, TRUE) ORDER BY snapshot_key",
+            return intact_ids(
+                connection,
+                "WHERE state = 'pending' AND snapshot_key IN"
+                " (SELECT snapshot_key FROM snapshot_copy WHERE coalesce(lease_until_ms <= ?, TRUE))"
+                " ORDER BY snapshot_key",
                 (running_ms,),
-            ).fetchall()
-        return [SnapshotId(snapshot_id) for (snapshot_id,) in rows]
+                self._connections.report_damage,
+            )
 
     def fail_copy(self, snapshot_id: SnapshotId, state_message: str) -> bool:
         with self._connections.writing() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from snapstone.catalog.checksums import SNAPSHOT_CONTENT, verify_row
 from snapstone.catalog.protection_rows import StorageTier, Tiering
 from snapstone.catalog.rows import Snapshot, SnapshotState, StoredAnswer
 
@@ -21,7 +22,8 @@ SELECT_SNAPSHOT: Final = f"""
     ), (
         SELECT json_group_array(reader) FROM snapshot_share WHERE snapshot_share.snapshot_key = snapshot.snapshot_key
     ), recycled_at_ms, recycled_until_ms, copied_from,
-    storage_tier, restore_expires_at_ms, archived_at_ms, tiering_started_at_ms, tiering_status
+    storage_tier, restore_expires_at_ms, archived_at_ms, tiering_started_at_ms, tiering_status,
+    {SNAPSHOT_CONTENT}, checksum
     FROM snapshot
 """
 
@@ -48,7 +50,8 @@ SELECT_ANSWER: Final = """
 
 
 def snapshot_from(row: tuple[Any, ...]) -> Snapshot:
-    """A row of SELECT_SNAPSHOT as a value; tags in the order in which they were given."""
+    """A row of SELECT_SNAPSHOT as a value; tags in the order in which they were given. Raises DamageError."""
+    verify_row(f"snapshot {row[0]}", row[31], row[32])
     return Snapshot(
         snapshot_id=row[0],
         account_id=row[1],

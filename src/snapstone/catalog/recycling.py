@@ -80,7 +80,7 @@ class RecyclingStatements(Statements):
                 " AND state <> 'deleting' ORDER BY recycled_at_ms, snapshot_id",
                 (account_id, region),
             ).fetchall()
-        return [snapshot_from(row) for row in rows]
+            return [snapshot_from(row) for row in rows]
 
     def restore_recycled(
         self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, due_ms: int
@@ -101,7 +101,7 @@ class RecyclingStatements(Statements):
             ).fetchall()
         if not due:
             return []
-        with self._connections.writing() as connection:
+        with self._connections.writing(skip_damaged=True) as connection:
             rows = connection.execute(
                 "UPDATE snapshot SET state = 'deleting' WHERE recycled_until_ms <= ? AND state <> 'deleting'"
                 " RETURNING snapshot_id",

@@ -9,6 +9,7 @@ from snapstone.catalog.locks import drop_lock, select_lock, select_present
 from snapstone.catalog.protection_rows import Deletion, LockHoldsError
 from snapstone.catalog.recycling import SNAPSHOT_RESOURCE, recycle, select_rules
 from snapstone.catalog.rows import Snapshot, SnapshotState
+from snapstone.catalog.verified import intact_ids
 from snapstone.catalog.writes import WriteStatements, end_writing
 from snapstone.core.ids import SnapshotId
 from snapstone.core.retention import retained_days
@@ -22,7 +23,7 @@ class RemovalStatements(WriteStatements):
     """The part of `contract.Catalog` about time-out and deletion; what each call promises is said there."""
 
     def expire_pending(self, due_running_ms: int, state_message: str) -> list[SnapshotId]:
-        with self._connections.writing() as connection:
+        with self._connections.writing(skip_damaged=True) as connection:
             expired = end_writing(
                 connection,
                 "UPDATE snapshot SET state = 'error', state_message = ? WHERE state = 'pending' AND deadline_at_ms < ?",
@@ -60,10 +61,9 @@ class RemovalStatements(WriteStatements):
 
     def deletions_due(self) -> list[SnapshotId]:
         with self._connections.reading() as connection:
-            rows = connection.execute(
-                "SELECT snapshot_id FROM snapshot WHERE state = 'deleting' ORDER BY snapshot_key"
-            ).fetchall()
-        return [SnapshotId(snapshot_id) for (snapshot_id,) in rows]
+            return intact_ids(
+                connection, "WHERE state = 'deleting' ORDER BY snapshot_key", (), self._connections.report_damage
+            )
 
     def drop_expired_answers(self, due_ms: int) -> int:
         dropped = 0

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from snapstone.catalog.opening import CatalogError, UnusableCatalogError, connect, refusal_of
+
 _RECORD = """
 CREATE TABLE IF NOT EXISTS schema_migration (
     number INTEGER PRIMARY KEY,
@@ -18,12 +20,14 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 """
 
 
+_APPLIED: Final = "SELECT coalesce(max(number), 0) FROM schema_migration"
+
 LAST_PLAIN_VERSION: Final = 1
 """Catalogs up to this version hold no keys that a root key has sealed."""
 
 
 @dataclass(eq=False)
-class NewerCatalogError(Exception):
+class NewerCatalogError(CatalogError):
     """The catalog was written by a newer version of Snapstone: this one could only harm it."""
 
     found: int
@@ -57,18 +61,34 @@ def known_migrations() -> list[Migration]:
 
 
 def version_of(path: Path) -> int:
-    """The number of the last migration that a catalog's file has; 0 for an empty file."""
-    with closing(sqlite3.connect(path)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migration'").fetchall():
-            return 0
-        [(number,)] = connection.execute("SELECT coalesce(max(number), 0) FROM schema_migration").fetchall()
-    return int(number)
+    """The number of the last migration that a catalog's file has; 0 for an empty file. Raises CatalogError."""
+    try:
+        with closing(connect(path)) as connection:
+            return version_in(connection, path, known_migrations())
+    except sqlite3.Error as error:
+        raise refusal_of(error, path) from error
+
+
+def version_in(connection: sqlite3.Connection, path: Path, migrations: list[Migration]) -> int:
+    """The number of the last migration that a catalog has; 0 for an empty one.
+
+    Raises NewerCatalogError, and UnusableCatalogError for a database that is something else.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+    if tables and "schema_migration" not in tables:
+        raise UnusableCatalogError(path, "it is a database, but no catalog", "put the catalog back from a backup")
+    if not tables:
+        return 0
+    [(applied,)] = connection.execute(_APPLIED).fetchall()
+    if applied > len(migrations):
+        raise NewerCatalogError(found=applied, known=len(migrations))
+    return int(applied)
 
 
 def migrate(connection: sqlite3.Connection, migrations: list[Migration]) -> None:
     """Apply what is missing, inside the caller's write transaction; raises NewerCatalogError."""
     connection.execute(_RECORD)
-    [(applied,)] = connection.execute("SELECT coalesce(max(number), 0) FROM schema_migration").fetchall()
+    [(applied,)] = connection.execute(_APPLIED).fetchall()
     if applied > len(migrations):
         raise NewerCatalogError(found=applied, known=len(migrations))
     for migration in migrations[applied:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from snapstone.catalog.contract import TIMED_OUT
 from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.snapshots import select_snapshot
+from snapstone.catalog.verified import intact_ids
 from snapstone.catalog.writes import WriteStatements, end_writing
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.ids import SnapshotId
@@ -55,17 +56,18 @@ class SealStatements(WriteStatements):
             )
 
     def release_seals(self) -> None:
-        with self._connections.writing() as connection:
+        with self._connections.writing(skip_damaged=True) as connection:
             connection.execute("UPDATE snapshot SET seal_lease_until_ms = NULL WHERE state = 'sealing'")
 
     def seals_due(self, running_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
-            rows = connection.execute(
-                "SELECT snapshot_id FROM snapshot WHERE state = 'sealing' AND coalesce(seal_lease_until_ms <= ?, TRUE)"
+            return intact_ids(
+                connection,
+                "WHERE state = 'sealing' AND coalesce(seal_lease_until_ms <= ?, TRUE)"
                 " ORDER BY seal_begun_at_ms, snapshot_id",
                 (running_ms,),
-            ).fetchall()
-        return [SnapshotId(snapshot_id) for (snapshot_id,) in rows]
+                self._connections.report_damage,
+            )
 
     def finish_seal(self, snapshot_id: SnapshotId, root: Address, block_count: int, completed_at_ms: int) -> bool:
         with self._connections.writing() as connection:

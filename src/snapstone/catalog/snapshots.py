@@ -20,6 +20,7 @@ from snapstone.catalog.mapping import (
     snapshot_parameters,
 )
 from snapstone.catalog.rows import Snapshot, StoredAnswer
+from snapstone.catalog.verified import require_absent, require_whole
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
 
@@ -74,17 +75,25 @@ class SnapshotStatements(Statements):
         with self._connections.reading() as connection:
             if snapshot_ids is None:
                 rows = connection.execute(SELECT_OWNED, (account_id, region)).fetchall()
+                start = (account_id, region, -1, "")
+                places = [(account_id, region, row[9], row[0]) for row in rows]
+                require_whole(connection, start, *((places[0], places[-1]) if places else (start, start)))
             else:
                 rows = connection.execute(
                     SELECT_OWNED_OF, (account_id, region, json.dumps(list(snapshot_ids)))
                 ).fetchall()
-        return [snapshot_from(row) for row in rows]
+                for absent in set(snapshot_ids).difference(row[0] for row in rows):
+                    select_snapshot(connection, absent)
+            return [snapshot_from(row) for row in rows]
 
 
 def select_snapshot(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> Snapshot | None:
-    """One snapshot's row as the connection's transaction sees it."""
+    """One snapshot's row as the connection's transaction sees it. Raises DamageError."""
     rows = connection.execute(f"{SELECT_SNAPSHOT} WHERE snapshot_id = ?", (snapshot_id,)).fetchall()
-    return snapshot_from(rows[0]) if rows else None
+    if not rows:
+        require_absent(connection, snapshot_id)
+        return None
+    return snapshot_from(rows[0])
 
 
 def _require_completed(connection: sqlite3.Connection, parent_id: SnapshotId) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from snapstone.catalog.accounts import AccountStatements
 from snapstone.catalog.clock import ClockStatements
-from snapstone.catalog.connections import Connections
+from snapstone.catalog.connections import Connections, DamageReport
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.data_keys import DataKeyStatements
 from snapstone.catalog.failures import FailureStatements
 from snapstone.catalog.identities import IdentityStatements
+from snapstone.catalog.integrity import IntegrityStatements
 from snapstone.catalog.keys import KeyStatements
 from snapstone.catalog.protection import ProtectionStatements
 from snapstone.catalog.removal import RemovalStatements
@@ -31,20 +32,35 @@ class SqliteCatalog(
     ProtectionStatements,
     SealStatements,
     RemovalStatements,
+    IntegrityStatements,
     Catalog,
 ):
     """`contract.Catalog` on SQLite in WAL mode, synced at every commit; its statements are grouped by subject.
 
-    Beside the file `path` lie SQLite's own `-wal` and `-shm` and the lock for writers, `-lock`; all are readable only
-    by their owner. The folder must exist. Raises NewerCatalogError where a newer version has written the file.
+    Beside the file `path` lie SQLite's own `-wal` and `-shm`, the lock for writers, `-lock`, and `-changes`, which says
+    what the catalog must at least hold; all are readable only by their owner. The folder must exist.
+
+    Raises CatalogError, one sentence with the remedy, for a catalog that is missing (unless it may `create` one), older
+    than what was acknowledged (unless `accept_older`), of a newer version, damaged, or not to be written.
+    `report_damage` is told once of each damaged place that is met, beside the log.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(Connections(path))
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        accept_older: bool = False,
+        report_damage: DamageReport | None = None,
+    ) -> None:
+        super().__init__(Connections(path, create=create, accept_older=accept_older, report_damage=report_damage))
 
     def check(self) -> None:
         with self._connections.reading() as connection:
             connection.execute("SELECT max(number) FROM schema_migration").fetchall()
+
+    def is_in_place(self) -> bool:
+        return self._connections.is_in_place()
 
     def close(self) -> None:
         self._connections.close()

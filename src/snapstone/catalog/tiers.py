@@ -41,7 +41,7 @@ class TierStatements(Statements):
             ).fetchall()
         if not due:
             return 0
-        with self._connections.writing() as connection:
+        with self._connections.writing(skip_damaged=True) as connection:
             return connection.execute(
                 "UPDATE snapshot SET storage_tier = 'archive', restore_expires_at_ms = NULL"
                 " WHERE restore_expires_at_ms <= ?",

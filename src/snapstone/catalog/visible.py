@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
 from typing import Final
 
@@ -9,6 +10,7 @@ from snapstone.catalog.connections import Statements
 from snapstone.catalog.mapping import SELECT_SNAPSHOT, snapshot_from
 from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.sharing_rows import OwnTag, Place, Reach
+from snapstone.catalog.verified import require_whole
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
 BEGINNING: Final = Place(-1, SnapshotId(""))
@@ -66,7 +68,10 @@ class VisibleStatements(Statements):
             rows = connection.execute(
                 select_visible(reaches), _named(account_id, region, start or BEGINNING) | {"limit": limit}
             ).fetchall()
-        return [snapshot_from(row) for row in rows]
+            snapshots = [snapshot_from(row) for row in rows]
+            if Reach.OWN in reaches:
+                _require_whole(connection, account_id, region, start or BEGINNING, snapshots, len(rows) == limit)
+        return snapshots
 
     def tags(self, account_id: AccountId, region: Region, start: tuple[Place, str] | None, limit: int) -> list[OwnTag]:
         place, tag_key = start or (BEGINNING, "")
@@ -81,6 +86,24 @@ def select_visible(reaches: Collection[Reach]) -> str:
     """The statement of `visible_snapshots`."""
     keys = " UNION ALL ".join(SELECT_KEYS[reach] for reach in reaches)
     return f"{SELECT_SNAPSHOT} WHERE snapshot_key IN ({keys}) ORDER BY started_at_ms, snapshot_id LIMIT :limit"
+
+
+def _require_whole(
+    connection: sqlite3.Connection,
+    account_id: AccountId,
+    region: Region,
+    start: Place,
+    snapshots: list[Snapshot],
+    is_cut: bool,
+) -> None:
+    """Raise DamageError where the account's own snapshots may be incomplete in what was found."""
+    begin = (account_id, region, start.started_at_ms, start.snapshot_id)
+    own = [
+        (account_id, region, each.started_at_ms, each.snapshot_id)
+        for each in snapshots
+        if each.account_id == account_id
+    ]
+    require_whole(connection, begin, own[0] if own else begin, None if is_cut else (own[-1] if own else begin))
 
 
 def _named(account_id: AccountId, region: Region, start: Place) -> dict[str, object]:

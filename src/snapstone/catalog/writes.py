@@ -18,9 +18,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, TypeAlias
 
+from snapstone.catalog.checksums import (
+    FIXED_CONTENT,
+    SNAPSHOT_CONTENT,
+    moved_checksum,
+    pending_write_checksum,
+    verify_moving_row,
+    verify_row,
+)
 from snapstone.catalog.connections import Connections, Statements
 from snapstone.catalog.contract import NotWritableError
 from snapstone.catalog.rows import PendingWrite, SnapshotState
+from snapstone.catalog.verified import require_absent, verified_writes
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.group_commit import GroupCommit
 from snapstone.core.ids import SnapshotId
@@ -31,17 +40,19 @@ DROP_STEP_COUNT: Final = 4_096
 DROP_PAUSE_SECONDS: Final = 0.005
 """Left to other writers after each such transaction."""
 
-STREAM_FETCH_COUNT: Final = 1_024
-"""Rows of a stream of pending writes held in memory at once."""
-
 UPSERT_ROW_COUNT: Final = 32
 """Pending writes that one statement takes. Python lets go of its interpreter lock at every row that it hands to SQLite
 by itself, and where other threads are busy has to wait for it again: by the statement, a batch commits 30 % sooner."""
 
 _MS_PER_MINUTE: Final = 60_000
 
-_PendingRow: TypeAlias = tuple[int, int, Address, Digest | None]
-"""Snapshot key, block index, address, digest."""
+_SELECT_TARGET: Final = f"""
+    SELECT snapshot_key, state, timeout_minutes, deadline_at_ms, progress, sequence, {FIXED_CONTENT}, checksum
+    FROM snapshot WHERE snapshot_id = ?
+"""
+
+_PendingRow: TypeAlias = tuple[int, int, Address, Digest | None, int]
+"""Snapshot key, block index, address, digest, checksum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,13 @@ class _Target:
     timeout_minutes: int
     deadline_at_ms: int
     progress: int
+    fixed_content: bytes
+    """What of the row is under its checksum and stays."""
+
+    def moved(self, sequence: int) -> tuple[int, int, int, int, int]:
+        """The values of the columns that change, the checksum among them, and the key."""
+        checksum = moved_checksum(self.fixed_content, self.deadline_at_ms, self.progress, sequence)
+        return self.deadline_at_ms, self.progress, sequence, checksum, self.snapshot_key
 
     def admit(self, submitted: SubmittedWrite) -> NotWritableError | None:
         """Take the write in, or say why not; a batch means what its items would mean one after the other."""
@@ -103,16 +121,9 @@ class WriteStatements(Statements):
 
     def pending_writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
         with self._connections.streaming() as connection:
-            # One statement sees the catalog as of its first row, whatever is committed while it runs.
-            cursor = connection.execute(
-                "SELECT block_index, address, coalesce(digest, address)"
-                " FROM snapshot JOIN pending_write USING (snapshot_key)"
-                " WHERE snapshot_id = ? AND state IN ('pending', 'sealing') ORDER BY block_index",
-                (snapshot_id,),
-            )
-            while rows := cursor.fetchmany(STREAM_FETCH_COUNT):
-                for block_index, address, digest in rows:
-                    yield PendingWrite(block_index, Address(address), Digest(digest))
+            snapshot_key = _select_readable(connection, snapshot_id)
+            if snapshot_key is not None:
+                yield from verified_writes(connection, snapshot_key)
 
     def drop_orphaned_writes(self) -> None:
         """Drop the writes of every snapshot noted for it, whoever noted it and died, in steps."""
@@ -149,7 +160,7 @@ class WriteStatements(Statements):
         Returns for each write, in order, why it was refused, or None. Of a snapshot's row only the deadline and the
         progress change, which nobody remembers.
         """
-        with self._connections.writing_quietly() as connection:
+        with self._connections.recording() as (connection, sequence):
             targets: dict[SnapshotId, _Target | None] = {}
             outcomes: list[NotWritableError | None] = []
             admitted: list[_PendingRow] = []
@@ -163,9 +174,10 @@ class WriteStatements(Statements):
                     admitted.append(_pending_row(target, submitted.write))
             _upsert(connection, admitted)
             connection.executemany(
-                "UPDATE snapshot SET deadline_at_ms = ?, progress = ? WHERE snapshot_key = ?",
+                "UPDATE snapshot SET deadline_at_ms = ?, progress = ?, sequence = ?, checksum = ?"
+                " WHERE snapshot_key = ?",
                 [
-                    (target.deadline_at_ms, target.progress, target.snapshot_key)
+                    target.moved(sequence)
                     for target in targets.values()
                     if target is not None and target.state is SnapshotState.PENDING
                 ],
@@ -185,15 +197,28 @@ def end_writing(connection: sqlite3.Connection, update: str, parameters: Sequenc
     return ended
 
 
-def _select_target(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> _Target | None:
+def _select_readable(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> int | None:
+    """The key of a snapshot that has pending writes: one that is pending or sealing. Raises DamageError."""
     rows = connection.execute(
-        "SELECT snapshot_key, state, timeout_minutes, deadline_at_ms, progress FROM snapshot WHERE snapshot_id = ?",
-        (snapshot_id,),
+        f"SELECT snapshot_key, state, {SNAPSHOT_CONTENT}, checksum FROM snapshot WHERE snapshot_id = ?", (snapshot_id,)
     ).fetchall()
     if not rows:
+        require_absent(connection, snapshot_id)
         return None
-    snapshot_key, state, timeout_minutes, deadline_at_ms, progress = rows[0]
-    return _Target(snapshot_key, SnapshotState(state), timeout_minutes, deadline_at_ms, progress)
+    snapshot_key, state, content, checksum = rows[0]
+    verify_row(f"snapshot {snapshot_id}", content, checksum)
+    return snapshot_key if state in (SnapshotState.PENDING, SnapshotState.SEALING) else None
+
+
+def _select_target(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> _Target | None:
+    rows = connection.execute(_SELECT_TARGET, (snapshot_id,)).fetchall()
+    if not rows:
+        require_absent(connection, snapshot_id)
+        return None
+    snapshot_key, state, timeout_minutes, deadline_at_ms, progress, sequence, fixed_content, checksum = rows[0]
+    moving = (deadline_at_ms, progress, sequence)
+    verify_moving_row(f"snapshot {snapshot_id}", fixed_content, moving, checksum)
+    return _Target(snapshot_key, SnapshotState(state), timeout_minutes, deadline_at_ms, progress, fixed_content)
 
 
 def _upsert(connection: sqlite3.Connection, rows: Sequence[_PendingRow]) -> None:
@@ -205,14 +230,16 @@ def _upsert(connection: sqlite3.Connection, rows: Sequence[_PendingRow]) -> None
 
 @cache
 def _upsert_statement(row_count: int) -> str:
-    places = ", ".join(["(?, ?, ?, ?)"] * row_count)
+    places = ", ".join(["(?, ?, ?, ?, ?)"] * row_count)
     return (
-        f"INSERT INTO pending_write (snapshot_key, block_index, address, digest) VALUES {places}"
-        " ON CONFLICT (snapshot_key, block_index) DO UPDATE SET address = excluded.address, digest = excluded.digest"
+        f"INSERT INTO pending_write (snapshot_key, block_index, address, digest, checksum) VALUES {places}"
+        " ON CONFLICT (snapshot_key, block_index)"
+        " DO UPDATE SET address = excluded.address, digest = excluded.digest, checksum = excluded.checksum"
     )
 
 
 def _pending_row(target: _Target, write: PendingWrite) -> _PendingRow:
     """A row of `pending_write`; the digest only where it is not the address."""
     digest = None if bytes(write.digest) == write.address else write.digest
-    return target.snapshot_key, write.block_index, write.address, digest
+    checksum = pending_write_checksum(target.snapshot_key, write.block_index, write.address, digest)
+    return target.snapshot_key, write.block_index, write.address, digest, checksum

@@ -14,6 +14,7 @@ import pytest
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.catalog.mapping import SELECT_OWNED, SELECT_OWNED_OF
+from snapstone.catalog.opening import UnusableCatalogError
 from snapstone.catalog.rows import SnapshotState
 from snapstone.catalog.schema import NewerCatalogError
 from snapstone.catalog.sqlite import SqliteCatalog
@@ -91,8 +92,9 @@ class TestFile:
 
     def test_a_file_that_is_no_catalog_is_refused(self, path: Path) -> None:
         path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
-        with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        with pytest.raises(UnusableCatalogError, match="not a database") as refused:
             SqliteCatalog(path)
+        assert str(path) in str(refused.value)
 
     def test_a_closed_catalog_refuses_every_call(self, path: Path) -> None:
         catalog = SqliteCatalog(path)
@@ -180,7 +182,7 @@ class TestSchema:
     @pytest.mark.usefixtures("catalog")
     def test_a_pending_write_that_cannot_be_is_refused(self, path: Path, values: str) -> None:
         with pytest.raises(sqlite3.IntegrityError):
-            raw(path, f"INSERT INTO pending_write VALUES {values}")
+            raw(path, f"INSERT INTO pending_write (snapshot_key, block_index, address, digest) VALUES {values}")
 
     @pytest.mark.parametrize("state", ["pending", "sealing", "deleting"])
     @pytest.mark.usefixtures("catalog")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from snapstone.catalog.checksums import register_functions
 from snapstone.catalog.contract import NotWritableError
 from snapstone.catalog.rows import PendingWrite, SnapshotState
 from snapstone.catalog.sqlite import SqliteCatalog
@@ -62,6 +63,7 @@ def submitted(
 
 def raw(path: Path, statement: str) -> list[tuple[object, ...]]:
     connection = sqlite3.connect(path, isolation_level=None)
+    register_functions(connection)
     try:
         return connection.execute(statement).fetchall()
     finally:
@@ -74,7 +76,8 @@ def sealing_with(catalog: SqliteCatalog, path: Path, count: int) -> None:
     raw(
         path,
         f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 3 FROM n WHERE i < 3 * {count - 1})"
-        " INSERT INTO pending_write SELECT 1, i, zeroblob(32), NULL FROM n",
+        " INSERT INTO pending_write SELECT 1, i, zeroblob(32), NULL, pending_write_checksum(1, i, zeroblob(32), NULL)"
+        " FROM n",
     )
     catalog.begin_seal(name(1), count, None, STARTED, STARTED)
 

@@ -1,0 +1,143 @@
+"""Reads that damage must not pass unseen: streams of pending writes, look-ups that find nothing, ranges of an index.
+
+A checksum proves a row that was found. A row that was *not* found is another matter: a flipped bit in a key sends a
+search past it, or ends a range too early. But a search that goes wrong because of one key ends right beside that key.
+So whoever finds nothing, or comes to the end of a range, looks at the neighbours on both sides: one that does not match
+its own checksum, or the row that it stands for, is the reason.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from snapstone.catalog.checksums import SNAPSHOT_CONTENT, verify_pending_write, verify_row
+from snapstone.catalog.rows import PendingWrite
+from snapstone.core.blocks import Address, Digest
+from snapstone.core.errors import DamageError
+from snapstone.core.ids import AccountId, Region, SnapshotId
+
+STREAM_FETCH_COUNT: Final = 1_024
+"""Rows of a stream of pending writes held in memory at once."""
+
+NEIGHBOUR_LIMIT: Final = 64
+"""Neighbours looked at where a range ended: hidden rows may stand between what was listed and the range's end."""
+
+_WRITES: Final = "SELECT snapshot_key, block_index, address, digest, checksum FROM pending_write"
+_OWNED: Final = ("account_id", "region", "started_at_ms", "snapshot_id")
+"""The columns of the index `snapshot_by_owner`."""
+
+OwnedPlace: TypeAlias = tuple[AccountId, Region, int, str]
+"""Account, region, start time, id: a snapshot's place in the index of owners."""
+
+
+def verified_writes(connection: sqlite3.Connection, snapshot_key: int) -> Iterator[PendingWrite]:
+    """All pending writes of a snapshot in ascending order of index. Raises DamageError, at the latest at the end."""
+    cursor = connection.execute(f"{_WRITES} WHERE snapshot_key = ? ORDER BY block_index", (snapshot_key,))
+    first = last = None
+    while rows := cursor.fetchmany(STREAM_FETCH_COUNT):
+        for row in rows:
+            verify_pending_write(row)
+            block_index = row[1]
+            if row[0] != snapshot_key or (last is not None and block_index <= last):
+                raise DamageError(
+                    f"catalog row of the pending write at block {block_index} of snapshot key {row[0]}",
+                    "it stands among the writes of another place",
+                )
+            first, last = block_index if first is None else first, block_index
+            yield PendingWrite(block_index, Address(row[2]), Digest(row[2] if row[3] is None else row[3]))
+    for condition, place in (
+        ("< (?, ?) ORDER BY snapshot_key DESC, block_index DESC", 0 if first is None else first),
+        ("> (?, ?) ORDER BY snapshot_key, block_index", -1 if last is None else last),
+    ):
+        for row in connection.execute(
+            f"{_WRITES} WHERE (snapshot_key, block_index) {condition} LIMIT 1", (snapshot_key, place)
+        ).fetchall():
+            verify_pending_write(row)
+
+
+def intact_ids(
+    connection: sqlite3.Connection,
+    condition: str,
+    parameters: tuple[object, ...],
+    report: Callable[[DamageError], None],
+) -> list[SnapshotId]:
+    """Ids of the snapshots that a condition (with its order) selects; damaged rows are reported and left out."""
+    rows = connection.execute(
+        f"SELECT snapshot_key, CAST(snapshot_id AS BLOB), {SNAPSHOT_CONTENT}, checksum FROM snapshot {condition}",
+        parameters,
+    ).fetchall()
+    found = []
+    for snapshot_key, snapshot_id, content, checksum in rows:
+        try:
+            verify_row(f"snapshot key {snapshot_key}", content, checksum)
+        except DamageError as damage:
+            report(damage)
+        else:
+            found.append(SnapshotId(snapshot_id.decode()))
+    return found
+
+
+def require_absent(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> None:
+    """Raise DamageError where a look-up of that id found nothing because of damage beside its place in the index."""
+    for condition in ("< ? ORDER BY snapshot_id DESC", "> ? ORDER BY snapshot_id"):
+        entries = f"SELECT snapshot_key, snapshot_id FROM snapshot WHERE snapshot_id {condition} LIMIT 1"
+        for entry in _entries(connection, entries, ("snapshot_id",), (snapshot_id,)):
+            entry.verify()
+
+
+def require_whole(
+    connection: sqlite3.Connection, start: OwnedPlace, first: OwnedPlace, last: OwnedPlace | None = None
+) -> None:
+    """Raise DamageError where a list of an account's snapshots in a region lacks some, because of damage at its ends.
+
+    The list begins at `start`; `first` and `last` are the places of what was found. Without `last` the list is not at
+    its end.
+    """
+    for entry in _neighbours(connection, "<", first):
+        entry.verify()
+        if entry.values < start:
+            break
+    for entry in _neighbours(connection, ">", last) if last is not None else ():
+        entry.verify()
+        if entry.values[:2] != start[:2]:
+            break
+
+
+def _neighbours(connection: sqlite3.Connection, operator: str, place: OwnedPlace) -> list[_Entry]:
+    order = " DESC" if operator == "<" else ""
+    entries = (
+        f"SELECT snapshot_key, {', '.join(_OWNED)} FROM snapshot WHERE ({', '.join(_OWNED)}) {operator} (?, ?, ?, ?)"
+        f" ORDER BY {', '.join(f'{column}{order}' for column in _OWNED)} LIMIT {NEIGHBOUR_LIMIT}"
+    )
+    return _entries(connection, entries, _OWNED, place)
+
+
+def _entries(
+    connection: sqlite3.Connection, entries: str, columns: Sequence[str], parameters: tuple[object, ...]
+) -> list[_Entry]:
+    """Entries of an index beside what their rows have. One statement, so that both are as of one moment."""
+    indexed = ", ".join(f"entry.{column}" for column in columns)
+    held = ", ".join(f"snapshot.{column}" for column in columns)
+    rows = connection.execute(
+        f"SELECT entry.snapshot_key, {indexed}, snapshot.snapshot_key, {held}"
+        f" FROM ({entries}) AS entry LEFT JOIN snapshot ON snapshot.snapshot_key = entry.snapshot_key",
+        parameters,
+    ).fetchall()
+    middle = 1 + len(columns)
+    return [_Entry(row[1:middle], row[:middle] == row[middle:]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry of an index."""
+
+    values: tuple[Any, ...]
+    is_right: bool
+    """Whether its row has the same values."""
+
+    def verify(self) -> None:
+        if not self.is_right:
+            raise DamageError(f"catalog index entry {self.values}", "its row has other values")
