@@ -24,7 +24,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from queue import LifoQueue
 from threading import Lock
-from typing import Final
+from typing import Final, NoReturn
 
 from snapstone.catalog.changes import ChangeCounter
 from snapstone.catalog.checksums import keep_checksums, register_functions, sequence_checksum
@@ -153,21 +153,22 @@ class Connections:
     @contextmanager
     def _transaction(self, skip_damaged: bool = False, sequence: int | None = None) -> Iterator[sqlite3.Connection]:
         writer, self._damage_met = self._writer, None
-        with self._failures():
-            try:
-                writer.execute("BEGIN IMMEDIATE")
-                change_count = writer.total_changes
-                yield writer
-                if self._damage_met is not None and not skip_damaged:
-                    raise self._damage_met
-                if writer.total_changes == change_count:
-                    sequence = None
-                elif sequence is None:
-                    sequence = self._number()
-                writer.execute("COMMIT")
-            finally:
-                if writer.in_transaction:
-                    writer.execute("ROLLBACK")
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            change_count = writer.total_changes
+            yield writer
+            if self._damage_met is not None and not skip_damaged:
+                raise self._damage_met
+            if writer.total_changes == change_count:
+                sequence = None
+            elif sequence is None:
+                sequence = self._number()
+            writer.execute("COMMIT")
+        except (sqlite3.Error, DamageError) as error:
+            self._fail(error)
+        finally:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
         if sequence is not None:
             self._sequence = sequence
             self.changes.commit(sequence)
@@ -186,12 +187,13 @@ class Connections:
         """A reader for one statement, whose rows must all be fetched. Never borrowed while holding another."""
         reader = self._readers.get()
         try:
-            with self._failures():
-                if self._closed:
-                    raise sqlite3.ProgrammingError("the catalog is closed")
-                if reader is None:
-                    reader = self._open_reader()
-                yield reader
+            if self._closed:
+                raise sqlite3.ProgrammingError("the catalog is closed")
+            if reader is None:
+                reader = self._open_reader()
+            yield reader
+        except (sqlite3.Error, DamageError) as error:
+            self._fail(error)
         finally:
             self._readers.put(reader)
 
@@ -203,9 +205,12 @@ class Connections:
         """
         if self._closed:
             raise sqlite3.ProgrammingError("the catalog is closed")
-        with self._failures(), closing(self._open_reader()) as reader:
-            reader.execute("BEGIN")
-            yield reader
+        try:
+            with closing(self._open_reader()) as reader:
+                reader.execute("BEGIN")
+                yield reader
+        except (sqlite3.Error, DamageError) as error:
+            self._fail(error)
 
     # -- the file --
 
@@ -214,10 +219,12 @@ class Connections:
 
         The file itself keeps nothing: the writer overwrites what it deletes. Waits for nobody.
         """
-        with self._turn, self._turn_among_processes(), self._failures():
+        with self._turn, self._turn_among_processes():
             self._writer.execute("PRAGMA busy_timeout = 0")
             try:
                 [(busy, _, _)] = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.Error as error:
+                self._fail(error)
             finally:
                 self._writer.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
         return not busy
@@ -262,21 +269,14 @@ class Connections:
         self._damage_met = damage
         self.report_damage(damage)
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Errors of SQLite under the name that says what they mean, and damage reported, wherever it is found."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            failure = failure_of(error, self._path)
-            if failure is error:
-                raise
-            if isinstance(failure, DamageError):
-                self.report_damage(failure)
-            raise failure from error
-        except DamageError as damage:
-            self.report_damage(damage)
-            raise
+    def _fail(self, error: sqlite3.Error | DamageError) -> NoReturn:
+        """Raise an error under the name that says what it means, and report damage, wherever it was met."""
+        meaning = failure_of(error, self._path) if isinstance(error, sqlite3.Error) else error
+        if isinstance(meaning, DamageError):
+            self.report_damage(meaning)
+        if meaning is error:
+            raise error
+        raise meaning from error
 
     def _require_newest(self, accept_older: bool) -> None:
         """Raise OlderCatalogError where acknowledged transactions are missing; else bring the file up to date."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, TypeAlias
 
+from snapstone.catalog.changes import Memory
 from snapstone.catalog.checksums import (
     FIXED_CONTENT,
     SNAPSHOT_CONTENT,
@@ -31,6 +32,7 @@ from snapstone.catalog.contract import NotWritableError
 from snapstone.catalog.rows import PendingWrite, SnapshotState
 from snapstone.catalog.verified import require_absent, verified_writes
 from snapstone.core.blocks import Address, Digest
+from snapstone.core.errors import DamageError
 from snapstone.core.group_commit import GroupCommit
 from snapstone.core.ids import SnapshotId
 
@@ -46,10 +48,11 @@ by itself, and where other threads are busy has to wait for it again: by the sta
 
 _MS_PER_MINUTE: Final = 60_000
 
-_SELECT_TARGET: Final = f"""
-    SELECT snapshot_key, state, timeout_minutes, deadline_at_ms, progress, sequence, {FIXED_CONTENT}, checksum
-    FROM snapshot WHERE snapshot_id = ?
+_SELECT_FIXED: Final = f"""
+    SELECT snapshot_key, state, timeout_minutes, {FIXED_CONTENT} FROM snapshot WHERE snapshot_id = ?
 """
+
+_SELECT_MOVING: Final = "SELECT deadline_at_ms, progress, sequence, checksum FROM snapshot WHERE snapshot_key = ?"
 
 _PendingRow: TypeAlias = tuple[int, int, Address, Digest | None, int]
 """Snapshot key, block index, address, digest, checksum."""
@@ -74,32 +77,36 @@ class SubmittedWrite:
     running_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """What of a snapshot's row no put changes."""
+
+    snapshot_key: int
+    state: str
+    timeout_minutes: int
+    content: bytes
+    """All of it, as it is under the row's checksum."""
+
+
 @dataclass(slots=True)
 class _Target:
     """A snapshot that a batch writes to, as it stands after the items before."""
 
-    snapshot_key: int
-    state: SnapshotState
-    timeout_minutes: int
+    fixed: _Fixed
     deadline_at_ms: int
     progress: int
-    fixed_content: bytes
-    """What of the row is under its checksum and stays."""
 
     def moved(self, sequence: int) -> tuple[int, int, int, int, int]:
         """The values of the columns that change, the checksum among them, and the key."""
-        checksum = moved_checksum(self.fixed_content, self.deadline_at_ms, self.progress, sequence)
-        return self.deadline_at_ms, self.progress, sequence, checksum, self.snapshot_key
+        checksum = moved_checksum(self.fixed.content, self.deadline_at_ms, self.progress, sequence)
+        return self.deadline_at_ms, self.progress, sequence, checksum, self.fixed.snapshot_key
 
     def admit(self, submitted: SubmittedWrite) -> NotWritableError | None:
         """Take the write in, or say why not; a batch means what its items would mean one after the other."""
-        if self.state is not SnapshotState.PENDING:
-            return NotWritableError(self.state)
-        if submitted.begun_at_ms > self.deadline_at_ms:
-            return NotWritableError(SnapshotState.ERROR)
-        self.deadline_at_ms = max(self.deadline_at_ms, submitted.running_ms + self.timeout_minutes * _MS_PER_MINUTE)
-        self.progress = max(self.progress, submitted.progress)
-        return None
+        if self.fixed.state != SnapshotState.PENDING: return NotWritableError(SnapshotState(self.fixed.state)) if
+        submitted.begun_at_ms > self.deadline_at_ms: return NotWritableError(SnapshotState.ERROR) self.deadline_at_ms =
+        max(self.deadline_at_ms, submitted.running_ms + self.fixed.timeout_minutes * _MS_PER_MINUTE) self.progress =
+        max(self.progress, submitted.progress) return None
 
 
 class WriteStatements(Statements):
@@ -107,6 +114,7 @@ class WriteStatements(Statements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
+        self._fixed: Memory[_Fixed] = Memory(connections.changes)
         self._writes: GroupCommit[SubmittedWrite, None] = GroupCommit(self.commit_writes)
 
     def record_write(
@@ -166,7 +174,7 @@ class WriteStatements(Statements):
             admitted: list[_PendingRow] = []
             for submitted in batch:
                 if submitted.snapshot_id not in targets:
-                    targets[submitted.snapshot_id] = _select_target(connection, submitted.snapshot_id)
+                    targets[submitted.snapshot_id] = self._select_target(connection, submitted.snapshot_id)
                 target = targets[submitted.snapshot_id]
                 refusal = NotWritableError(None) if target is None else target.admit(submitted)
                 outcomes.append(refusal)
@@ -179,10 +187,20 @@ class WriteStatements(Statements):
                 [
                     target.moved(sequence)
                     for target in targets.values()
-                    if target is not None and target.state is SnapshotState.PENDING
+                    if target is not None and target.fixed.state == SnapshotState.PENDING
                 ],
             )
         return outcomes
+
+    def _select_target(self, connection: sqlite3.Connection, snapshot_id: SnapshotId) -> _Target | None:
+        """A snapshot's row, verified: what no put changes is remembered, and proven by the checksum as it is now."""
+        fixed = self._fixed.recall(snapshot_id, lambda _: _select_fixed(connection, snapshot_id))
+        if fixed is None:
+            return None
+        for *moving, checksum in connection.execute(_SELECT_MOVING, (fixed.snapshot_key,)).fetchall():
+            verify_moving_row(f"snapshot {snapshot_id}", fixed.content, moving, checksum)
+            return _Target(fixed, moving[0], moving[1])
+        raise DamageError(f"catalog row of snapshot {snapshot_id}", "an index names it and it is not there")
 
 
 def end_writing(connection: sqlite3.Connection, update: str, parameters: Sequence[object]) -> list[Ended]:
@@ -210,15 +228,12 @@ def _select_readable(connection: sqlite3.Connection, snapshot_id: SnapshotId) ->
     return snapshot_key if state in (SnapshotState.PENDING, SnapshotState.SEALING) else None
 
 
-def _select_target(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> _Target | None:
-    rows = connection.execute(_SELECT_TARGET, (snapshot_id,)).fetchall()
+def _select_fixed(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> _Fixed | None:
+    rows = connection.execute(_SELECT_FIXED, (snapshot_id,)).fetchall()
     if not rows:
         require_absent(connection, snapshot_id)
         return None
-    snapshot_key, state, timeout_minutes, deadline_at_ms, progress, sequence, fixed_content, checksum = rows[0]
-    moving = (deadline_at_ms, progress, sequence)
-    verify_moving_row(f"snapshot {snapshot_id}", fixed_content, moving, checksum)
-    return _Target(snapshot_key, SnapshotState(state), timeout_minutes, deadline_at_ms, progress, fixed_content)
+    return _Fixed(*rows[0])
 
 
 def _upsert(connection: sqlite3.Connection, rows: Sequence[_PendingRow]) -> None:
@@ -241,5 +256,5 @@ def _upsert_statement(row_count: int) -> str:
 def _pending_row(target: _Target, write: PendingWrite) -> _PendingRow:
     """A row of `pending_write`; the digest only where it is not the address."""
     digest = None if bytes(write.digest) == write.address else write.digest
-    checksum = pending_write_checksum(target.snapshot_key, write.block_index, write.address, digest)
-    return target.snapshot_key, write.block_index, write.address, digest, checksum
+    checksum = pending_write_checksum(target.fixed.snapshot_key, write.block_index, write.address, digest)
+    return target.fixed.snapshot_key, write.block_index, write.address, digest, checksum
