@@ -103,10 +103,14 @@ class _Target:
 
     def admit(self, submitted: SubmittedWrite) -> NotWritableError | None:
         """Take the write in, or say why not; a batch means what its items would mean one after the other."""
-        if self.fixed.state != SnapshotState.PENDING: return NotWritableError(SnapshotState(self.fixed.state)) if
-        submitted.begun_at_ms > self.deadline_at_ms: return NotWritableError(SnapshotState.ERROR) self.deadline_at_ms =
-        max(self.deadline_at_ms, submitted.running_ms + self.fixed.timeout_minutes * _MS_PER_MINUTE) self.progress =
-        max(self.progress, submitted.progress) return None
+        if self.fixed.state != SnapshotState.PENDING:
+            return NotWritableError(SnapshotState(self.fixed.state))
+        if submitted.begun_at_ms > self.deadline_at_ms:
+            return NotWritableError(SnapshotState.ERROR)
+        timeout_ms = self.fixed.timeout_minutes * _MS_PER_MINUTE
+        self.deadline_at_ms = max(self.deadline_at_ms, submitted.running_ms + timeout_ms)
+        self.progress = max(self.progress, submitted.progress)
+        return None
 
 
 class WriteStatements(Statements):
