@@ -38,21 +38,25 @@ FIXED_COLUMNS: Final = (
 MOVING_COLUMNS: Final = ("deadline_at_ms", "progress", "sequence")
 """Those: they follow the others."""
 
+WATCHED: Final = "timeout_minutes = timeout_minutes"
+"""For the SET of any other statement that changes moving columns alone: then the triggers keep the checksum."""
+
 COPY_COLUMNS: Final = ("snapshot_key", "source_root", "source_kms_key_arn", "lease_until_ms")
 """The columns of `snapshot_copy` under its checksum, in order."""
 
 
-BLOB_COLUMNS: Final = frozenset({"root", "expected_checksum", "data_key_id", "source_root"})
+CATALOG_ROW: Final = "catalog row of "
+"""How the address of every DamageError about a row begins."""
 
 
 def content_of(columns: Sequence[str], row: str = "") -> str:
     """The SQL expression for what a checksum is made over; `row` is `NEW.` or `OLD.` in a trigger.
 
-    The values as SQLite's printf writes them by `%Q`, blobs as upper-case hexadecimal digits, with commas between them.
-    One call of printf is three times as fast as joining. As a blob, because damage can leave a text that is not UTF-8.
-    """
-    values = (f"hex({row}{column})" if column in BLOB_COLUMNS else f"{row}{column}" for column in columns)
-    return f"CAST(printf('{','.join(['%Q'] * len(columns))}', {', '.join(values)}) AS BLOB)"
+    The values as SQL literals, as SQLite's quote() writes them, which tells a text from a blob; with commas between
+    them. One call of printf is three times as fast as joining. As a blob, because damage can leave a text that is not
+    UTF-8."""
+    literals = ", ".join(f"quote({row}{column})" for column in columns)
+    return f"CAST(printf('{','.join(['%s'] * len(columns))}', {literals}) AS BLOB)"
 
 
 FIXED_CONTENT: Final = content_of(FIXED_COLUMNS)
@@ -67,7 +71,7 @@ def row_checksum(content: bytes | None) -> int:
 
 def moved_checksum(fixed_content: bytes, deadline_at_ms: int, progress: int, sequence: int) -> int:
     """The checksum of a row of `snapshot` whose moving columns get these values."""
-    return row_checksum(b"%b,'%d','%d','%d'" % (fixed_content, deadline_at_ms, progress, sequence))
+    return row_checksum(b"%b,%d,%d,%d" % (fixed_content, deadline_at_ms, progress, sequence))
 
 
 def pending_write_checksum(snapshot_key: int, block_index: int, address: bytes, digest: bytes | None) -> int:
@@ -89,7 +93,7 @@ def verify_pending_write(row: tuple[Any, ...]) -> None:
         intact = False
     if not intact:
         raise DamageError(
-            f"catalog row of the pending write at block {block_index} of snapshot key {snapshot_key}",
+            f"{CATALOG_ROW}the pending write at block {block_index} of snapshot key {snapshot_key}",
             "its checksum does not match",
         )
 
@@ -97,7 +101,7 @@ def verify_pending_write(row: tuple[Any, ...]) -> None:
 def verify_row(what: str, content: bytes | None, checksum: object) -> None:
     """Raise DamageError unless the row's content has that checksum; `what` says which row it is."""
     if row_checksum(content) != checksum:
-        raise DamageError(f"catalog row of {what}", "its checksum does not match")
+        raise DamageError(f"{CATALOG_ROW}{what}", "its checksum does not match")
 
 
 def verify_moving_row(what: str, fixed_content: bytes, moving: Sequence[Any], checksum: object) -> None:
@@ -107,7 +111,7 @@ def verify_moving_row(what: str, fixed_content: bytes, moving: Sequence[Any], ch
     except TypeError:
         intact = False
     if not intact:
-        raise DamageError(f"catalog row of {what}", "its checksum does not match")
+        raise DamageError(f"{CATALOG_ROW}{what}", "its checksum does not match")
 
 
 def register_functions(connection: sqlite3.Connection) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final
 
+from snapstone.catalog.checksums import WATCHED
 from snapstone.catalog.clock_contract import ClockRow
 from snapstone.catalog.connections import Statements
 from snapstone.core.clock_trust import Reading, Trust
@@ -34,9 +35,9 @@ class ClockStatements(Statements):
         return row
 
     def renew_deadlines(self, running_ms: int) -> None:
-        with self._connections.writing() as connection:
+        with self._connections.writing(skip_damaged=True) as connection:
             connection.execute(
-                "UPDATE snapshot SET deadline_at_ms = ? + timeout_minutes * 60000 WHERE state = 'pending'",
+                f"UPDATE snapshot SET deadline_at_ms = ? + timeout_minutes * 60000, {WATCHED} WHERE state = 'pending'",
                 (running_ms,),
             )
 

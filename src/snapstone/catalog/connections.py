@@ -27,7 +27,7 @@ from threading import Lock
 from typing import Final, NoReturn
 
 from snapstone.catalog.changes import ChangeCounter
-from snapstone.catalog.checksums import keep_checksums, register_functions, sequence_checksum
+from snapstone.catalog.checksums import CATALOG_ROW, keep_checksums, register_functions, sequence_checksum
 from snapstone.catalog.opening import (
     BUSY_TIMEOUT_SECONDS,
     CatalogMissingError,
@@ -73,18 +73,16 @@ class Connections:
         *,
         create: bool = True,
         accept_older: bool = False,
-        report_damage: DamageReport | None = None,
     ) -> None:
         """Raises CatalogError, one sentence, and StoreFullError.
 
         `create` allows to make a catalog where there is none; `accept_older` accepts that one has lost transactions.
-        `report_damage` is told of each damaged place once, beside the log.
         """
         self._path = path
         self._turn = Lock()
         self._closed = False
-        self._report_damage = report_damage
-        self._reported: set[str] = set()
+        self._told_of_damage: DamageReport | None = None
+        self._damage: dict[str, DamageError] = {}
         self._sequence = 0
         self._damage_met: DamageError | None = None
         self._readers: LifoQueue[sqlite3.Connection | None] = LifoQueue()
@@ -237,18 +235,22 @@ class Connections:
         return self._present_files() == self._identities
 
     def report_damage(self, damage: DamageError) -> None:
-        """Say once, in the log and to whoever asked for it, that something is damaged."""
-        if damage.address in self._reported:
+        """Say of each damaged place once, in the log and to whoever watches, that it is damaged."""
+        if damage.address in self._damage:
             return
-        if len(self._reported) >= REPORTED_LIMIT:
-            self._reported.clear()
-        self._reported.add(damage.address)
-        log.error(
-            "damage in the catalog",
-            extra={"fields": {"file": str(self._path), "where": damage.address, "what": damage.what}},
-        )
-        if self._report_damage is not None:
-            self._report_damage(damage)
+        if len(self._damage) >= REPORTED_LIMIT:
+            self._damage.clear()
+        self._damage[damage.address] = damage
+        fields = {"file": str(self._path), "where": damage.address, "what": damage.what}
+        log.error("damage in the catalog", extra={"fields": fields})
+        if self._told_of_damage is not None:
+            self._told_of_damage(damage)
+
+    def watch_damage(self, report: DamageReport) -> None:
+        """Have `report` called for each place that was found damaged, and will be."""
+        self._told_of_damage = report
+        for damage in list(self._damage.values()):
+            report(damage)
 
     def close(self) -> None:
         """Close all that is open, after waiting for the transaction and the reads under way."""
@@ -307,7 +309,7 @@ class Connections:
         for sequence, checksum in rows:
             if isinstance(sequence, int) and sequence_checksum(sequence) == checksum:
                 return int(sequence)
-        self.report_damage(DamageError("catalog row of catalog_state", "its checksum does not match"))
+        self.report_damage(DamageError(f"{CATALOG_ROW}catalog_state", "its checksum does not match"))
         return self.changes.sequence or 0
 
     def _beside(self, ending: str) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+from snapstone.catalog.checksums import COPY_CONTENT
 from snapstone.catalog.locks import select_present
 from snapstone.catalog.protection_contract import CopiesLimitError, SourceGoneError
 from snapstone.catalog.protection_rows import CopyWork, StorageTier
 from snapstone.catalog.rows import Snapshot, SnapshotState
 from snapstone.catalog.snapshots import insert_row
-from snapstone.catalog.verified import intact_ids
+from snapstone.catalog.verified import intact_ids, is_intact
 from snapstone.catalog.writes import WriteStatements, end_writing
 from snapstone.core.ids import SnapshotId
 
@@ -68,12 +71,16 @@ class CopyStatements(WriteStatements):
 
     def copies_due(self, running_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
+            rows = connection.execute(
+                f"SELECT snapshot_key, {COPY_CONTENT}, checksum FROM snapshot_copy"
+                " WHERE coalesce(lease_until_ms <= ?, TRUE)",
+                (running_ms,),
+            ).fetchall()
+            keys = [row[0] for row in rows if is_intact("snapshot_copy", row, self._connections.report_damage)]
             return intact_ids(
                 connection,
-                "WHERE state = 'pending' AND snapshot_key IN"
-                " (SELECT snapshot_key FROM snapshot_copy WHERE coalesce(lease_until_ms <= ?, TRUE))"
-                " ORDER BY snapshot_key",
-                (running_ms,),
+                "WHERE snapshot_key IN (SELECT value FROM json_each(?)) AND +state = 'pending' ORDER BY snapshot_key",
+                (json.dumps(keys),),
                 self._connections.report_damage,
             )
 

@@ -13,6 +13,7 @@ from snapstone.catalog.protection_contract import RuleLimitError
 from snapstone.catalog.protection_rows import RetentionRule
 from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.snapshots import select_snapshot
+from snapstone.catalog.verified import RECYCLED, require_whole
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.retention import Retention, TagMatch
 
@@ -80,7 +81,10 @@ class RecyclingStatements(Statements):
                 " AND state <> 'deleting' ORDER BY recycled_at_ms, snapshot_id",
                 (account_id, region),
             ).fetchall()
-            return [snapshot_from(row) for row in rows]
+            snapshots = [snapshot_from(row) for row in rows]
+            places = [(account_id, region, each.recycled_at_ms or 0, str(each.snapshot_id)) for each in snapshots]
+            require_whole(connection, (account_id, region, -1, ""), places, columns=RECYCLED)
+            return snapshots
 
     def restore_recycled(
         self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, due_ms: int

@@ -75,9 +75,8 @@ class SnapshotStatements(Statements):
         with self._connections.reading() as connection:
             if snapshot_ids is None:
                 rows = connection.execute(SELECT_OWNED, (account_id, region)).fetchall()
-                start = (account_id, region, -1, "")
                 places = [(account_id, region, row[9], row[0]) for row in rows]
-                require_whole(connection, start, *((places[0], places[-1]) if places else (start, start)))
+                require_whole(connection, (account_id, region, -1, ""), places)
             else:
                 rows = connection.execute(
                     SELECT_OWNED_OF, (account_id, region, json.dumps(list(snapshot_ids)))

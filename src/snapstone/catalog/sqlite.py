@@ -42,18 +42,14 @@ class SqliteCatalog(
 
     Raises CatalogError, one sentence with the remedy, for a catalog that is missing (unless it may `create` one), older
     than what was acknowledged (unless `accept_older`), of a newer version, damaged, or not to be written.
-    `report_damage` is told once of each damaged place that is met, beside the log.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        create: bool = True,
-        accept_older: bool = False,
-        report_damage: DamageReport | None = None,
-    ) -> None:
-        super().__init__(Connections(path, create=create, accept_older=accept_older, report_damage=report_damage))
+    def __init__(self, path: Path, *, create: bool = True, accept_older: bool = False) -> None:
+        super().__init__(Connections(path, create=create, accept_older=accept_older))
+
+    def watch_damage(self, report: DamageReport) -> None:
+        """Have `report` called, from any thread, for each place of the catalog that was found damaged, and will be."""
+        self._connections.watch_damage(report)
 
     def check(self) -> None:
         with self._connections.reading() as connection:

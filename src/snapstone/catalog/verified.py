@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from snapstone.catalog.checksums import SNAPSHOT_CONTENT, verify_pending_write, verify_row
+from snapstone.catalog.checksums import CATALOG_ROW, SNAPSHOT_CONTENT, verify_pending_write, verify_row
 from snapstone.catalog.rows import PendingWrite
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.errors import DamageError
@@ -26,11 +26,14 @@ NEIGHBOUR_LIMIT: Final = 64
 """Neighbours looked at where a range ended: hidden rows may stand between what was listed and the range's end."""
 
 _WRITES: Final = "SELECT snapshot_key, block_index, address, digest, checksum FROM pending_write"
-_OWNED: Final = ("account_id", "region", "started_at_ms", "snapshot_id")
+OWNED: Final = ("account_id", "region", "started_at_ms", "snapshot_id")
 """The columns of the index `snapshot_by_owner`."""
 
+RECYCLED: Final = ("account_id", "region", "recycled_at_ms", "snapshot_id")
+"""Those of `snapshot_recycled_by_owner`."""
+
 OwnedPlace: TypeAlias = tuple[AccountId, Region, int, str]
-"""Account, region, start time, id: a snapshot's place in the index of owners."""
+"""Account, region, time, id: a snapshot's place in an index of owners."""
 
 
 def verified_writes(connection: sqlite3.Connection, snapshot_key: int) -> Iterator[PendingWrite]:
@@ -43,7 +46,7 @@ def verified_writes(connection: sqlite3.Connection, snapshot_key: int) -> Iterat
             block_index = row[1]
             if row[0] != snapshot_key or (last is not None and block_index <= last):
                 raise DamageError(
-                    f"catalog row of the pending write at block {block_index} of snapshot key {row[0]}",
+                    f"{CATALOG_ROW}the pending write at block {block_index} of snapshot key {row[0]}",
                     "it stands among the writes of another place",
                 )
             first, last = block_index if first is None else first, block_index
@@ -69,15 +72,22 @@ def intact_ids(
         f"SELECT snapshot_key, CAST(snapshot_id AS BLOB), {SNAPSHOT_CONTENT}, checksum FROM snapshot {condition}",
         parameters,
     ).fetchall()
-    found = []
-    for snapshot_key, snapshot_id, content, checksum in rows:
-        try:
-            verify_row(f"snapshot key {snapshot_key}", content, checksum)
-        except DamageError as damage:
-            report(damage)
-        else:
-            found.append(SnapshotId(snapshot_id.decode()))
-    return found
+    return [
+        SnapshotId(snapshot_id.decode())
+        for snapshot_key, snapshot_id, content, checksum in rows
+        if is_intact("snapshot", (snapshot_key, content, checksum), report)
+    ]
+
+
+def is_intact(table: str, row: tuple[Any, ...], report: Callable[[DamageError], None]) -> bool:
+    """Whether a row (key, content, checksum) is as it was written; reported where it is not."""
+    key, content, checksum = row
+    try:
+        verify_row(f"{table} key {key}", content, checksum)
+    except DamageError as damage:
+        report(damage)
+        return False
+    return True
 
 
 def require_absent(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> None:
@@ -89,30 +99,59 @@ def require_absent(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> N
 
 
 def require_whole(
-    connection: sqlite3.Connection, start: OwnedPlace, first: OwnedPlace, last: OwnedPlace | None = None
+    connection: sqlite3.Connection,
+    start: OwnedPlace,
+    found: Sequence[OwnedPlace],
+    *,
+    is_cut: bool = False,
+    columns: Sequence[str] = OWNED,
 ) -> None:
-    """Raise DamageError where a list of an account's snapshots in a region lacks some, because of damage at its ends.
+    """Raise DamageError where a list of an account's snapshots in a region lacks some, because of damage to its index.
 
-    The list begins at `start`; `first` and `last` are the places of what was found. Without `last` the list is not at
-    its end.
-    """
-    for entry in _neighbours(connection, "<", first):
+    The list begins at `start`; `found` are the places of what is in it, and `is_cut` says that it may go on. `columns`
+    are those of the index: OWNED or RECYCLED."""
+    last = found[-1] if found else start
+    _require_right(connection, columns, start, last)
+    for entry in _neighbours(connection, columns, "<", found[0] if found else start):
         entry.verify()
         if entry.values < start:
             break
-    for entry in _neighbours(connection, ">", last) if last is not None else ():
+    for entry in () if is_cut else _neighbours(connection, columns, ">", last):
         entry.verify()
         if entry.values[:2] != start[:2]:
             break
 
 
-def _neighbours(connection: sqlite3.Connection, operator: str, place: OwnedPlace) -> list[_Entry]:
+def _require_right(connection: sqlite3.Connection, columns: Sequence[str], start: OwnedPlace, last: OwnedPlace) -> None:
+    """Raise DamageError unless every entry between two places is what its row has."""
+    indexed, held = (", ".join(f"{source}.{column}" for column in columns) for source in ("entry", "held"))
+    place = ", ".join(f"entry.{column}" for column in columns[2:])
+    wrong = connection.execute(
+        f"SELECT {indexed} FROM ({_select_entries(columns)}) AS entry"
+        " LEFT JOIN snapshot AS held ON held.snapshot_key = entry.snapshot_key"
+        f" WHERE entry.account_id = ? AND entry.region = ? AND ({place}) >= (?, ?) AND ({place}) <= (?, ?)"
+        f" AND ({indexed}) IS NOT ({held}) LIMIT 1",
+        (*start, *last[2:]),
+    ).fetchall()
+    for values in wrong:
+        raise DamageError(f"{CATALOG_ROW}index entry {values}", "its row has other values")
+
+
+def _select_entries(columns: Sequence[str]) -> str:
+    """A statement that SQLite answers from the index alone."""
+    condition = " WHERE recycled_until_ms IS NOT NULL" if columns is RECYCLED else ""
+    return f"SELECT snapshot_key, {', '.join(columns)} FROM snapshot{condition}"
+
+
+def _neighbours(
+    connection: sqlite3.Connection, columns: Sequence[str], operator: str, place: OwnedPlace
+) -> list[_Entry]:
     order = " DESC" if operator == "<" else ""
     entries = (
-        f"SELECT snapshot_key, {', '.join(_OWNED)} FROM snapshot WHERE ({', '.join(_OWNED)}) {operator} (?, ?, ?, ?)"
-        f" ORDER BY {', '.join(f'{column}{order}' for column in _OWNED)} LIMIT {NEIGHBOUR_LIMIT}"
+        f"SELECT * FROM ({_select_entries(columns)}) WHERE ({', '.join(columns)}) {operator} (?, ?, ?, ?)"
+        f" ORDER BY {', '.join(f'{column}{order}' for column in columns)} LIMIT {NEIGHBOUR_LIMIT}"
     )
-    return _entries(connection, entries, _OWNED, place)
+    return _entries(connection, entries, columns, place)
 
 
 def _entries(
@@ -140,4 +179,4 @@ class _Entry:
 
     def verify(self) -> None:
         if not self.is_right:
-            raise DamageError(f"catalog index entry {self.values}", "its row has other values")
+            raise DamageError(f"{CATALOG_ROW}index entry {self.values}", "its row has other values")

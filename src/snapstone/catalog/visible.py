@@ -99,11 +99,11 @@ def _require_whole(
     """Raise DamageError where the account's own snapshots may be incomplete in what was found."""
     begin = (account_id, region, start.started_at_ms, start.snapshot_id)
     own = [
-        (account_id, region, each.started_at_ms, each.snapshot_id)
+        (account_id, region, each.started_at_ms, str(each.snapshot_id))
         for each in snapshots
         if each.account_id == account_id
     ]
-    require_whole(connection, begin, own[0] if own else begin, None if is_cut else (own[-1] if own else begin))
+    require_whole(connection, begin, own, is_cut=is_cut)
 
 
 def _named(account_id: AccountId, region: Region, start: Place) -> dict[str, object]:

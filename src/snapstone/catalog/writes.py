@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 
 from snapstone.catalog.changes import Memory
 from snapstone.catalog.checksums import (
+    CATALOG_ROW,
     FIXED_CONTENT,
     SNAPSHOT_CONTENT,
     moved_checksum,
@@ -204,7 +205,7 @@ class WriteStatements(Statements):
         for *moving, checksum in connection.execute(_SELECT_MOVING, (fixed.snapshot_key,)).fetchall():
             verify_moving_row(f"snapshot {snapshot_id}", fixed.content, moving, checksum)
             return _Target(fixed, moving[0], moving[1])
-        raise DamageError(f"catalog row of snapshot {snapshot_id}", "an index names it and it is not there")
+        raise DamageError(f"{CATALOG_ROW}snapshot {snapshot_id}", "an index names it and it is not there")
 
 
 def end_writing(connection: sqlite3.Connection, update: str, parameters: Sequence[object]) -> list[Ended]:

@@ -22,6 +22,7 @@ from snapstone.server.fault_injection import FaultInjection
 from snapstone.server.room import make_room, tend_room
 from snapstone.server.root_key import read_root_key
 from snapstone.server.throttling import SharedBuckets, Throttle
+from snapstone.service.damage import report_catalog_damage
 from snapstone.service.data_keys import data_key_of
 from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
 from snapstone.service.manifests import seal_guard
@@ -63,7 +64,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     """Open catalog and object store of the data folder and build everything above them."""
     folder = DataFolder(settings.data)
     space = None if settings.read_only else make_room(folder)
-    catalog = SqliteCatalog(folder.catalog)
+    catalog = SqliteCatalog(folder.catalog, create=False)
     objects = SegmentStore(
         folder.objects,
         block_buffers=settings.block_buffers,
@@ -97,6 +98,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         policy=policy_of(settings, endpoint),
         damage=DamageLog(folder.damage_log, now_ms),
     )
+    catalog.watch_damage(lambda damage: report_catalog_damage(engine, damage))
 
     upkeep = Upkeep(engine)
 

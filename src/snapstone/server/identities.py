@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from snapstone.catalog.contract import Catalog
-from snapstone.catalog.schema import NewerCatalogError
+from snapstone.catalog.opening import CatalogError
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.envelope import EnvelopeError
 from snapstone.core.tokens import TOKEN_KEY_SIZE
@@ -47,7 +47,7 @@ def open_identities(settings: Settings) -> Iterator[Identities]:
     root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
     try:
         catalog = SqliteCatalog(folder.catalog)
-    except NewerCatalogError as error:
+    except CatalogError as error:
         raise DataFolderError(str(error)) from None
     try:
         catalog.seal_plain_secrets(root_key.seal)

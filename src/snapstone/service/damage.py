@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
+from snapstone.catalog.checksums import CATALOG_ROW
 from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
 from snapstone.service.health import Health
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 SUBJECT: Final = "catalog rows"
 """Under which `/ready` tells of damaged rows."""
+
+FILE_SUBJECT: Final = "catalog file"
+"""Under which it tells of a file that SQLite finds damaged."""
 
 
 class DamageReports(Protocol):
@@ -49,3 +53,13 @@ def row_damage(engine: Reporting, row: str, what: str) -> DamageError:
     """Report a damaged or missing row, named as `KIND ID`; returns the error for the caller to raise."""
     engine.health.report(SUBJECT, f"the catalog's row `{row}` is damaged: {what}; see `snapstone check`")
     return engine.damage.report(NO_OBJECT, f"catalog.db, {row}", what)
+
+
+def report_catalog_damage(engine: Reporting, damage: DamageError) -> None:
+    """Report what the catalog itself has found damaged: a row whose checksum is wrong, or its file."""
+    row = damage.address.removeprefix(CATALOG_ROW)
+    if row != damage.address:
+        row_damage(engine, row, damage.what)
+        return
+    engine.health.report(FILE_SUBJECT, f"{damage.what} ({damage.address}); see `snapstone check`")
+    engine.damage.report(NO_OBJECT, damage.address, damage.what)

@@ -7,17 +7,19 @@ ALTER TABLE snapshot_copy ADD COLUMN checksum INTEGER;
 ALTER TABLE pending_write ADD COLUMN checksum INTEGER;
 
 UPDATE snapshot SET checksum = row_checksum(CAST(printf(
-    '%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q,%Q',
-    snapshot_key, snapshot_id, account_id, region, volume_size_gib, parent_id, lineage_id, description, state,
-    state_message, started_at_ms, completed_at_ms, timeout_minutes, hex(root), block_count, expected_count,
-    hex(expected_checksum), seal_begun_at_ms, seal_lease_until_ms, kms_key_arn, hex(data_key_id), recycled_at_ms,
-    recycled_until_ms, storage_tier, restore_expires_at_ms, archived_at_ms, tiering_started_at_ms, tiering_status,
-    copied_from, deadline_at_ms, progress, sequence
+    '%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s',
+    quote(snapshot_key), quote(snapshot_id), quote(account_id), quote(region), quote(volume_size_gib),
+    quote(parent_id), quote(lineage_id), quote(description), quote(state), quote(state_message),
+    quote(started_at_ms), quote(completed_at_ms), quote(timeout_minutes), quote(root), quote(block_count),
+    quote(expected_count), quote(expected_checksum), quote(seal_begun_at_ms), quote(seal_lease_until_ms),
+    quote(kms_key_arn), quote(data_key_id), quote(recycled_at_ms), quote(recycled_until_ms), quote(storage_tier),
+    quote(restore_expires_at_ms), quote(archived_at_ms), quote(tiering_started_at_ms), quote(tiering_status),
+    quote(copied_from), quote(deadline_at_ms), quote(progress), quote(sequence)
 ) AS BLOB));
 
 UPDATE snapshot_copy SET checksum = row_checksum(CAST(printf(
-    '%Q,%Q,%Q,%Q',
-    snapshot_key, hex(source_root), source_kms_key_arn, lease_until_ms
+    '%s,%s,%s,%s',
+    quote(snapshot_key), quote(source_root), quote(source_kms_key_arn), quote(lease_until_ms)
 ) AS BLOB));
 
 UPDATE pending_write SET checksum = pending_write_checksum(snapshot_key, block_index, address, digest);
