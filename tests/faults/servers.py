@@ -187,14 +187,20 @@ class Starter:
         self._process.stdin.close()
         self._process.wait(STOP_LIMIT_SECONDS)
 
-    def start(self, data: Path, control: Control | None = None, recordings: Path | None = None) -> Running:
+    def start(
+        self,
+        data: Path,
+        control: Control | None = None,
+        recordings: Path | None = None,
+        options: Sequence[str] = (),
+    ) -> Running:
         """A server that is ready. Raises StartError with what it said where it is not, or ends."""
         log = log_of(data)
         log.unlink(missing_ok=True)
         if recordings is not None:
             recordings.mkdir(parents=True, exist_ok=True)
         request = {
-            "arguments": arguments(data, 1),
+            "arguments": arguments(data, 1, options),
             "log": str(log),
             "root": str(data.parent),
             "control": None if control is None else str(control.path),

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ def _serve(request: dict[str, Any], report: int) -> None:
         status = snapstone_main(request["arguments"])
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
+    except BaseException:
+        traceback.print_exc()  # as the interpreter would
     finally:
         os._exit(status)
 

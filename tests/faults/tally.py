@@ -19,7 +19,11 @@ LEAST_MEMORY: Final = 4 << 30
 """Bytes free in memory, for folders to be made there; elsewhere a disk does."""
 
 LINES: Final = 40
-"""Failures that are printed in full."""
+"""Failures that are printed in the end; each job prints its first one."""
+
+LINES_OF_A_TRY: Final = 2
+LENGTH: Final = 3_000
+"""Characters of a failure."""
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     """What became of what was tried, where it may be one of several things."""
     failures: list[str] = field(default_factory=list)
-    """A line for each fault, with the command that repeats it."""
+    """What was wrong, with the command that repeats it; of one try, the first few faults."""
 
     def merge(self, other: Tally) -> None:
         """Take another's in."""
@@ -48,7 +52,8 @@ class Tally:
     def note(self, found: Verdict, repeat: str) -> None:
         """Take in what was found in one try; `repeat` is the command that tries it again."""
         self.verdict.merge(found)
-        self.failures += [f"{fault.value}: {what}\n    again: {repeat}" for fault, what in found.faults]
+        for fault, what in found.faults[:LINES_OF_A_TRY]:
+            self.failures.append(f"{fault.value}: {what[:LENGTH]}\n    again: {repeat}")
 
 
 class Job(Protocol):
