@@ -11,11 +11,31 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Final
 
-from tests.faults import power_cuts
+from tests.faults import calls, clocks, damage, kills, power_cuts
 from tests.faults.tally import LINES, Job, Tally, gather, run_job, table
 
 Make = Callable[[int, float], Sequence[Job]]
 """The jobs of a part, from a seed and a scale."""
+
+
+def _kills(seed: int, scale: float) -> Sequence[Job]:
+    """500 kill -9 of workers, supervisors and everything, under load"""
+    return kills.jobs(seed, int(500 * scale))
+
+
+def _damage(seed: int, scale: float) -> Sequence[Job]:
+    """500 damages of each kind of file in a data folder"""
+    return damage.jobs(seed, int(500 * scale))
+
+
+def _calls(seed: int, scale: float) -> Sequence[Job]:
+    """200 kinds of failing system calls, by call, errno and path"""
+    return calls.jobs(seed, scale)
+
+
+def _clocks(seed: int, scale: float) -> Sequence[Job]:
+    """48 servers whose wall clock jumps by seconds to years, for 15 seconds each time, over restarts too"""
+    return clocks.jobs(seed, int(48 * scale))
 
 
 def _power(seed: int, scale: float) -> Sequence[Job]:
@@ -23,7 +43,13 @@ def _power(seed: int, scale: float) -> Sequence[Job]:
     return power_cuts.jobs(seed, int(1000 * scale))
 
 
-PARTS: Final[dict[str, Make]] = {"power": _power}
+PARTS: Final[dict[str, Make]] = {
+    "power": _power,
+    "kills": _kills,
+    "damage": _damage,
+    "calls": _calls,
+    "clocks": _clocks,
+}
 
 
 def main() -> int:
@@ -51,6 +77,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--part", action="append", choices=PARTS, help="this part; may be given again (default: all)")
     parser.add_argument("--seed", type=int, default=int(time()), help="what all follows from (default: the time)")
     parser.add_argument("--only", type=int, metavar="SEED", help="the jobs of this seed alone")
+    parser.add_argument("--kind", help="of damage: this kind of file alone")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as much (default: 1)")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once (default: 2)")
     parser.add_argument("--kept", type=Path, help="a recording that was kept; needs --cut")
@@ -67,6 +94,8 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     made = [job for name in options.part or PARTS for job in PARTS[name](options.seed, options.scale)]
     if options.only is not None:
         made = [job for job in made if getattr(job, "seed", None) == options.only]
+    if options.kind is not None:
+        made = [job for job in made if getattr(job, "kind", None) == options.kind]
     return made
 
 
@@ -77,9 +106,9 @@ def _run(jobs: Sequence[Job], processes: int) -> list[Tally]:
         for number, done in enumerate(as_completed(running), 1):
             tallies += done.result()
             wrong = sum(len(tally.failures) for tally in done.result())
-            print(
-                f"{number}/{len(jobs)} after {monotonic() - begun:.0f} s: {running[done]}, {wrong} faults", flush=True
-            )
+            seconds = monotonic() - begun
+            print(f"{number}/{len(jobs)} after {seconds:.0f} s: {running[done]}, {wrong} faults")
+            print(*(f"{tally.failures[0]}\n" for tally in done.result() if tally.failures), sep="", end="", flush=True)
     return tallies
 
 

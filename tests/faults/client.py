@@ -146,6 +146,25 @@ class Client:
             values |= {"Encrypted": "true", "KmsKeyId": key}
         return _between(self._ec2("CopySnapshot", values), "snapshotId")
 
+    def lock(self, snapshot_id: str, days: int) -> None:
+        """Keep a snapshot from being deleted for so many days."""
+        values = {"SnapshotId": snapshot_id, "LockMode": "governance", "LockDuration": str(days)}
+        self._ec2("LockSnapshot", values)
+
+    def keep_deleted(self, name: str, value: str, days: int) -> None:
+        """Let deleted snapshots with this tag go into the recycle bin for so many days."""
+        rule = {
+            "ResourceType": "EBS_SNAPSHOT",
+            "RetentionPeriod": {"RetentionPeriodValue": days, "RetentionPeriodUnit": "DAYS"},
+            "ResourceTags": [{"ResourceTagKey": name, "ResourceTagValue": value}],
+        }
+        headers = {"content-type": "application/json"}
+        self._call("rbin", "POST", "/rules", headers=headers, body=json.dumps(rule).encode())
+
+    def restore(self, snapshot_id: str) -> None:
+        """Take a snapshot back out of the recycle bin."""
+        self._ec2("RestoreSnapshotFromRecycleBin", {"SnapshotId": snapshot_id})
+
     def tag(self, snapshot_id: str, name: str, value: str) -> None:
         """Give a snapshot a tag."""
         self._ec2("CreateTags", {"ResourceId.1": snapshot_id, "Tag.1.Key": name, "Tag.1.Value": value})
@@ -157,6 +176,11 @@ class Client:
     def schedule_key_deletion(self, key: str, days: int = 7) -> None:
         """Let a KMS key be destroyed in so many days."""
         self._kms("ScheduleKeyDeletion", {"KeyId": key, "PendingWindowInDays": days})
+
+    def keep_key(self, key: str) -> None:
+        """Take a KMS key's deletion back, and let it be used again."""
+        self._kms("CancelKeyDeletion", {"KeyId": key})
+        self._kms("EnableKey", {"KeyId": key})
 
     def key_state(self, key: str) -> str:
         """Such as `Enabled`."""

@@ -10,9 +10,10 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Any, Final
@@ -63,10 +64,12 @@ class Running:
     process_id: int
     log: Path
     endpoint: Endpoint
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """What time clients believe it is."""
 
     def client(self) -> Client:
         """A connection of its own."""
-        return Client(self.endpoint)
+        return Client(self.endpoint, self.now)
 
     @property
     def workers(self) -> list[int]:
