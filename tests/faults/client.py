@@ -213,7 +213,7 @@ class Client:
             query["pageToken"] = page["NextToken"]
 
     def _json(self, *call: Any, **members: Any) -> Any:
-        return json.loads(bytes(self._call(*call, **members).body))
+        return json.loads(bytes(self._call(*call, **members).body) or b"{}")
 
     def _call(
         self,
