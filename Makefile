@@ -35,7 +35,6 @@ test: disk-tools image-tools fault-tools check clients  ## every test there is, 
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
 soak: setup fault-tools disk-tools  ## power cuts, failing calls, kills, damage, clocks, by the thousand; ARGS="--list"
-	$(if $(ARGS),,$(BIN)/pytest -q -m soak tests)
 	$(BIN)/python -m tests.faults $(ARGS)
 
 tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step

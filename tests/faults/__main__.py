@@ -11,11 +11,16 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Final
 
-from tests.faults import calls, clocks, damage, kills, power_cuts
+from tests.faults import calls, clocks, damage, disks, kills, power_cuts
 from tests.faults.tally import LINES, Job, Tally, gather, run_job, table
 
 Make = Callable[[int, float], Sequence[Job]]
 """The jobs of a part, from a seed and a scale."""
+
+
+def _disks(seed: int, _scale: float) -> Sequence[Job]:
+    """full ext4, xfs and btrfs on loop devices: the tests of it, the long ones too"""
+    return disks.jobs(seed)
 
 
 def _kills(seed: int, scale: float) -> Sequence[Job]:
@@ -49,6 +54,7 @@ PARTS: Final[dict[str, Make]] = {
     "damage": _damage,
     "calls": _calls,
     "clocks": _clocks,
+    "disks": _disks,
 }
 
 
