@@ -67,7 +67,7 @@ def main() -> int:
         return 0
     jobs = _jobs(options)
     print(f"seed {options.seed}, {len(jobs)} jobs in {options.jobs} processes", flush=True)
-    tallies = gather(_run(jobs, options.jobs))
+    tallies = gather(_run(jobs, options.jobs, options.minutes * 60))
     failures = [failure for tally in tallies for failure in tally.failures]
     for failure in failures[:LINES]:
         print(failure)
@@ -85,6 +85,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", type=int, metavar="SEED", help="the jobs of this seed alone")
     parser.add_argument("--kind", help="of damage: this kind of file alone")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as much (default: 1)")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="begin no job after so long (default: never)"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes at once (default: 2)")
     parser.add_argument("--kept", type=Path, help="a recording that was kept; needs --cut")
     parser.add_argument("--cut", help="a cut of it")
@@ -105,10 +108,10 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     return made
 
 
-def _run(jobs: Sequence[Job], processes: int) -> list[Tally]:
-    begun, tallies = monotonic(), []
+def _run(jobs: Sequence[Job], processes: int, seconds: float) -> list[Tally]:
+    begun, tallies, deadline = monotonic(), [], time() + seconds
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(run_job, job): job for job in jobs}
+        running = {pool.submit(run_job, job, deadline): job for job in jobs}
         for number, done in enumerate(as_completed(running), 1):
             tallies += done.result()
             wrong = sum(len(tally.failures) for tally in done.result())

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 from typing import Final, Protocol
 
 from tests.faults.verdict import Fault, Verdict
@@ -63,9 +64,9 @@ class Job(Protocol):
         """Do it."""
 
 
-def run_job(job: Job) -> list[Tally]:
-    """For a pool of processes."""
-    return job.run()
+def run_job(job: Job, deadline: float) -> list[Tally]:
+    """For a pool of processes: nothing where it is past the deadline, in seconds since the epoch."""
+    return job.run() if time() < deadline else []
 
 
 def gather(tallies: Iterable[Tally]) -> list[Tally]:
