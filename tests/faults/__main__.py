@@ -86,7 +86,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--kind", help="of damage: this kind of file alone")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as much (default: 1)")
     parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="begin no job after so long (default: never)"
+        "--minutes", type=float, default=float("inf"), help="begin no job later than this (default: any time)"
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes at once (default: 2)")
     parser.add_argument("--kept", type=Path, help="a recording that was kept; needs --cut")
