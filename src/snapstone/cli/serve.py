@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> Exit:
     configure(settings.log_level, LogFormat(settings.log_format))
     try:
         run_server = serve_read_only if settings.read_only else serve
-        run_server(settings, lambda endpoint: print(ready_line(endpoint, settings), flush=True))
+        run_server(settings, lambda endpoint: say_ready(endpoint, settings))
     except (SettingsError, DataFolderError) as error:
         raise CommandError(error.message, Exit.USAGE) from None
     except WorkerFailedError as error:
@@ -49,6 +50,12 @@ def run(options: argparse.Namespace) -> Exit:
     except OSError as error:
         raise CommandError(f"the server failed: {error}", Exit.FAILED) from error
     return Exit.DONE
+
+
+def say_ready(endpoint: str, settings: Settings) -> None:
+    """Say how to connect; whoever cannot hear it (a file on a full disk, a closed pipe) is served all the same."""
+    with suppress(OSError):
+        print(ready_line(endpoint, settings), flush=True)
 
 
 def ready_line(endpoint: str, settings: Settings) -> str:
