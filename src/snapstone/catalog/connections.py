@@ -80,6 +80,8 @@ class Connections:
         """
         self._path = path
         self._turn = Lock()
+        self._turns_taken = 0
+        self._has_turn = False
         self._closed = False
         self._told_of_damage: DamageReport | None = None
         self._damage: dict[str, DamageError] = {}
@@ -327,15 +329,28 @@ class Connections:
                 found.append((status.st_dev, status.st_ino))
         return found
 
+    @property
+    def turn(self) -> int | None:
+        """The number of the turn that this process has now, None if it has none: one that stays is one that hangs."""
+        return self._turns_taken if self._has_turn else None
+
+    @property
+    def awaits_turn(self) -> bool:
+        """Whether this process waits for its turn: another one has it."""
+        return self._turn.locked() and not self._has_turn
+
     @contextmanager
     def _turn_among_processes(self) -> Iterator[None]:
         """The turn of this process to write. Only a transaction runs under it, and its holder's death ends it."""
         if self._closed:
             raise sqlite3.ProgrammingError("the catalog is closed")
         fcntl.flock(self._queue_file, fcntl.LOCK_EX)
+        self._turns_taken += 1
+        self._has_turn = True
         try:
             yield
         finally:
+            self._has_turn = False
             fcntl.flock(self._queue_file, fcntl.LOCK_UN)
 
     def _create_file(self, accept_older: bool) -> None:

@@ -37,7 +37,8 @@ def run(options: argparse.Namespace) -> Exit:
     from snapstone.server.data_folder import DataFolderError
     from snapstone.server.logs import LogFormat, configure
     from snapstone.server.read_only import serve_read_only
-    from snapstone.server.supervisor import WorkerFailedError, serve
+    from snapstone.server.supervisor import FolderLostError, serve
+    from snapstone.server.worker_pool import WorkerFailedError
 
     configure(settings.log_level, LogFormat(settings.log_format))
     try:
@@ -45,8 +46,8 @@ def run(options: argparse.Namespace) -> Exit:
         run_server(settings, lambda endpoint: say_ready(endpoint, settings))
     except (SettingsError, DataFolderError) as error:
         raise CommandError(error.message, Exit.USAGE) from None
-    except WorkerFailedError as error:
-        raise CommandError(f"{error}; the log above says why", Exit.FAILED) from None
+    except (WorkerFailedError, FolderLostError) as error:
+        raise CommandError(str(error), Exit.FAILED) from None
     except OSError as error:
         raise CommandError(f"the server failed: {error}", Exit.FAILED) from error
     return Exit.DONE

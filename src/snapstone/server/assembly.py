@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.ids import Region
@@ -30,6 +30,7 @@ from snapstone.service.operations import OPERATIONS
 from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
 from snapstone.service.secrets import server_secret
+from snapstone.service.store_gate import StoreGate
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.service.upkeep import Upkeep
 from snapstone.storage.damage import DamageLog
@@ -49,15 +50,30 @@ SEAL_STOP_SECONDS: Final = 10.0
 """How long a stopping process waits for its seals. One that takes longer ends with the process; the next goes on."""
 
 
+class Turns(Protocol):
+    """Turns to write something that several processes write: one at a time."""
+
+    @property
+    def turn(self) -> int | None:
+        """The number of the turn that this process has now, or None."""
+
+    @property
+    def awaits_turn(self) -> bool:
+        """Whether this process waits for its turn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What one server process runs."""
 
+    engine: Engine
     application: Application
     tick: Callable[[], object]
     """Background work, to be called every second."""
     close: Callable[[], None]
     """Let go of files and connections, once nothing else is called any more."""
+    turns: Mapping[str, Turns]
+    """By what is written."""
 
 
 def assemble(settings: Settings, endpoint: str) -> Service:
@@ -76,6 +92,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     timekeeper = Timekeeper(catalog, MachineClocks())
     timekeeper.observe()
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
+    gate = StoreGate()
     root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
     engine = Engine(
         catalog=catalog,
@@ -90,6 +107,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
             now_ms,
             lambda data_key_id: data_key_of(engine, data_key_id),
             lambda snapshot: seal_guard(engine, snapshot),
+            gate.require_open,
         ),
         now_ms=now_ms,
         random_bytes=os.urandom,
@@ -97,6 +115,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         timekeeper=timekeeper,
         policy=policy_of(settings, endpoint),
         damage=DamageLog(folder.damage_log, now_ms),
+        gate=gate,
     )
     catalog.watch_damage(lambda damage: report_catalog_damage(engine, damage))
 
@@ -116,7 +135,12 @@ def assemble(settings: Settings, endpoint: str) -> Service:
             objects.close()
             catalog.close()
 
+<<<<<<< HEAD
     return Service(Gateway(engine, OPERATIONS, *watchers_of(settings, folder, space)), tick, close)
+=======
+    application = Gateway(engine, OPERATIONS, *watchers_of(settings, folder))
+    return Service(engine, application, tick, close, {"the catalog": catalog, "the index": objects})
+>>>>>>> 7443633 (Workers that hang are replaced, those that cannot be made end nobody; a lost folder stops the acknowledging; lock on the folder; copied folders)
 
 
 def watchers_of(settings: Settings, folder: DataFolder, space: SpaceGuard | None) -> tuple[list[Guard], list[Witness]]:

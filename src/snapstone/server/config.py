@@ -162,6 +162,9 @@ class Settings:
     audit: str = _option("management", _one_of("management", "all", "off"), "calls in the audit log; all: blocks too")
     audit_file_bytes: int = _option(64 * 1024 * 1024, _integer(4096, 1 << 40), "size at which an audit file is full")
     audit_files: int = _option(10, _integer(1, 1000), "full audit files that are kept")
+    accept_copied_folder: bool = _option(
+        False, _yes, "start on a folder that was copied from under a running server: blocks may be missing in it"
+    )
     plaintext_beyond_loopback: bool = _option(False, _yes, "listen beyond this machine although there is no TLS yet")
 
     def as_environment(self) -> dict[str, str]:

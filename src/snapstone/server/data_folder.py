@@ -6,30 +6,36 @@ objects/       the object store
 credentials    the administrator's access key, as an AWS credentials file
 root.key       the root key, which seals all keys and secrets in the catalog
 reserve/       room that is given back when the disk is full
-server.json    where the running server listens
-server.lock    locked for as long as a server runs
+server.json    where the running server listens, and by what it knows its folder again
+server.lock    locked, as the folder itself, for as long as a server runs
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
+
+from snapstone.server.folder_lock import FolderLock, FolderLockedError, is_locked
 
 FORMAT: Final = 1
 """Raised when an older Snapstone could not make sense of the folder any more."""
 
-LOCK_SECONDS: Final = 1.0
-"""How long a starting server tries for the lock: a look at it, as `running_server` takes, is over much sooner."""
+WATCHED: Final = (
+    ".", "server.lock", "catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-changes", "catalog.db-lock",
+    "objects", "objects/segments", "objects/index.db", "objects/index.db-wal", "objects/index.db-shm",
+    "objects/index.db-lock",
+)  # fmt: skip
+"""What must stay where and what it is while a process serves, `.` being the folder: without any one of them, what is
+acknowledged would not be found by the next start, or not be seen by the other processes."""
 
-LOCK_PAUSE_SECONDS: Final = 0.02
+LASTING: Final = (".", "FORMAT", "server.lock", "catalog.db", "objects", "objects/segments")
+"""Those that stay while no process has the catalog open: a process that starts must find them as the server did."""
 
 _NOT_FOREIGN: Final = frozenset({"server.lock", ".FORMAT.new", "lost+found"})
 """What may lie in a folder that is about to become a data folder."""
@@ -52,6 +58,9 @@ class RunningServer:
     endpoint: str
     pid: int
     region: str
+    format_inode: int = 0
+    format_changed_ns: int = 0
+    """Inode and time of the last change of FORMAT, which nobody writes again: a copy of it has others. 0: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,40 +106,52 @@ class DataFolder:
     def format(self) -> Path:
         return self.path / "FORMAT"
 
-    def announce(self, server: RunningServer) -> None:
-        """Say where the running server is."""
+    def announce(self, server: RunningServer) -> RunningServer:
+        """Say where the running server is; returns what was said."""
+        status = self.format.stat()
+        server = replace(server, format_inode=status.st_ino, format_changed_ns=status.st_ctime_ns)
         write_whole(self.server_file, json.dumps(asdict(server)) + "\n")
+        return server
 
-    def withdraw(self) -> None:
-        """Say that no server runs any more."""
-        self.server_file.unlink(missing_ok=True)
+    def withdraw(self, server: RunningServer) -> None:
+        """Say that this server runs no more; what another one says of itself stays."""
+        with suppress(OSError):  # The folder may be gone.
+            if self.read_server_file() == server:
+                self.server_file.unlink(missing_ok=True)
 
     def running_server(self) -> RunningServer:
         """The server that runs on this folder. Raises DataFolderError where there is none."""
         if not self.path.is_dir():
             raise DataFolderError(f"there is no data folder {self.path}")
         try:
-            text = self.server_file.read_text() if self._is_in_use() else None
-        except FileNotFoundError:
-            text = None
+            server = self.read_server_file() if is_locked(self.path, self.lock) else None
         except OSError as error:
             raise DataFolderError(f"cannot read the data folder {self.path}: {error}") from None
-        if text is None:
+        if server is None:
             raise DataFolderError(f"no server is running on the data folder {self.path}")
-        return RunningServer(**json.loads(text))
+        return server
 
-    def _is_in_use(self) -> bool:
-        """Whether a server holds the lock; unlike a process id, a lock cannot outlive its holder."""
-        with self.lock.open() as lock:
-            return not _try_lock(lock.fileno(), fcntl.LOCK_SH)
+    def read_server_file(self) -> RunningServer | None:
+        """What server.json says, whichever version wrote it and whether or not that server still runs.
+
+        None where the file is missing or is none. Raises OSError.
+        """
+        known = {each.name for each in fields(RunningServer)}
+        with suppress(FileNotFoundError, ValueError, TypeError, AttributeError):
+            entries = json.loads(self.server_file.read_text()).items()
+            return RunningServer(**{name: value for name, value in entries if name in known})
+        return None
 
 
 @contextmanager
-def use_data_folder(path: Path) -> Iterator[DataFolder]:
-    """Make or open a data folder for one server, which holds it alone until it leaves. Raises DataFolderError."""
+def use_data_folder(path: Path, accept_copied: bool = False) -> Iterator[DataFolder]:
+    """Make or open a data folder for one server, which holds it alone until it leaves.
+
+    `accept_copied`: also where it was copied file by file while a server ran on it. Raises DataFolderError.
+    """
     folder = DataFolder(path)
     try:
-        lock = _open(folder)
+        lock = _open(folder, accept_copied)
     except (FileExistsError, NotADirectoryError):
         raise DataFolderError(f"{path} is not a folder") from None
     except OSError as error:
@@ -139,7 +160,7 @@ def use_data_folder(path: Path) -> Iterator[DataFolder]:
     try:
         yield folder
     finally:
-        os.close(lock)
+        lock.release()
 
 
 def _make_durably(path: Path) -> None:
@@ -194,36 +215,43 @@ def check_format(folder: DataFolder) -> None:
         )
 
 
-def _open(folder: DataFolder) -> int:
-    """Make what is missing; returns the descriptor that holds the lock."""
+def _open(folder: DataFolder, accept_copied: bool) -> FolderLock:
+    """Make what is missing; returns the lock."""
     _make_durably(folder.path)
     check_format(folder)
-    lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _wait_for_lock(folder, lock)
+        lock = FolderLock(folder.path, folder.lock)
+    except FolderLockedError:
+        raise DataFolderError(f"another server is running on {folder.path}: stop it, or name another folder") from None
+    try:
+        if not accept_copied:
+            _check_copied(folder)
         if not folder.format.exists():
             folder.path.chmod(0o700)
             write_whole(folder.format, f"{FORMAT}\n")
         folder.objects.mkdir(mode=0o700, exist_ok=True)
-        folder.withdraw()
+        folder.server_file.unlink(missing_ok=True)
     except BaseException:
-        os.close(lock)
+        lock.release()
         raise
     return lock
 
 
-def _wait_for_lock(folder: DataFolder, lock: int) -> None:
-    """Take the lock, which child processes do not inherit."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    while not _try_lock(lock, fcntl.LOCK_EX):
-        if time.monotonic() > deadline:
-            raise DataFolderError(f"another server is running on {folder.path}: stop it, or name another folder")
-        time.sleep(LOCK_PAUSE_SECONDS)
+def _check_copied(folder: DataFolder) -> None:
+    """Refuse a folder that was copied file by file while a server ran on it. Raises DataFolderError.
 
-
-def _try_lock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    A server that stops takes its server.json with it, and one that is killed leaves it beside the very same files. A
+    snapshot of a file system or volume has them with their inodes; a file system that gives other inodes after each
+    mount leaves the time of the last change, which no copy can take over.
+    """
+    left = folder.read_server_file()
+    if left is None or not left.format_inode or not folder.format.exists():
+        return
+    status = folder.format.stat()
+    if status.st_ino == left.format_inode or status.st_ctime_ns == left.format_changed_ns:
+        return
+    raise DataFolderError(
+        f"{folder.path} was copied, file by file, from a folder on which a server was running, so its files may be of "
+        "different moments and acknowledged blocks may be missing: copy it again with the server stopped, or from a "
+        "snapshot of the file system; or start with --accept-copied-folder and lose what does not fit together"
+    )

@@ -37,6 +37,9 @@ BACKLOG: Final = 1024
 PAUSE_SECONDS: Final = 0.1
 """Pause after a connection could not be accepted, for want of file descriptors, say."""
 
+POLL_SECONDS: Final = 1.0
+"""The accepting thread comes round at least so often: by that it shows that it does not hang."""
+
 WAIT_PER_CONNECTION_SECONDS: Final = 0.000_25
 MOST_WAIT_SECONDS: Final = 0.005
 """Where several processes share the socket: how long a connection is left to a process that has fewer, for each one
@@ -69,7 +72,13 @@ class Listener:
         self._change = Condition()
         self._connections: set[Connection] = set()
         self._wake_read, self._wake_write = os.pipe()
+        self._round_count = 0
         self._accepting = Thread(target=self._accept_until_stopped, name="accept", daemon=True)
+
+    @property
+    def round_count(self) -> int:
+        """How often the accepting thread has come round."""
+        return self._round_count
 
     def start(self) -> None:
         """Begin to accept connections; returns at once."""
@@ -99,7 +108,10 @@ class Listener:
         waiting.register(self._wake_read, select.POLLHUP)
         stopping = False
         while not stopping:
-            waiting.poll()
+            found = waiting.poll(POLL_SECONDS * 1000)
+            self._round_count += 1
+            if not found:
+                continue
             stopping = self._stopping.is_set()
             if self._shares and not stopping:
                 time.sleep(min(MOST_WAIT_SECONDS, WAIT_PER_CONNECTION_SECONDS * len(self._connections)))

@@ -19,11 +19,18 @@ _log = logging.getLogger(__name__)
 class Ticker:
     """Calls `tick` again and again until stopped; an error in it is logged, and the next tick still comes."""
 
-    def __init__(self, tick: Callable[[], object], seconds: float = TICK_SECONDS) -> None:
+    def __init__(self, tick: Callable[[], object], seconds: float = TICK_SECONDS, name: str = "ticker") -> None:
         self._tick = tick
         self._seconds = seconds
         self._stopped = Event()
-        self._thread = Thread(target=self._run, name="ticker", daemon=True)
+        self._tick_count = 0
+        self._is_ticking = False
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def tick_under_way(self) -> int | None:
+        """The number of the tick under way, or None."""
+        return self._tick_count if self._is_ticking else None
 
     def start(self) -> None:
         """Tick at once, then every so many seconds."""
@@ -37,8 +44,12 @@ class Ticker:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            self._tick_count += 1
+            self._is_ticking = True
             try:
                 self._tick()
             except Exception:
                 _log.exception("tick failed")
+            finally:
+                self._is_ticking = False
             self._stopped.wait(self._seconds)

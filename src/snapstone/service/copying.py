@@ -91,6 +91,7 @@ class Copier:
         except KeyHiddenError:
             catalog.fail_copy(snapshot_id, KEY_NOT_ACCESSIBLE)
         except DamageError:
+            self._engine.gate.require_open()
             log.exception("copy failed", extra={"fields": {"snapshot": snapshot_id}})
             catalog.fail_copy(snapshot_id, SOURCE_DAMAGED)
         except NotWritableError:

@@ -14,6 +14,7 @@ from snapstone.service.damage import DamageReports, LoggedDamage
 from snapstone.service.health import Health
 from snapstone.service.held_manifests import HeldManifests
 from snapstone.service.key_memory import KeyMemory
+from snapstone.service.store_gate import StoreGate
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
@@ -91,3 +92,5 @@ class Engine:
     damage: DamageReports = field(default_factory=LoggedDamage)
     """Where damage is written down."""
     manifests: HeldManifests = field(default_factory=HeldManifests)
+    gate: StoreGate = field(default_factory=StoreGate)
+    """Passed by whatever changes something, before it begins and before its success is told."""

@@ -63,8 +63,13 @@ class Sealer:
         now_ms: Callable[[], int],
         find_data_key: FindDataKey,
         guard: Guard,
+        require_store: Callable[[], None] = lambda: None,
     ) -> None:
-        """`guard` is around the work on a snapshot's map (manifests.seal_guard)."""
+        """`guard` is around the work on a snapshot's map (manifests.seal_guard).
+
+        `require_store` raises StoreLostError where what was stored may be lost: no seal ends then.
+        """
+        self._require_store = require_store
         self._catalog = catalog
         self._objects = objects
         self._pages = pages
@@ -102,6 +107,7 @@ class Sealer:
             return
         mismatch = self._mismatch(snapshot)
         if mismatch is not None:
+            self._require_store()
             self._catalog.fail_seal(snapshot_id, mismatch)
             log.warning("seal refused", extra={"fields": {"snapshot": snapshot_id, "why": mismatch}})
             return
@@ -117,6 +123,7 @@ class Sealer:
             return  # so that no manifest is made for it: the row may be gone already
         block_count = snapshot.block_count + applied.added_count
         self._objects.put_many(ObjectKind.MANIFEST, [manifest_of(snapshot, applied.root, block_count)])
+        self._require_store()
         if not self._catalog.finish_seal(snapshot_id, applied.root, block_count, self._now_ms()):
             self._remove_orphan(snapshot_id)
 

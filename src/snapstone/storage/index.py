@@ -168,6 +168,8 @@ class Index:
         queue_path = path.with_name(f"{path.name}-lock")
         queue_path.touch(mode=0o600)
         self._queue_file = queue_path.open("ab")
+        self._turns_taken = 0
+        self._has_turn = False
         self._readers: deque[sqlite3.Connection] = deque()
         with self._transaction():
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
@@ -451,13 +453,26 @@ class Index:
             return DamageError("index", f"{self._path}: {error}; a restart of the server makes it again")
         return error
 
+    @property
+    def turn(self) -> int | None:
+        """The number of the turn that this process has now, None if it has none: one that stays is one that hangs."""
+        return self._turns_taken if self._has_turn else None
+
+    @property
+    def awaits_turn(self) -> bool:
+        """Whether this process waits for its turn: another one has it."""
+        return self._write_lock.locked() and not self._has_turn
+
     @contextmanager
     def _turn_among_processes(self) -> Iterator[None]:
         """Writers of all processes queue here: who finds SQLite's own lock taken would sleep and look again."""
         fcntl.flock(self._queue_file, fcntl.LOCK_EX)
+        self._turns_taken += 1
+        self._has_turn = True
         try:
             yield
         finally:
+            self._has_turn = False
             fcntl.flock(self._queue_file, fcntl.LOCK_UN)
 
 

@@ -199,6 +199,16 @@ class SegmentStore:
         """How many manifests there are."""
         return self._index.manifest_count()
 
+    @property
+    def turn(self) -> int | None:
+        """As `Index.turn`."""
+        return self._index.turn
+
+    @property
+    def awaits_turn(self) -> bool:
+        """As `Index.awaits_turn`."""
+        return self._index.awaits_turn
+
     def close(self) -> None:
         """Let go of files and connections; what was reserved beyond the last record is given back."""
         self._appender.close()

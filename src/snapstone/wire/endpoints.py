@@ -11,6 +11,7 @@ from typing import Protocol
 from snapstone.core.errors import InvalidParameterError
 from snapstone.service.authorization import authorize_call
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.operations import only_reads
 from snapstone.wire import json_rpc, query, rest_json, xml_answers
 from snapstone.wire.authentication import Authentication
 from snapstone.wire.call import Call, Guard
@@ -76,7 +77,13 @@ class Desk:
         members: Mapping[str, object],
         function: OperationFunction,
     ) -> Mapping[str, object]:
-        """Call an operation's function, where guards and policies let it be."""
+        """Call an operation's function, where guards and policies let it be.
+
+        What changes something begins, and is told of as done, only while the store is there.
+        """
+        changes = not only_reads(operation.name)
+        if changes:
+            self.engine.gate.require_open()
         signed.call = call = Call(operation.service, operation.name, caller, members, signed.request, signed.log)
         for guard in self.guards:
             guard(call)
@@ -84,6 +91,8 @@ class Desk:
         _check_taken(function, keywords)
         authorize_call(self.engine, caller, operation.service, operation.name, keywords)
         call.output = output = function(self.engine, caller, **keywords) or {}
+        if changes:
+            self.engine.gate.require_open()
         _log_snapshot(signed.log, output)
         return output
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,10 +90,10 @@ def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
 
 def test_the_running_server_can_be_asked_for(tmp_path: Path) -> None:
     with use_data_folder(tmp_path / "data") as folder:
-        folder.announce(HERE)
+        said = folder.announce(HERE)
         assert mode(folder.server_file) == 0o600
-        assert DataFolder(folder.path).running_server() == HERE
-        folder.withdraw()
+        assert DataFolder(folder.path).running_server() == said
+        folder.withdraw(said)
         with pytest.raises(DataFolderError, match="no server is running"):
             folder.running_server()
 
@@ -120,3 +123,112 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
         assert path.read_text() == text
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert mode(path) == 0o600
+
+
+# -- whose folder it is --
+
+
+def test_a_server_withdraws_what_it_said_and_nothing_else(tmp_path: Path) -> None:
+    with use_data_folder(tmp_path / "data") as folder:
+        said = folder.announce(HERE)
+        other = folder.announce(RunningServer("http://127.0.0.1:9801", 18, "us-east-1"))
+        folder.withdraw(said)
+        assert folder.running_server() == other
+        folder.withdraw(other)
+        assert not folder.server_file.exists()
+
+
+def test_a_server_of_a_folder_that_is_gone_can_withdraw(tmp_path: Path) -> None:
+    with use_data_folder(tmp_path / "data") as folder:
+        said = folder.announce(HERE)
+        shutil.rmtree(folder.path)
+        folder.withdraw(said)
+
+
+def test_what_earlier_and_later_versions_say_of_a_running_server_is_read(tmp_path: Path) -> None:
+    with use_data_folder(tmp_path / "data") as folder:
+        folder.server_file.write_text('{"endpoint": "http://127.0.0.1:9800", "pid": 17, "region": "us-east-1"}')
+        assert folder.running_server() == HERE
+        folder.server_file.write_text('{"endpoint": "http://127.0.0.1:9800", "pid": 17, "region": "us-east-1", "x": 1}')
+        assert folder.running_server() == HERE
+
+
+def left(path: Path) -> Path:
+    """A folder whose server was killed."""
+    with use_data_folder(path) as folder:
+        folder.announce(HERE)
+    return path
+
+
+def copy_by_file(path: Path) -> Path:
+    """As `cp -a` does: times of change are the copy's own."""
+    return Path(shutil.copytree(path, path.with_name("copy")))
+
+
+def test_a_folder_copied_from_under_a_server_is_refused_by_name(tmp_path: Path) -> None:
+    copied = copy_by_file(left(tmp_path / "data"))
+    message = refusal(copied)
+    assert "was copied, file by file, from a folder on which a server was running" in message
+    assert "--accept-copied-folder" in message
+    assert "was copied" in refusal(copied), "refusing changes nothing"
+
+
+def test_a_copied_folder_that_is_accepted_is_a_folder_like_any_other(tmp_path: Path) -> None:
+    copied = copy_by_file(left(tmp_path / "data"))
+    with use_data_folder(copied, accept_copied=True) as folder:
+        folder.announce(HERE)
+    with use_data_folder(copied):
+        pass
+
+
+def as_it_was(path: Path) -> Path:
+    return path
+
+
+def move(path: Path) -> Path:
+    return path.rename(path.with_name("moved"))
+
+
+def change_owner(path: Path) -> Path:
+    """Changes the time of change of every file, and no inode."""
+    for file in path.iterdir():
+        file.chmod(0o640)
+        file.chmod(0o600 if file.is_file() else 0o700)
+    return path
+
+
+def mount_with_other_inodes(path: Path) -> Path:
+    """What some file systems in user space do: the same file has another number after each mount."""
+    said = json.loads((path / "server.json").read_text())
+    said["format_inode"] += 1
+    (path / "server.json").write_text(json.dumps(said))
+    return path
+
+
+def forget_the_marks(path: Path) -> Path:
+    """An earlier version, which was killed."""
+    (path / "server.json").write_text('{"endpoint": "http://127.0.0.1:9800", "pid": 17, "region": "us-east-1"}')
+    return copy_by_file(path)
+
+
+def copy_after_a_stop(path: Path) -> Path:
+    with use_data_folder(path) as folder:
+        folder.withdraw(folder.announce(HERE))
+    return copy_by_file(path)
+
+
+def tear_server_file(path: Path) -> Path:
+    (path / "server.json").write_text('{"endpo')
+    return path
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [as_it_was, move, change_owner, mount_with_other_inodes, forget_the_marks, copy_after_a_stop, tear_server_file],
+    ids=lambda happens: happens.__name__,
+)
+def test_a_folder_that_was_not_copied_from_under_a_server_is_not_refused(
+    tmp_path: Path, happens: Callable[[Path], Path]
+) -> None:
+    with use_data_folder(happens(left(tmp_path / "data"))) as folder:
+        assert not folder.server_file.exists()

@@ -19,6 +19,7 @@ from snapstone.core.policy.principal import root_principal
 from snapstone.service.engine import Engine
 from snapstone.service.health import Health
 from snapstone.service.iam.identity import Credentials as KnownCredentials
+from snapstone.service.store_gate import StoreGate
 from snapstone.wire.http import BodyTooLargeError, Request
 
 ENDPOINT: Final = "http://127.0.0.1:7070"
@@ -88,6 +89,7 @@ class EngineParts:
     objects_error: Exception | None = None
     looked_up: list[str] = field(default_factory=list)
     health: Health = field(default_factory=Health)
+    gate: StoreGate = field(default_factory=StoreGate)
 
     def engine(self) -> Engine:
         parts = SimpleNamespace(
@@ -102,6 +104,7 @@ class EngineParts:
             now_ms=lambda: self.now or int(datetime.now(UTC).timestamp() * 1000),
             policy=SimpleNamespace(regions=self.regions),
             health=self.health,
+            gate=self.gate,
         )
         return cast(Engine, parts)
 

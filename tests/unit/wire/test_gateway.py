@@ -48,6 +48,8 @@ class Operations:
 
     output: Mapping[str, object] | None = None
     error: Exception | None = None
+    then: Callable[[], None] = lambda: None
+    """What happens while an operation is under way."""
     calls: list[tuple[str, Caller, dict[str, object]]] = field(default_factory=list)
 
     def table(self) -> dict[str, dict[str, Callable[..., Mapping[str, object] | None]]]:
@@ -58,6 +60,7 @@ class Operations:
             self.calls.append((name, caller, members))
             if self.error is not None:
                 raise self.error
+            self.then()
             return self.output
 
         return fake
@@ -77,6 +80,46 @@ def code_of(response: Response) -> str:
 
 def text_of(response: Response) -> str:
     return b"".join(response.body).decode()
+
+
+class TestLostStore:
+    """What changes something is neither begun nor told of as done once the store is lost."""
+
+    DELETE = b"Action=DeleteSnapshot&Version=2016-11-15&SnapshotId=snap-1"
+    DESCRIBE = b"Action=DescribeSnapshots&Version=2016-11-15"
+
+    def test_a_put_is_refused_and_its_body_left_unread(self) -> None:
+        operations, parts = Operations({}), EngineParts()
+        parts.gate.close("the data folder is gone")
+        made = signed("PUT", PUT, PUT_HEADERS)
+        body = MemoryBody(bytes(524_288))
+        made.body = body
+        response = gateway(operations, parts)(made)
+        assert (response.status, code_of(response)) == (500, "InternalServerException")
+        assert "data folder" in text_of(response)
+        assert (body.read_count, operations.calls) == (0, [])
+
+    def test_a_put_that_was_under_way_is_not_acknowledged(self) -> None:
+        parts = EngineParts()
+        operations = Operations({}, then=lambda: parts.gate.close("the data folder is gone"))
+        response = gateway(operations, parts)(signed("PUT", PUT, PUT_HEADERS))
+        assert [name for name, _, _ in operations.calls] == ["PutSnapshotBlock"]
+        assert (response.status, code_of(response)) == (500, "InternalServerException")
+
+    def test_a_delete_is_refused_and_reading_goes_on(self) -> None:
+        parts = EngineParts()
+        parts.gate.close("the data folder is gone")
+        refused = gateway(Operations({}), parts)(signed("POST", "/", FORM, self.DELETE, service="ec2"))
+        assert (refused.status, code_of(refused)) == (503, "Unavailable")
+        read = gateway(Operations({"Snapshots": []}), parts)(signed("POST", "/", FORM, self.DESCRIBE, service="ec2"))
+        assert read.status == 200
+
+    def test_all_is_as_before_once_it_is_back(self) -> None:
+        parts = EngineParts()
+        parts.gate.close("the data folder is gone")
+        parts.gate.open()
+        answer = gateway(Operations({}), parts)(signed("POST", "/", FORM, self.DELETE, service="ec2"))
+        assert answer.status == 200
 
 
 class TestCalls:

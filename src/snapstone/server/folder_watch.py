@@ -1,0 +1,95 @@
+"""Notices that a data folder, or a file in it that must stay, was removed, moved or replaced while it is in use.
+
+The watch keeps a descriptor of each file and folder that it watches, so that their inode numbers are not given to
+others; a path that leads to the same device and inode leads to the very same file, which all other open descriptors
+mean as well. That is also how the folder is known again when it has been moved back or mounted again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from snapstone.service.health import Health
+from snapstone.service.store_gate import StoreGate
+
+WATCH_SECONDS: Final = 1.0
+"""Between two looks: a dozen calls of `stat`."""
+
+PROBLEM_SUBJECT: Final = "data folder"
+
+REMEDY: Final = (
+    "nothing is stored until the very same files are back in their places; if they are lost, stop the server before "
+    "putting others there"
+)
+
+Identities: TypeAlias = Mapping[str, tuple[int, int]]
+"""Device and inode by name in the data folder; the folder's own name is `.`."""
+
+
+class FolderWatch:
+    """What was in a folder when the watch began. Safe from many threads."""
+
+    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        """Names of nothing are not watched. Raises OSError where one cannot be looked at."""
+        self._folder = folder
+        found = {}
+        with ExitStack() as opened:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    descriptor = os.open(folder / name, os.O_PATH | os.O_CLOEXEC)
+                    opened.callback(os.close, descriptor)
+                    found[name] = _identity(os.fstat(descriptor))
+            self._opened = opened.pop_all()
+        self.identities: Identities = found
+        """What is watched, so that another process can hold it against what it finds."""
+
+    def look(self) -> str | None:
+        """What is not as it was, or None."""
+        return find_change(self._folder, self.identities)
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._opened.close()
+
+
+class GateKeeper:
+    """Closes the gate of a process while its data folder is not what it opened, and says so; `look` is its tick."""
+
+    def __init__(self, watch: FolderWatch, gate: StoreGate, health: Health) -> None:
+        self._watch = watch
+        self._gate = gate
+        self._health = health
+
+    def look(self) -> bool:
+        """Look, and act by it; whether all is as it was."""
+        change = self._watch.look()
+        if change is not None:
+            self._gate.close(change)
+            self._health.report(PROBLEM_SUBJECT, f"{change}; {REMEDY}", unready=True)
+        elif not self._gate.is_open:
+            self._gate.open()
+            self._health.clear(PROBLEM_SUBJECT)
+        return change is None
+
+
+def find_change(folder: Path, identities: Identities) -> str | None:
+    """The first of the files that is not where and what it was, as the start of a sentence, or None."""
+    for name, identity in identities.items():
+        subject = "the data folder" if name == "." else f"{name} in the data folder"
+        try:
+            found = _identity(os.stat(folder / name))
+        except FileNotFoundError:
+            return f"{subject} is gone"
+        except OSError as error:
+            return f"{subject} cannot be reached ({error.strerror})"
+        if found != identity:
+            return f"{subject} was replaced by another"
+    return None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

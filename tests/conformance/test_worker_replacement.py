@@ -1,0 +1,212 @@
+"""Workers that hang or cannot be made, in a real server: the others serve, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+from tests.conformance.given import block, content, put, started
+from tests.server_process import ServerProcess
+
+from snapstone.catalog.connections import Connections
+from snapstone.server.worker_pool import HEARTBEAT_LIMIT_SECONDS
+
+MARGIN_SECONDS = 10.0
+"""For a machine under load, on top of a limit."""
+
+CLIENTS = 6
+
+
+class Load:
+    """Clients that put blocks all the time, each with connections of its own."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self.snapshot_id = started(server.client("ebs"))
+        self.acknowledged: dict[int, bytes] = {}
+        self.moments: list[float] = []
+        self._lock = Lock()
+        self._next = 0
+        self.ended = Event()
+
+    def run(self) -> None:
+        ebs = self._server.client("ebs")
+        while not self.ended.is_set():
+            with self._lock:
+                index = self._next
+                self._next += 1
+            sent = block(f"load {index}")
+            try:
+                put(ebs, self.snapshot_id, index, sent)
+            except (BotoCoreError, ClientError):
+                ebs = self._server.client("ebs")
+                continue
+            self.acknowledged[index] = sent
+            self.moments.append(time.monotonic())
+
+    def longest_pause(self, since: float) -> float:
+        moments = [since, *(moment for moment in self.moments if moment > since), time.monotonic()]
+        return max(later - earlier for earlier, later in pairwise(moments))
+
+
+@contextmanager
+def load_on(server: ServerProcess) -> Iterator[Load]:
+    load = Load(server)
+    threads = [Thread(target=load.run, daemon=True) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        load.ended.set()
+        for thread in threads:
+            thread.join(90)
+
+
+def workers_of(server: ServerProcess) -> set[int]:
+    return set(map(int, Path(f"/proc/{server.process_id}/task/{server.process_id}/children").read_text().split()))
+
+
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def logged(server: ServerProcess, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in server.log_path.read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+def complete_whatever_count(server: ServerProcess, load: Load) -> None:
+    """The count of blocks is not known: it is that of some attempt between what was acknowledged and what was sent."""
+    connections = Connections(server.data_folder / "catalog.db")
+    with connections.reading() as connection:
+        [(count,)] = connection.execute("SELECT count(*) FROM pending_write").fetchall()
+    connections.close()
+    assert len(load.acknowledged) <= count <= load._next
+    answer = server.client("ebs").complete_snapshot(SnapshotId=load.snapshot_id, ChangedBlocksCount=count)
+    assert answer["Status"] == "completed"
+
+
+def test_a_worker_that_is_stopped_holds_the_others_up_no_longer_than_the_limit(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", ["--workers", "2"]) as server:
+        with load_on(server) as load:
+            assert eventually(lambda: len(load.moments) > 50, 30)
+            before = workers_of(server)
+            stopped = min(before)
+            os.kill(stopped, signal.SIGSTOP)
+            began = time.monotonic()
+            assert eventually(lambda: stopped not in workers_of(server), HEARTBEAT_LIMIT_SECONDS + MARGIN_SECONDS)
+            assert eventually(lambda: len(workers_of(server)) == 2, 30)
+            time.sleep(2)
+            assert load.longest_pause(began) < HEARTBEAT_LIMIT_SECONDS + MARGIN_SECONDS
+        [killed] = logged(server, "worker killed")
+        assert killed["pid"] == stopped
+        assert max(before) in workers_of(server), "the healthy one was left alone"
+        # Whatever was acknowledged is in the snapshot; a put that was cut off may be, too.
+        complete_whatever_count(server, load)
+        stored = content(server.client("ebs"), load.snapshot_id)
+        assert load.acknowledged.items() <= stored.items()
+
+
+def test_no_worker_is_killed_because_the_supervisor_or_everything_was_stopped(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", ["--workers", "2"]) as server, load_on(server) as load:
+        assert eventually(lambda: len(load.moments) > 20, 30)
+        workers = workers_of(server)
+        everything = [server.process_id, *workers]
+        for process_id in everything:
+            os.kill(process_id, signal.SIGSTOP)
+        time.sleep(HEARTBEAT_LIMIT_SECONDS + 2)
+        for process_id in everything:
+            os.kill(process_id, signal.SIGCONT)
+        count = len(load.moments)
+        assert eventually(lambda: len(load.moments) > count + 20, 30)
+        time.sleep(3)
+        assert workers_of(server) == workers
+        assert logged(server, "worker killed") == []
+
+
+def test_a_worker_that_cannot_be_made_does_not_end_the_others(tmp_path: Path) -> None:
+    """The supervisor runs out of descriptors: it can neither make a channel nor start a process."""
+    with ServerProcess(tmp_path / "data", ["--workers", "2"]) as server:
+        fallen, sound = sorted(workers_of(server))
+        limits = resource.prlimit(server.process_id, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process_id, resource.RLIMIT_NOFILE, (4, limits[1]))
+        os.kill(fallen, signal.SIGKILL)
+        assert eventually(lambda: len(logged(server, "worker not started")) >= 3, 20)
+        assert os.strerror(errno.EMFILE) in logged(server, "worker not started")[0]["error"]
+        assert workers_of(server) == {sound}
+        ebs = server.client("ebs")
+        put(ebs, started(ebs), 0, block("still served"))
+        resource.prlimit(server.process_id, resource.RLIMIT_NOFILE, limits)
+        assert eventually(lambda: len(workers_of(server)) == 2, 40)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace makes the system refuse to fork")
+def test_a_fork_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", ["--workers", "2"]) as server:
+        fallen, sound = sorted(workers_of(server))
+        calls = "clone,clone3,vfork,fork"
+        trace = tmp_path / "trace"
+        inject = f"inject={calls}:error=EAGAIN:when=1..3"
+        tracer = subprocess.Popen(
+            ["strace", "-qq", "-p", str(server.process_id), "-o", str(trace), "-e", f"trace={calls}", "-e", inject],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            status = Path(f"/proc/{server.process_id}/status")
+            if not eventually(lambda: "TracerPid:\t0\n" not in status.read_text() or tracer.poll() is not None, 10):
+                pytest.skip("strace does not attach")
+            if tracer.poll() is not None:
+                pytest.skip("strace may not trace here")
+            os.kill(fallen, signal.SIGKILL)
+            assert eventually(lambda: len(logged(server, "worker not started")) >= 1, 20)
+            assert sound in workers_of(server)
+            ebs = server.client("ebs")
+            put(ebs, started(ebs), 0, block("still served"))
+            assert eventually(lambda: len(workers_of(server)) == 2, 60)
+        finally:
+            tracer.kill()
+            tracer.wait()
+        assert os.strerror(errno.EAGAIN) in logged(server, "worker not started")[0]["error"]
+
+
+def test_no_second_server_starts_where_the_lock_file_was_removed(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data") as server:
+        (server.data_folder / "server.lock").unlink()
+        with pytest.raises(RuntimeError, match="another server is running"):
+            ServerProcess(server.data_folder)
+        assert (server.data_folder / "server.json").exists()
+
+
+def test_a_folder_copied_from_under_a_server_is_refused_unless_accepted(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data") as server:
+        shutil.copytree(server.data_folder, tmp_path / "copy")
+        with pytest.raises(RuntimeError, match="was copied, file by file"):
+            ServerProcess(tmp_path / "copy")
+        with ServerProcess(tmp_path / "copy", ["--accept-copied-folder"]) as other:
+            assert other.endpoint != server.endpoint
+        with ServerProcess(tmp_path / "copy"):
+            pass
+    server = ServerProcess(tmp_path / "data")
+    server.kill()
+    with ServerProcess(tmp_path / "data"):
+        pass
