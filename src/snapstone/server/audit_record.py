@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from snapstone.core.policy.principal import Principal, PrincipalKind
-from snapstone.service.operations import READING, only_reads
 from snapstone.wire.call import Call
 from snapstone.wire.http import Request, Response
 
@@ -20,6 +19,8 @@ MOST_DEPTH: Final = 4
 
 DATA_EVENTS: Final = frozenset({"GetSnapshotBlock", "PutSnapshotBlock", "ListSnapshotBlocks", "ListChangedBlocks"})
 """Operations of EBS on blocks, which AWS classifies as data events."""
+
+_READING: Final = ("Describe", "Get", "List", "Lookup", "Simulate")
 
 _KEPT_PARTS: Final = (
     "Id", "Ids", "Arn", "Name", "Names", "Index", "Size", "Count", "Region", "Zone", "State", "Type", "Description",
@@ -35,6 +36,9 @@ RESPONSE_MEMBERS: Final = frozenset({
     "RuleArn", "Status", "State", "KeyState", "LockState",
 })  # fmt: skip
 """Members of an answer that are recorded; none of them is a secret."""
+
+_ISSUING: Final = ("GetSessionToken", "GetFederationToken")
+"""Operations that make credentials, whatever their names say."""
 
 LEAST_SECRET: Final = 8
 """Characters of a hidden value that an error's words must not repeat; shorter ones are found in any sentence."""
@@ -66,7 +70,7 @@ def record_of(request: Request, call: Call | None, response: Response, now_ms: i
         "responseElements": None if call is None else _response_elements(call),
         "requestID": request.request_id,
         "eventID": event_id,
-        "readOnly": operation.startswith(READING),
+        "readOnly": operation.startswith(_READING),
         "eventType": "AwsApiCall",
         "managementEvent": not is_data,
         "eventCategory": "Data" if is_data else "Management",
@@ -97,7 +101,7 @@ def _error_message(message: str, call: Call | None) -> str:
 
 def _response_elements(call: Call) -> dict[str, object] | None:
     """What a call that changes something has made or changed; None for other calls, and where nothing names it."""
-    if call.output is None or only_reads(call.operation):
+    if call.output is None or (call.operation.startswith(_READING) and call.operation not in _ISSUING):
         return None
     return _named(call.output, 1) or None
 

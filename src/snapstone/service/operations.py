@@ -19,18 +19,6 @@ Operation = Callable[..., dict[str, object]]
 Returns the answer's members under their names in the model; timestamps are integer milliseconds since the epoch.
 """
 
-READING: Final = ("Describe", "Get", "List", "Lookup", "Simulate")
-"""How the names of operations begin that read."""
-
-ISSUING: Final = frozenset({"GetSessionToken", "GetFederationToken"})
-"""Operations that make credentials, whatever their names say."""
-
-
-def only_reads(operation: str) -> bool:
-    """Whether an operation of this name changes nothing that is stored."""
-    return operation.startswith(READING) and operation not in ISSUING
-
-
 OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     "ebs": {
         "StartSnapshot": start_snapshot,

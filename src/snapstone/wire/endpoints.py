@@ -11,7 +11,7 @@ from typing import Protocol
 from snapstone.core.errors import InvalidParameterError
 from snapstone.service.authorization import authorize_call
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.operations import only_reads
+from snapstone.service.permissions.reading import only_reads
 from snapstone.wire import json_rpc, query, rest_json, xml_answers
 from snapstone.wire.authentication import Authentication
 from snapstone.wire.call import Call, Guard
@@ -81,7 +81,7 @@ class Desk:
 
         What changes something begins, and is told of as done, only while the store is there.
         """
-        changes = not only_reads(operation.name)
+        changes = not only_reads(operation.service, operation.name)
         if changes:
             self.engine.gate.require_open()
         signed.call = call = Call(operation.service, operation.name, caller, members, signed.request, signed.log)
