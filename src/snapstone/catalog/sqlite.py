@@ -55,10 +55,9 @@ class SqliteCatalog(
         with self._connections.reading() as connection:
             connection.execute("SELECT max(number) FROM schema_migration").fetchall()
 
-<<<<<<< HEAD
     def is_in_place(self) -> bool:
         return self._connections.is_in_place()
-=======
+
     @property
     def turn(self) -> int | None:
         """As `Connections.turn`."""
@@ -68,7 +67,6 @@ class SqliteCatalog(
     def awaits_turn(self) -> bool:
         """As `Connections.awaits_turn`."""
         return self._connections.awaits_turn
->>>>>>> 7443633 (Workers that hang are replaced, those that cannot be made end nobody; a lost folder stops the acknowledging; lock on the folder; copied folders)
 
     def close(self) -> None:
         self._connections.close()

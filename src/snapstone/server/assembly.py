@@ -135,12 +135,8 @@ def assemble(settings: Settings, endpoint: str) -> Service:
             objects.close()
             catalog.close()
 
-<<<<<<< HEAD
-    return Service(Gateway(engine, OPERATIONS, *watchers_of(settings, folder, space)), tick, close)
-=======
-    application = Gateway(engine, OPERATIONS, *watchers_of(settings, folder))
+    application = Gateway(engine, OPERATIONS, *watchers_of(settings, folder, space))
     return Service(engine, application, tick, close, {"the catalog": catalog, "the index": objects})
->>>>>>> 7443633 (Workers that hang are replaced, those that cannot be made end nobody; a lost folder stops the acknowledging; lock on the folder; copied folders)
 
 
 def watchers_of(settings: Settings, folder: DataFolder, space: SpaceGuard | None) -> tuple[list[Guard], list[Witness]]:

@@ -13,14 +13,9 @@ from collections.abc import Callable
 
 from snapstone.server.binding import bind, endpoint_of
 from snapstone.server.config import Settings
-<<<<<<< HEAD
-from snapstone.server.data_folder import DataFolder, RunningServer, use_data_folder
-from snapstone.server.room import make_room, require_room
-=======
 from snapstone.server.data_folder import LASTING, DataFolder, RunningServer, use_data_folder
 from snapstone.server.folder_watch import FolderWatch
-from snapstone.server.room import make_room
->>>>>>> 7443633 (Workers that hang are replaced, those that cannot be made end nobody; a lost folder stops the acknowledging; lock on the folder; copied folders)
+from snapstone.server.room import make_room, require_room
 from snapstone.server.root_key import ensure_root_key
 from snapstone.server.stop_signals import StopSignals
 from snapstone.server.worker_pool import WorkerPool
