@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -52,12 +54,13 @@ def test_a_process_that_waits_for_a_disk_is_not_said_to_hang() -> None:
 def test_the_holder_of_a_turn_hangs_and_not_who_waits_for_it(tmp_path: Path, what: str) -> None:
     """Two openings of one file exclude each other as two processes do."""
     made: list[Connections] | list[Index]
+    turns: list[Callable[[], AbstractContextManager[object]]]
     if what == "catalog":
         made = [Connections(tmp_path / "file.db") for _ in range(2)]
-        turns = [made[0].writing, made[1].writing]
+        turns = [each.writing for each in made]
     else:
         made = [Index(tmp_path / "file.db") for _ in range(2)]
-        turns = [made[0]._transaction, made[1]._transaction]
+        turns = [each._transaction for each in made]
     holder, waiter = made
     has_it, release = Event(), Event()
 
