@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -187,6 +187,39 @@ def test_a_fork_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
             tracer.kill()
             tracer.wait()
         assert os.strerror(errno.EAGAIN) in logged(server, "worker not started")[0]["error"]
+
+
+def test_workers_follow_an_index_that_another_one_has_made_anew(tmp_path: Path) -> None:
+    """A worker that starts and finds the index distrusted makes it again; others must not stay with the old one."""
+    with ServerProcess(tmp_path / "data", ["--workers", "2"]) as server:
+        ebs = server.client("ebs")
+        snapshot_id = started(ebs)
+        put(ebs, snapshot_id, 0, block("before"))
+        before = workers_of(server)
+        (server.data_folder / "objects" / "index.db-distrusted").touch()
+        os.kill(min(before), signal.SIGKILL)
+        acknowledged = {0: block("before")}
+
+        def two_new_ones_serve() -> bool:
+            index = len(acknowledged)
+            with suppress(BotoCoreError, ClientError):
+                put(server.client("ebs"), snapshot_id, index, block(f"meanwhile {index}"))
+                acknowledged[index] = block(f"meanwhile {index}")
+            return len(workers_of(server) - before) == 2
+
+        assert eventually(two_new_ones_serve, 60)
+        assert "must open it again" in logged(server, "worker killed")[0]["why"]
+        answer = ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=len(acknowledged))
+        assert answer["Status"] == "completed"
+
+        def all_is_read() -> bool:
+            with suppress(BotoCoreError, ClientError):  # The last one may still be looking through its segment.
+                return content(server.client("ebs"), snapshot_id) == acknowledged
+            return False
+
+        assert eventually(all_is_read, 30)
+        for _ in range(4):
+            assert content(server.client("ebs"), snapshot_id) == acknowledged
 
 
 def test_no_second_server_starts_where_the_lock_file_was_removed(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ mean as well. That is also how the folder is known again when it has been moved 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -21,6 +22,8 @@ WATCH_SECONDS: Final = 1.0
 
 PROBLEM_SUBJECT: Final = "data folder"
 
+REPLACED: Final = "was replaced by another"
+
 REMEDY: Final = (
     "nothing is stored until the very same files are back in their places; if they are lost, stop the server before "
     "putting others there"
@@ -28,6 +31,26 @@ REMEDY: Final = (
 
 Identities: TypeAlias = Mapping[str, tuple[int, int]]
 """Device and inode by name in the data folder; the folder's own name is `.`."""
+
+
+INDEX_NAME: Final = "objects/index.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One of the files is not where and what it was; as text, the beginning of a sentence."""
+
+    name: str
+    what: str
+
+    def __str__(self) -> str:
+        subject = "the data folder" if self.name == "." else f"{self.name} in the data folder"
+        return f"{subject} {self.what}"
+
+    @property
+    def is_remade_index(self) -> bool:
+        """Whether there is another index: a process that started has made it from the records, as it may."""
+        return self.name.startswith(INDEX_NAME) and self.what == REPLACED
 
 
 class FolderWatch:
@@ -47,7 +70,7 @@ class FolderWatch:
         self.identities: Identities = found
         """What is watched, so that another process can hold it against what it finds."""
 
-    def look(self) -> str | None:
+    def look(self) -> Change | None:
         """What is not as it was, or None."""
         return find_change(self._folder, self.identities)
 
@@ -59,35 +82,40 @@ class FolderWatch:
 class GateKeeper:
     """Closes the gate of a process while its data folder is not what it opened, and says so; `look` is its tick."""
 
-    def __init__(self, watch: FolderWatch, gate: StoreGate, health: Health) -> None:
+    def __init__(
+        self, watch: FolderWatch, gate: StoreGate, health: Health, start_anew: Callable[[str], object] = lambda _: None
+    ) -> None:
+        """`start_anew` asks for another process in place of this one, which finds what has been made anew."""
         self._watch = watch
         self._gate = gate
         self._health = health
+        self._start_anew = start_anew
 
     def look(self) -> bool:
         """Look, and act by it; whether all is as it was."""
         change = self._watch.look()
         if change is not None:
-            self._gate.close(change)
+            self._gate.close(str(change))
             self._health.report(PROBLEM_SUBJECT, f"{change}; {REMEDY}", unready=True)
+            if change.is_remade_index:
+                self._start_anew(f"{change}: this process must open it again")
         elif not self._gate.is_open:
             self._gate.open()
             self._health.clear(PROBLEM_SUBJECT)
         return change is None
 
 
-def find_change(folder: Path, identities: Identities) -> str | None:
-    """The first of the files that is not where and what it was, as the start of a sentence, or None."""
+def find_change(folder: Path, identities: Identities) -> Change | None:
+    """The first of the files that is not where and what it was, or None."""
     for name, identity in identities.items():
-        subject = "the data folder" if name == "." else f"{name} in the data folder"
         try:
             found = _identity(os.stat(folder / name))
         except FileNotFoundError:
-            return f"{subject} is gone"
+            return Change(name, "is gone")
         except OSError as error:
-            return f"{subject} cannot be reached ({error.strerror})"
+            return Change(name, f"cannot be reached ({error.strerror})")
         if found != identity:
-            return f"{subject} was replaced by another"
+            return Change(name, REPLACED)
     return None
 
 

@@ -32,6 +32,9 @@ class Monitor(Protocol):
     def detach(self) -> None:
         """The process stops, and may take its time to: look no more."""
 
+    def start_anew(self, why: str) -> None:
+        """Put another process in the place of this one, if there is somebody who can."""
+
 
 class LoneMonitor:
     """Of a process without a supervisor, which nobody would start again: it tells what hangs, and kills nothing."""
@@ -52,6 +55,9 @@ class LoneMonitor:
     def detach(self) -> None:
         """As in Monitor."""
         self._ticker.stop()
+
+    def start_anew(self, why: str) -> None:
+        """As in Monitor: there is nobody."""
 
 
 class Heartbeat:
@@ -82,6 +88,10 @@ class Heartbeat:
         """As in Monitor; the supervisor limits how long a stop may take."""
         with self._lock:
             self._vitals = None
+
+    def start_anew(self, why: str) -> None:
+        """As in Monitor."""
+        self._channel.send(Kind.STUCK, why)
 
     def _run(self) -> None:
         while not self._channel.is_closed:

@@ -65,7 +65,9 @@ def run_worker(
     service = assemble(settings, endpoint_of(listening))
     signals = StopSignals()
     listener = Listener(listening, service.application, settings.max_connections, shares=settings.workers > 1)
-    keeper = GateKeeper(FolderWatch(settings.data, WATCHED), service.engine.gate, service.engine.health)
+    monitor = monitor or LoneMonitor()
+    watch = FolderWatch(settings.data, WATCHED)
+    keeper = GateKeeper(watch, service.engine.gate, service.engine.health, monitor.start_anew)
 
     def tick() -> None:
         if keeper.look():  # Background work makes files, too.
@@ -79,7 +81,6 @@ def run_worker(
     listener.start()
     ticker.start()
     watcher.start()
-    monitor = monitor or LoneMonitor()
     monitor.attach(vitals_of(service, listener, ticker), service.engine.health)
     on_ready()
     while not signals.wait():

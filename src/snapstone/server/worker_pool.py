@@ -95,8 +95,8 @@ class WorkerPool:
 
     settings: Settings
     listening: socket.socket
-    obstacle: Callable[[], str | None] = lambda: None
-    """Why no worker may be started now, or None."""
+    obstacle: Callable[[], object | None] = lambda: None
+    """Why no worker may be started now, to be told as text, or None."""
     command: tuple[str, ...] = ()
     """What runs as a worker; it is given the descriptors of the socket and of its channel, and `worker_arguments`."""
     worker_arguments: tuple[str, ...] = ()
@@ -185,8 +185,9 @@ class WorkerPool:
 
     def _try_to_start(self, slot: _Slot, now: float) -> None:
         """Start a worker in place of one that is gone; where that fails, plan another try."""
-        obstacle = self.obstacle()
-        if obstacle is None:
+        found = self.obstacle()
+        obstacle = str(found)
+        if found is None:
             try:
                 self._start(slot)
                 return

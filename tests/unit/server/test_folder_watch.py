@@ -14,7 +14,7 @@ from snapstone.server.folder_watch import FolderWatch, GateKeeper, find_change
 from snapstone.service.health import Health
 from snapstone.service.store_gate import StoreGate
 
-NAMES = (".", "catalog.db", "objects", "objects/segments", "never there")
+NAMES = (".", "catalog.db", "objects", "objects/segments", "objects/index.db", "never there")
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "data"
     (made / "objects" / "segments").mkdir(parents=True)
     (made / "catalog.db").write_text("rows")
+    (made / "objects" / "index.db").write_text("places")
     return made
 
 
@@ -55,8 +56,7 @@ def test_a_copy_in_the_place_of_a_file_is_a_change(folder: Path, name: str) -> N
     watch = FolderWatch(folder, NAMES)
     swap(name)(folder)
     change = watch.look()
-    assert change is not None
-    assert change.startswith(f"{name} in the data folder was replaced")
+    assert str(change) == f"{name} in the data folder was replaced by another"
     watch.close()
 
 
@@ -64,9 +64,9 @@ def test_a_copy_in_the_place_of_the_folder_is_a_change(folder: Path) -> None:
     watch = FolderWatch(folder, NAMES)
     folder.rename(folder.with_name("kept"))
     shutil.copytree(folder.with_name("kept"), folder)
-    assert watch.look() == "the data folder was replaced by another"
+    assert str(watch.look()) == "the data folder was replaced by another"
     shutil.rmtree(folder)
-    assert watch.look() == "the data folder is gone"
+    assert str(watch.look()) == "the data folder is gone"
     folder.with_name("kept").rename(folder)
     assert watch.look() is None
     watch.close()
@@ -93,7 +93,7 @@ def test_a_place_that_cannot_be_reached_is_a_change(folder: Path) -> None:
     watch = FolderWatch(folder, NAMES)
     folder.rename(folder.with_name("kept"))
     folder.symlink_to(folder)
-    assert watch.look() == f"the data folder cannot be reached ({os.strerror(40)})"
+    assert str(watch.look()) == f"the data folder cannot be reached ({os.strerror(40)})"
     watch.close()
 
 
@@ -102,7 +102,7 @@ def test_another_process_can_hold_what_it_finds_against_the_watch(folder: Path) 
     assert set(watch.identities) == set(NAMES) - {"never there"}
     assert find_change(folder, watch.identities) is None
     swap("catalog.db")(folder)
-    assert find_change(folder, watch.identities) == "catalog.db in the data folder was replaced by another"
+    assert str(find_change(folder, watch.identities)) == "catalog.db in the data folder was replaced by another"
     watch.close()
 
 
@@ -122,3 +122,25 @@ def test_the_gate_is_closed_while_anything_is_not_as_it_was(folder: Path) -> Non
     assert keeper.look()
     gate.require_open()
     assert health.problems() == []
+
+
+def test_an_index_that_was_made_anew_is_opened_by_another_process_in_place_of_this_one(folder: Path) -> None:
+    """The index may be lost: whoever starts makes it from the records. One that is only gone is not made yet."""
+    asked: list[str] = []
+    gate = StoreGate()
+    keeper = GateKeeper(FolderWatch(folder, NAMES), gate, Health(), asked.append)
+    (folder / "objects" / "index.db").unlink()
+    assert not keeper.look()
+    assert (gate.is_open, asked) == (False, [])
+    (folder / "objects" / "index.db").write_text("places")
+    assert not keeper.look()
+    assert asked == ["objects/index.db in the data folder was replaced by another: this process must open it again"]
+    assert not gate.is_open
+
+
+def test_nobody_starts_anew_for_another_catalog(folder: Path) -> None:
+    asked: list[str] = []
+    keeper = GateKeeper(FolderWatch(folder, NAMES), StoreGate(), Health(), asked.append)
+    swap("catalog.db")(folder)
+    assert not keeper.look()
+    assert asked == []
