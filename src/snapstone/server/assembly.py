@@ -90,7 +90,6 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         read_only=settings.read_only,
     )
     timekeeper = Timekeeper(catalog, MachineClocks())
-    timekeeper.observe()
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
     gate = StoreGate()
     root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
