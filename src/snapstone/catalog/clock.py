@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
+from zlib import crc32
 
 from snapstone.catalog.checksums import WATCHED
 from snapstone.catalog.clock_contract import ClockRow
 from snapstone.catalog.connections import Statements
 from snapstone.core.clock_trust import Reading, Trust
 
+log = logging.getLogger(__name__)
+
 _COLUMNS: Final = (
     "reference_wall_ms, reference_boot_ms, reference_boot_id, last_ms, suspect_wall_ms, suspect_boot_ms,"
     " suspect_boot_id, expected_ms, running_ms, due_running_ms, run_offset_ms"
 )
 
-_SELECT: Final = f"SELECT {_COLUMNS} FROM clock"
+_SELECT: Final = f"SELECT {_COLUMNS}, checksum FROM clock"
 
-_UPDATE: Final = f"UPDATE clock SET ({_COLUMNS}) = ({', '.join('?' * len(_COLUMNS.split(',')))})"
+_UPDATE: Final = f"UPDATE clock SET ({_COLUMNS}, checksum) = ({', '.join('?' * (len(_COLUMNS.split(',')) + 1))})"
+
+UNKNOWN: Final = ClockRow(Trust(Reading(0, 0, ""), 0), None, None, 0)
+"""In place of a damaged row: as of a catalog that was last in use in 1970. So the clock is not trusted at first, and
+pending snapshots get their whole time-out anew."""
 
 
 class ClockStatements(Statements):
@@ -31,7 +39,8 @@ class ClockStatements(Statements):
     def change_clock(self, change: Callable[[ClockRow], ClockRow]) -> ClockRow:
         with self._connections.writing_quietly() as connection:
             row = change(_select(connection))
-            connection.execute(_UPDATE, _parameters(row))
+            values = _parameters(row)
+            connection.execute(_UPDATE, (*values, _checksum(values)))
         return row
 
     def renew_deadlines(self, running_ms: int) -> None:
@@ -43,7 +52,11 @@ class ClockStatements(Statements):
 
 
 def _select(connection: sqlite3.Connection) -> ClockRow:
-    [row] = connection.execute(_SELECT).fetchall()
+    rows = connection.execute(_SELECT).fetchall()
+    *row, checksum = rows[0] if rows else (0,)
+    if not rows or (checksum is not None and checksum != _checksum(row)):
+        log.error("damaged", extra={"fields": {"what": "the catalog's row about time does not hold what was written"}})
+        return UNKNOWN
     trust = None
     if row[0] is not None:
         suspect = None if row[4] is None else Reading(*row[4:7])
@@ -63,6 +76,11 @@ def _parameters(row: ClockRow) -> tuple[int | str | None, ...]:
         row.due_running_ms,
         row.run_offset_ms,
     )
+
+
+def _checksum(values: Sequence[int | str | None]) -> int:
+    """Of the columns in their order; a row as a migration leaves it has none."""
+    return crc32(repr(tuple(values)).encode())
 
 
 def _columns_of(reading: Reading | None) -> tuple[int | str | None, ...]:

@@ -47,7 +47,10 @@ class Timekeeper:
         """`begin_run` has been called in this process or another."""
         self._catalog = catalog
         self._clocks = clocks
-        self._adopt(catalog.clock())
+        row = catalog.clock()
+        self._run_offset_ms = row.run_offset_ms
+        """A start of the server chooses it, and nobody changes it while this process is there."""
+        self._adopt(row)
 
     def moment(self) -> Moment:
         """What time it is now, for dates."""
@@ -63,7 +66,7 @@ class Timekeeper:
 
     def running_ms(self) -> int:
         """Running time now."""
-        return self._row.run_offset_ms + self._clocks.monotonic_ms()
+        return self._run_offset_ms + self._clocks.monotonic_ms()
 
     def due_running_ms(self) -> int:
         """As `running_ms`; it stands still while the wall clock is not trusted.
@@ -111,9 +114,11 @@ class Timekeeper:
     def _seen(self, row: ClockRow) -> ClockRow:
         """The row after one more look at the clocks."""
         trust = judge(row.trust, self._clocks.read())
-        running_ms = row.run_offset_ms + self._clocks.monotonic_ms()
+        running_ms = self.running_ms()
         due_running_ms = row.due_running_ms if trust.held else running_ms
-        return replace(row, trust=trust, running_ms=running_ms, due_running_ms=due_running_ms)
+        if due_running_ms is None:  # the row was damaged
+            due_running_ms = self._row.due_running_ms
+        return ClockRow(trust, running_ms, due_running_ms, self._run_offset_ms)
 
 
 def begin_run(catalog: ClockCatalog, clocks: Clocks) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from snapstone.catalog.clock import UNKNOWN
 from snapstone.catalog.schema import known_migrations, migrate
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.clock_trust import Reading, Trust
 from tests.suites.catalog_suite import Opener
-from tests.suites.clock_suite import ClockSuite
+from tests.suites.clock_suite import TRUSTED, ClockSuite
 
 INSERT_SNAPSHOT = (
     "INSERT INTO snapshot (snapshot_id, account_id, region, volume_size_gib, lineage_id, state, started_at_ms,"
@@ -54,4 +55,24 @@ def test_an_older_catalog_was_in_use_when_its_newest_row_was_made(
     catalog = SqliteCatalog(path)
     assert catalog.clock().trust == Trust(Reading(last_ms, 0, ""), last_ms)
     assert catalog.clock().running_ms is None
+    catalog.close()
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["reference_wall_ms", "reference_boot_ms", "reference_boot_id", "last_ms", "running_ms", "due_running_ms",
+     "run_offset_ms", "checksum"],
+)  # fmt: skip
+def test_a_damaged_row_tells_nothing_and_is_reported(
+    tmp_path: Path, column: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing but a whole row is believed: a running time that had grown by itself would time out every snapshot."""
+    path = tmp_path / "catalog.db"
+    catalog = SqliteCatalog(path)
+    catalog.change_clock(lambda _: TRUSTED)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE clock SET {column} = {column} || 1")
+    assert catalog.clock() == UNKNOWN
+    assert "damaged" in caplog.text
+    assert catalog.change_clock(lambda _: TRUSTED) == catalog.clock() == TRUSTED
     catalog.close()

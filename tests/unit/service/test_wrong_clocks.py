@@ -353,6 +353,28 @@ def test_a_server_that_was_stopped_for_a_month_on_a_machine_that_ran_is_sure_at_
     assert installation.catalog.kms_key(key_id) is None
 
 
+@pytest.mark.parametrize("between", [stay, restart])
+def test_a_damaged_row_about_time_costs_an_hour_and_nothing_else(
+    installation: Installation, between: Callable[[Installation], None]
+) -> None:
+    """Running time a year further on by one flipped digit: no snapshot times out, and nothing is destroyed."""
+    binned, pending = recycled(installation), installation.start(timeout=10)
+    sweep(installation)
+    with installation.catalog._connections.writing() as connection:  # type: ignore[attr-defined]
+        connection.execute(
+            "UPDATE clock SET run_offset_ms = run_offset_ms + ?1, running_ms = running_ms + ?1", [YEAR_MS]
+        )
+    between(installation)
+    sweep(installation)
+    assert "clock" in problems(installation)
+    installation.put(pending, 0, A)
+    installation.clock.now_ms += HOUR_MS
+    sweep(installation)
+    assert "clock" not in problems(installation)
+    assert bin_of(installation) == [binned]
+    sweep(installation)
+
+
 def down(installation: Installation, down_ms: int, boot_id: str = "boot") -> None:
     """The server is killed, is away for a time, and comes back; `reopen` writes nothing when it ends."""
     installation.close()

@@ -14,7 +14,8 @@ CREATE TABLE clock (
     expected_ms INTEGER CHECK ((expected_ms IS NULL) = (suspect_wall_ms IS NULL)),
     running_ms INTEGER,
     due_running_ms INTEGER CHECK ((due_running_ms IS NULL) = (running_ms IS NULL)),
-    run_offset_ms INTEGER NOT NULL DEFAULT 0
+    run_offset_ms INTEGER NOT NULL DEFAULT 0,
+    checksum INTEGER -- of the other columns, from the first change on
 ) STRICT;
 
 INSERT INTO clock (clock_key) VALUES (1);
