@@ -26,7 +26,7 @@ from snapstone.server.supervisor import serve
 PREFIX: Final = "snapstone-read-only-"
 """Beginning of the names of working folders, in the temporary folder."""
 
-_OF_PROCESSES: Final = ("-shm", "-lock", "-changes")
+_NOT_COPIED: Final = ("-shm", "-lock", ".damaged")
 """Ends of the names of files beside a database that say nothing to another server."""
 
 _LINKED: Final = ("FORMAT", "credentials", "root.key")
@@ -105,7 +105,7 @@ def _fill(folder: DataFolder, working: DataFolder) -> None:
     working.objects.mkdir(mode=0o700)
     for database in (folder.catalog, folder.objects / "index.db"):
         for path in sorted(database.parent.glob(f"{database.name}*")):
-            if path.is_file() and not path.name.endswith(_OF_PROCESSES):
+            if path.is_file() and not path.name.endswith(_NOT_COPIED):
                 copy = working.path / path.relative_to(folder.path)
                 shutil.copyfile(path, copy)
                 copy.chmod(0o600)
