@@ -151,7 +151,7 @@ def test_on_a_disk_that_others_fill_all_but_puts_goes_on_and_puts_do_when_there_
         for _ in range(2):
             disk.fill()
             sleep(LOOK_SECONDS)
-        assert "storage is full" in pending.put_until_refused(1)
+        assert "storage is full" in pending.put_until_refused()
         wait_for(lambda: problems(server) == ["space"])
         kept.check(server)
         pending.complete(server)
@@ -163,7 +163,7 @@ def test_on_a_disk_that_others_fill_all_but_puts_goes_on_and_puts_do_when_there_
         for uploader in (kept, pending):
             uploader.check(server)
         more = Uploader(server, 3_000)
-        assert "storage is full" in more.put_until_refused(1)
+        assert "storage is full" in more.put_until_refused()
         disk.empty()
         wait_for(lambda: takes_a_block(more))
         more.complete(server)

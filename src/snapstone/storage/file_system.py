@@ -53,14 +53,19 @@ def is_read_only(folder: Path) -> bool:
     """
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         return True
+    with suppress(OSError):
+        mounts = MOUNTS.read_text()
+        if any(option in mounts for option in _STOPPED):
+            return _is_stopped(folder, mounts)
+    return False
+
+
+def _is_stopped(folder: Path, mounts: str) -> bool:
+    """Whether the folder's file system is one of those among the mounts that were stopped."""
     device = folder.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
-    with suppress(OSError), MOUNTS.open() as mounts:
-        for line in mounts:
-            fields = line.split()
-            if fields[2] == number and not _STOPPED.isdisjoint(fields[-1].split(",")):
-                return True
-    return False
+    options = [fields[-1].split(",") for fields in map(str.split, mounts.splitlines()) if fields[2] == number]
+    return any(option in _STOPPED for each in options for option in each)
 
 
 def make_in_place(path: Path) -> None:

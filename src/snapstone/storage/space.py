@@ -64,8 +64,8 @@ READ_ONLY_PROBLEM: Final = (
     " read, all else is refused. The kernel's log says why; repair the file system with the server stopped"
 )
 
-LOOK_SECONDS: Final = 1.0
-"""Time for which a measurement of the disk is believed."""
+LOOK_SECONDS: Final = 3.0
+"""Time for which a measurement of the disk is believed; `tend` takes one each second, so that no put has to."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)

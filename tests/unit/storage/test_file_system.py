@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from snapstone.storage.file_system import COPY_ON_WRITE, is_copy_on_write, make_in_place
+import pytest
+
+from snapstone.storage import file_system
+from snapstone.storage.file_system import COPY_ON_WRITE, is_copy_on_write, is_read_only, make_in_place
 
 
 def test_the_kind_of_a_file_system_is_what_statfs_says(tmp_path: Path) -> None:
@@ -22,3 +25,17 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
     make_in_place(tmp_path / "there")
     assert (tmp_path / "there").read_text() == "content"
     assert os.listdir(tmp_path) == ["there"]
+
+
+@pytest.mark.parametrize(("options", "stopped"), [("rw", False), ("rw,emergency_ro", True), ("rw,shutdown", True)])
+def test_a_file_system_that_was_stopped_says_so_in_its_mount_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, stopped: bool
+) -> None:
+    device = tmp_path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "20 1 0:99999 / /other rw - ext4 /dev/x rw,emergency_ro\n"
+        f"21 1 {os.major(device)}:{os.minor(device)} / / rw,relatime - ext4 /dev/y {options}\n"
+    )
+    monkeypatch.setattr(file_system, "MOUNTS", mounts)
+    assert is_read_only(tmp_path) == stopped

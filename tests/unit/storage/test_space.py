@@ -15,6 +15,7 @@ from snapstone.storage.space import (
     ESSENTIAL_SEGMENT,
     INODES_GIVEN_BELOW,
     INODES_TAKEN_FROM,
+    LOOK_SECONDS,
     LOW_WATER,
     MIB,
     RESERVE_FILE_COUNT,
@@ -109,7 +110,7 @@ def test_blocks_are_refused_below_the_mark_and_taken_again_above_the_higher_one(
         (CLEAR_WATER - 1, True),
         (CLEAR_WATER, False),
     ]:
-        disk.now += 1
+        disk.now += LOOK_SECONDS
         disk.free_without_reserve = free
         if not refused:
             guard.refuse_block_if_low()
@@ -122,14 +123,19 @@ def test_blocks_are_refused_below_the_mark_and_taken_again_above_the_higher_one(
         assert guard.problem is not None
 
 
-def test_the_disk_is_looked_at_once_a_second_whatever_the_number_of_blocks(disk: Disk) -> None:
+def test_a_put_looks_at_the_disk_only_if_nobody_else_has_for_a_while(disk: Disk) -> None:
     guard = disk.guard()
     for _ in range(1_000):
         guard.refuse_block_if_low()
     assert disk.looks == 1
-    disk.now += 1
+    disk.now += LOOK_SECONDS
     guard.refuse_block_if_low()
     assert disk.looks == 2
+    disk.now += LOOK_SECONDS
+    guard.tend()
+    looks = disk.looks
+    guard.refuse_block_if_low()
+    assert disk.looks == looks
 
 
 def test_a_new_segment_is_as_large_as_wanted_while_there_is_much_room(disk: Disk) -> None:
