@@ -81,24 +81,24 @@ def _share(folder: DataFolder, held: ExitStack) -> None:
 
 
 def _make_working_folder(folder: DataFolder, held: ExitStack) -> Path:
-    """A data folder in a folder that is locked as long as it is in use, and removed in the end."""
-    working = Path(tempfile.mkdtemp(prefix=PREFIX))
-    held.callback(shutil.rmtree, working, ignore_errors=True)
-    descriptor = os.open(working, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """In a folder that is locked as long as it is in use, and removed in the end."""
+    made = Path(tempfile.mkdtemp(prefix=PREFIX))
+    held.callback(shutil.rmtree, made, ignore_errors=True)
+    descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     held.callback(os.close, descriptor)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
+    working = made / "data"
     try:
-        data = DataFolder(working / "data")
-        data.path.mkdir(mode=0o700)
-        _fill(folder, data)
+        working.mkdir(mode=0o700)
+        _fill(folder, DataFolder(working))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DataFolderError(
-            f"no room in {working.parent} for copies of the catalog and the index of {folder.path}: set TMPDIR to a "
-            "folder on a larger disk"
+            f"no room in {made.parent} for copies of the catalog and the index of {folder.path}: set TMPDIR to a folder"
+            " on a larger disk"
         ) from None
-    return data.path
+    return working
 
 
 def _fill(folder: DataFolder, working: DataFolder) -> None:
