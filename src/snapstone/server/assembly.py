@@ -126,6 +126,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         tend_room(space, engine.health)
         if not space.read_only:
             upkeep.tick()
+            objects.note_lost_segments()
 
     def close() -> None:
         if space is not None and space.read_only:

@@ -205,8 +205,8 @@ class Appender:
         """Sync a segment, or note that it can never be relied on again."""
         try:
             tail.segment.sync()
-            if not tail.segment.is_linked:
-                raise OSError(errno.ENOENT, "the segment's file was removed", str(tail.segment.path))
+            if not tail.segment.is_in_place:
+                raise OSError(errno.ENOENT, "the segment's file was taken away", str(tail.segment.path))
         except OSError as error:
             tail.failure = error
             self._retire(tail)

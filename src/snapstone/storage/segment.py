@@ -147,9 +147,12 @@ class Segment:
         return os.fstat(self._read_fd).st_size
 
     @property
-    def is_linked(self) -> bool:
-        """Whether the file still has a name: what is written to one without is gone when it is closed."""
-        return os.fstat(self._read_fd).st_nlink > 0
+    def is_in_place(self) -> bool:
+        """Whether the file still stands under its name: what is written to one elsewhere, nobody finds again."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._read_fd))
+        except FileNotFoundError:
+            return False
 
     def preallocate(self, start: int, size: int) -> None:
         """Reserve space from `start` up to `size` bytes; holes before it stay holes.

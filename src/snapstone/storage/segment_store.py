@@ -23,6 +23,7 @@ from snapstone.storage.appender import (
     Space,
     UnwatchedSpace,
     full,
+    segment_numbers,
     segment_path,
 )
 from snapstone.storage.buffers import DEFAULT_BUFFER_COUNT, BufferPool, RecordBuffer, aligned_buffer
@@ -86,6 +87,7 @@ class SegmentStore:
         self._open_segments: OrderedDict[int, Segment] = OrderedDict()
         self._open_lock = Lock()
         self._in_flight: dict[Address, Lock] = {}
+        self._looked_through_ns: int | None = None
         index_folder = index_folder or folder
         index_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _one_at_a_time(index_folder / "recovery.lock"):
@@ -198,6 +200,22 @@ class SegmentStore:
     def manifest_count(self) -> int:
         """How many manifests there are."""
         return self._index.manifest_count()
+
+    def note_lost_segments(self) -> None:
+        """Note segments whose files were taken away under the running server: puts of their objects store them again.
+
+        To be called every second; unless files have come or gone since the last call it costs one `stat`. Raises
+        OSError where the folder cannot be read.
+        """
+        changed_ns = os.stat(self._segments_folder).st_mtime_ns
+        if self._read_only or changed_ns == self._looked_through_ns:
+            return
+        there = set(segment_numbers(self._segments_folder))
+        for row in self._index.segments():
+            if row.segment_id not in there and row.present_size != 0 and self._note_loss(row.segment_id):
+                path = segment_path(self._segments_folder, row.segment_id)
+                self._damage.report_segment(path, "the segment's file was taken away")
+        self._looked_through_ns = changed_ns
 
     @property
     def turn(self) -> int | None:

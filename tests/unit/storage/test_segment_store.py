@@ -926,6 +926,57 @@ def refuse_space(monkeypatch: pytest.MonkeyPatch, beyond: int) -> None:
     monkeypatch.setattr(Segment, "preallocate", refusing)
 
 
+def lose_by_unlinking(path: Path) -> None:
+    path.unlink()
+
+
+def lose_by_moving(path: Path) -> None:
+    path.rename(path.parent.parent / path.name)
+
+
+def lose_by_replacing(path: Path) -> None:
+    shutil.copy(path, path.with_suffix(".copy"))
+    path.with_suffix(".copy").rename(path)
+
+
+@pytest.mark.parametrize("lose", [lose_by_unlinking, lose_by_moving])
+def test_blocks_of_a_segment_that_is_taken_away_are_stored_again(
+    folder: Path, store: SegmentStore, lose: Callable[[Path], None]
+) -> None:
+    """Before anybody has read one of them and found it missing."""
+    for number in range(BLOCKS_PER_SEGMENT + 1):
+        put_block(store, numbered_block(number))
+    store.note_lost_segments()
+    assert not put_block(store, numbered_block(3))
+    lose(folder / "segments" / "00000001.segment")
+    store.note_lost_segments()
+    assert "taken away" in (folder / "damage.jsonl").read_text()
+    assert put_block(store, numbered_block(3))
+    assert get_block(store, address_of(numbered_block(3))) == numbered_block(3)
+    assert get_block(store, address_of(numbered_block(BLOCKS_PER_SEGMENT))) == numbered_block(BLOCKS_PER_SEGMENT)
+
+
+@pytest.mark.parametrize("lose", [lose_by_unlinking, lose_by_moving, lose_by_replacing])
+def test_nothing_is_acknowledged_into_a_segment_that_was_taken_away(
+    folder: Path, store: SegmentStore, reopen: Callable[[], SegmentStore], lose: Callable[[Path], None]
+) -> None:
+    put_block(store, numbered_block(0))
+    lose(folder / "segments" / "00000001.segment")
+    assert put_block(store, numbered_block(1))
+    again = reopen()
+    assert get_block(again, address_of(numbered_block(1))) == numbered_block(1)
+
+
+def test_segments_that_come_and_go_as_they_should_are_not_lost(folder: Path, store: SegmentStore) -> None:
+    numbers = range(3 * BLOCKS_PER_SEGMENT)
+    for number in numbers:
+        put_block(store, numbered_block(number))
+        store.note_lost_segments()
+    assert store.remove([address_of(numbered_block(number)) for number in range(BLOCKS_PER_SEGMENT)])
+    store.note_lost_segments()
+    assert not (folder / "damage.jsonl").exists()
+
+
 def test_a_put_on_a_full_disk_is_refused_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(folder)
     refuse_space(monkeypatch, beyond=0)
