@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from snapstone.catalog.clock_contract import ClockCatalog
 from snapstone.catalog.data_key_contract import DataKeyCatalog
 from snapstone.catalog.identity_contract import IdentityCatalog
+from snapstone.catalog.inventory_contract import InventoryCatalog
 from snapstone.catalog.key_contract import KeyCatalog
 from snapstone.catalog.protection_contract import ProtectionCatalog
 from snapstone.catalog.protection_rows import Deletion
@@ -39,7 +40,16 @@ class NotWritableError(Exception):
     state: SnapshotState | None
 
 
-class Catalog(ClockCatalog, DataKeyCatalog, KeyCatalog, IdentityCatalog, SharingCatalog, ProtectionCatalog, Protocol):
+class Catalog(
+    ClockCatalog,
+    DataKeyCatalog,
+    KeyCatalog,
+    IdentityCatalog,
+    SharingCatalog,
+    ProtectionCatalog,
+    InventoryCatalog,
+    Protocol,
+):
     """Mutable rows, durable when a call returns. Safe from many threads, and from many processes on one catalog.
 
     Times called `running_ms` are running time (`clock_contract.ClockRow`). Those called `due_ms` and `due_running_ms`

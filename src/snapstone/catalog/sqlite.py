@@ -12,6 +12,7 @@ from snapstone.catalog.data_keys import DataKeyStatements
 from snapstone.catalog.failures import FailureStatements
 from snapstone.catalog.identities import IdentityStatements
 from snapstone.catalog.integrity import IntegrityStatements
+from snapstone.catalog.inventory import InventoryStatements
 from snapstone.catalog.keys import KeyStatements
 from snapstone.catalog.protection import ProtectionStatements
 from snapstone.catalog.removal import RemovalStatements
@@ -33,6 +34,7 @@ class SqliteCatalog(
     SealStatements,
     RemovalStatements,
     IntegrityStatements,
+    InventoryStatements,
     Catalog,
 ):
     """`contract.Catalog` on SQLite in WAL mode, synced at every commit; its statements are grouped by subject.

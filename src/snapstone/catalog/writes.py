@@ -11,6 +11,7 @@ in steps, and after a crash in the middle the note is still there for `drop_orph
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -33,9 +34,11 @@ from snapstone.catalog.contract import NotWritableError
 from snapstone.catalog.rows import PendingWrite, SnapshotState
 from snapstone.catalog.verified import require_absent, verified_writes
 from snapstone.core.blocks import Address, Digest
-from snapstone.core.errors import DamageError
+from snapstone.core.errors import DamageError, SnapstoneError
 from snapstone.core.group_commit import GroupCommit
 from snapstone.core.ids import SnapshotId
+
+log = logging.getLogger(__name__)
 
 DROP_STEP_COUNT: Final = 4_096
 """Pending writes dropped in one transaction: some ten milliseconds during which nobody else can write."""
@@ -146,8 +149,16 @@ class WriteStatements(Statements):
             self._drop_writes(snapshot_key)
 
     def _drop_ended(self, ended: Sequence[Ended]) -> None:
+        """Drop what the transaction before has noted. That has taken effect, so a failure here is not its caller's.
+
+        What is left is dropped by `drop_orphaned_writes`.
+        """
         for snapshot in ended:
-            self._drop_writes(snapshot.snapshot_key)
+            try:
+                self._drop_writes(snapshot.snapshot_key)
+            except (sqlite3.Error, SnapstoneError) as error:
+                fields = {"snapshot": snapshot.snapshot_id, "why": repr(error)}
+                log.warning("pending writes are left to be dropped later", extra={"fields": fields})
 
     def _drop_writes(self, snapshot_key: int) -> None:
         """Drop the writes of one snapshot that takes no more, in steps with room for other writers between them."""

@@ -16,6 +16,7 @@ from snapstone import __version__
 from snapstone.cli import (
     account,
     cat,
+    check,
     clock,
     completion,
     copy,
@@ -46,6 +47,7 @@ COMMANDS: Final = (
     user,
     key,
     clock,
+    check,
     upload,
     download,
     copy,

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> Exit:
     from snapstone.server.data_folder import DataFolderError
     from snapstone.server.logs import LogFormat, configure
     from snapstone.server.read_only import serve_read_only
+    from snapstone.server.start_refusals import StartRefusedError
     from snapstone.server.supervisor import FolderLostError, serve
     from snapstone.server.worker_pool import WorkerFailedError
 
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> Exit:
     try:
         run_server = serve_read_only if settings.read_only else serve
         run_server(settings, lambda endpoint: say_ready(endpoint, settings))
+    except StartRefusedError as error:
+        raise CommandError(error.message, Exit.FAILED) from None
     except (SettingsError, DataFolderError) as error:
         raise CommandError(error.message, Exit.USAGE) from None
     except (WorkerFailedError, FolderLostError) as error:

@@ -21,6 +21,7 @@ from snapstone.server.data_folder import DataFolder
 from snapstone.server.fault_injection import FaultInjection
 from snapstone.server.room import make_room, tend_room
 from snapstone.server.root_key import read_root_key
+from snapstone.server.start_refusals import start_refusals
 from snapstone.server.throttling import SharedBuckets, Throttle
 from snapstone.service.damage import report_catalog_damage
 from snapstone.service.data_keys import data_key_of
@@ -80,15 +81,17 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     """Open catalog and object store of the data folder and build everything above them."""
     folder = DataFolder(settings.data)
     space = None if settings.read_only else make_room(folder)
-    catalog = SqliteCatalog(folder.catalog, create=False)
-    objects = SegmentStore(
-        folder.objects,
-        block_buffers=settings.block_buffers,
-        now_ms=now_ms,
-        find_data_key=lambda data_key_id: data_key_of(engine, data_key_id),
-        space=space,
-        read_only=settings.read_only,
-    )
+    with start_refusals(folder):
+        catalog = SqliteCatalog(folder.catalog, create=False, accept_older=settings.accept_older_catalog)
+        objects = SegmentStore(
+            folder.objects,
+            block_buffers=settings.block_buffers,
+            now_ms=now_ms,
+            find_data_key=lambda data_key_id: data_key_of(engine, data_key_id),
+            space=space,
+            accept_lost_segments=settings.accept_lost_segments,
+            read_only=settings.read_only,
+        )
     timekeeper = Timekeeper(catalog, MachineClocks())
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
     gate = StoreGate()

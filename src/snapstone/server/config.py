@@ -156,6 +156,8 @@ class Settings:
     stop_grace_seconds: float = _option(30.0, _seconds(3600), "how long requests may take to finish at a stop")
     root_key_file: str | None = _option(None, _file, "file of the root key (default: root.key in the data folder)")
     root_key_command: str | None = _option(None, str, "command that prints the root key")
+    accept_older_catalog: bool = _option(False, _yes, "start although the catalog lacks what was acknowledged: once")
+    accept_lost_segments: bool = _option(False, _yes, "start although all segments of the object store are gone: once")
     quotas: str = _option("off", _quotas, "calls a second: off, aws, or a JSON file with overrides")
     faults: str | None = _option(None, _file, "JSON file of faults to inject; needs --allow-fault-injection")
     allow_fault_injection: bool = _option(False, _yes, "fail on purpose, as --faults says: for tests of clients only")

@@ -7,6 +7,7 @@ credentials    the administrator's access key, as an AWS credentials file
 root.key       the root key, which seals all keys and secrets in the catalog
 reserve/       room that is given back when the disk is full
 server.json    where the running server listens, and by what it knows its folder again
+.first-start   there until the first start is over: from then on, what is missing was lost
 server.lock    locked, as the folder itself, for as long as a server runs
 """
 
@@ -37,7 +38,7 @@ acknowledged would not be found by the next start, or not be seen by the other p
 LASTING: Final = (".", "FORMAT", "server.lock", "catalog.db", "objects", "objects/segments")
 """Those that stay while no process has the catalog open: a process that starts must find them as the server did."""
 
-_NOT_FOREIGN: Final = frozenset({"server.lock", ".FORMAT.new", "lost+found"})
+_NOT_FOREIGN: Final = frozenset({"server.lock", ".first-start", ".FORMAT.new", "lost+found"})
 """What may lie in a folder that is about to become a data folder."""
 
 
@@ -105,6 +106,16 @@ class DataFolder:
     @property
     def format(self) -> Path:
         return self.path / "FORMAT"
+
+    @property
+    def first_start(self) -> Path:
+        return self.path / ".first-start"
+
+    def end_first_start(self) -> None:
+        """From here on a catalog and a root key are there: durably, before anything can be acknowledged."""
+        if self.first_start.exists():
+            self.first_start.unlink()
+            _sync_folder(self.path)
 
     def announce(self, server: RunningServer) -> RunningServer:
         """Say where the running server is; returns what was said."""
@@ -228,6 +239,7 @@ def _open(folder: DataFolder, accept_copied: bool) -> FolderLock:
             _check_copied(folder)
         if not folder.format.exists():
             folder.path.chmod(0o700)
+            folder.first_start.touch(mode=0o600)
             write_whole(folder.format, f"{FORMAT}\n")
         folder.objects.mkdir(mode=0o700, exist_ok=True)
         folder.server_file.unlink(missing_ok=True)

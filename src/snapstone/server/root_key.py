@@ -40,10 +40,11 @@ def read_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str, 
 def ensure_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str, str] = os.environ) -> None:
     """Make the file of an installation whose catalog holds nothing sealed yet: a fresh one, or an earlier version's.
 
-    One that has lost its root key is not given another.
+    One that has lost its root key is not given another, and none is made beside objects whose catalog is missing.
 
     For one process at a time. Raises DataFolderError.
     """
+    require_catalog(settings, folder)
     if settings.root_key_command or VARIABLE in environ or settings.root_key_file or folder.root_key.exists():
         return
     if folder.catalog.exists() and _may_hold_sealed(folder):
@@ -54,10 +55,23 @@ def ensure_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str
     write_whole(folder.root_key, os.urandom(KEY_SIZE).hex() + "\n")
 
 
+def require_catalog(settings: Settings, folder: DataFolder) -> None:
+    """Refuse a folder that has lost its catalog, before anything is made in it. Raises DataFolderError."""
+    from snapstone.catalog.opening import CatalogMissingError, is_absent
+    from snapstone.server.start_refusals import start_refusals
+
+    if settings.accept_older_catalog or folder.first_start.exists() or not is_absent(folder.catalog):
+        return
+    with start_refusals(folder):
+        raise CatalogMissingError(folder.catalog)
+
+
 def _may_hold_sealed(folder: DataFolder) -> bool:
     from snapstone.catalog.schema import LAST_PLAIN_VERSION, version_of
+    from snapstone.server.start_refusals import start_refusals
 
-    return version_of(folder.catalog) > LAST_PLAIN_VERSION
+    with start_refusals(folder):
+        return version_of(folder.catalog) > LAST_PLAIN_VERSION
 
 
 def _output_of(command: str) -> str:

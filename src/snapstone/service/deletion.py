@@ -11,6 +11,10 @@ from snapstone.core.protection_errors import SnapshotLockedError
 from snapstone.service.engine import Engine
 from snapstone.service.follow_up import follow_up
 
+SEAL_GRACE_MS: Final = 60_000
+"""How long the row of a snapshot that was deleted while it was sealed stays: a sealer looks at its state just before it
+stores the manifest, so one that was about to has stored it by then, and the row is what the manifest is found by."""
+
 ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000
 """How long a client token of a deleted snapshot still gets its first answer."""
 
@@ -28,8 +32,17 @@ def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
         raise SnapshotLockedError(f"The snapshot '{snapshot_id}' is locked and cannot be deleted.") from None
     if deletion is Deletion.BEGUN:
         with follow_up("finish the deletion", snapshot_id):
-            finish_deletion(engine, snapshot_id)
+            if not may_still_be_sealed(engine, snapshot_id):
+                finish_deletion(engine, snapshot_id)
     return deletion is not None
+
+
+def may_still_be_sealed(engine: Engine, snapshot_id: SnapshotId) -> bool:
+    """Whether somebody may be sealing a snapshot that is being deleted, and store its manifest."""
+    snapshot = engine.catalog.snapshot(snapshot_id)
+    if snapshot is None or snapshot.seal_begun_at_ms is None:
+        return False
+    return snapshot.completed_at_ms is None and snapshot.state_message is None
 
 
 def finish_deletion(engine: Engine, snapshot_id: SnapshotId) -> None:

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Final
 
 from snapstone.catalog.contract import TIMED_OUT
+from snapstone.core.ids import SnapshotId
 from snapstone.service.background import do_each
 from snapstone.service.copying import Copier
-from snapstone.service.deletion import finish_deletion
+from snapstone.service.deletion import SEAL_GRACE_MS, finish_deletion, may_still_be_sealed
 from snapstone.service.engine import Engine
+from snapstone.service.inventory import tell_comparison
 from snapstone.service.kms.upkeep import destroy_due_keys, rotate_due_keys
 from snapstone.service.manifests import look_again_for_missing
 from snapstone.service.timekeeper import told
@@ -37,6 +39,10 @@ class Upkeep:
         self._next_sweep_ms: int | None = None
         self._failures: dict[str, int] = {}
         """How often a step has failed in a row."""
+        self._deletions: dict[SnapshotId, int] = {}
+        """Deletions that are not finished, and when this process saw each of them first, in running time."""
+        self._compared = False
+        """Whether this process has held all rows against all manifests: once, and then those that it meets."""
         self.copier = Copier(engine)
 
     def tick(self) -> None:
@@ -65,7 +71,7 @@ class Upkeep:
         self._step("destroy KMS keys", lambda: destroy_due_keys(self._engine, timekeeper.due_ms()))
         self._step("rotate KMS keys", lambda: rotate_due_keys(self._engine, timekeeper.due_ms()))
         self._step("look at failing seals", self._tell_failing_work)
-        self._step("look for missing manifests", lambda: look_again_for_missing(self._engine))
+        self._step("compare rows and manifests", self._compare)
 
     # -- at every tick --
 
@@ -99,8 +105,21 @@ class Upkeep:
             log.info("snapshot's time in the recycle bin is over", extra={"fields": {"snapshot": snapshot_id}})
 
     def _finish_deletions(self) -> None:
-        engine = self._engine
-        do_each(engine.catalog.deletions_due(), lambda snapshot_id: finish_deletion(engine, snapshot_id))
+        engine, running_ms = self._engine, self._engine.timekeeper.running_ms()
+        seen = {each: self._deletions.get(each, running_ms) for each in engine.catalog.deletions_due()}
+        self._deletions = seen
+
+        def finish(snapshot_id: SnapshotId) -> None:
+            if running_ms - seen[snapshot_id] >= SEAL_GRACE_MS or not may_still_be_sealed(engine, snapshot_id):
+                finish_deletion(engine, snapshot_id)
+
+        do_each(seen, finish)
+
+    def _compare(self) -> None:
+        if not self._compared:
+            tell_comparison(self._engine)
+            self._compared = True
+        look_again_for_missing(self._engine)
 
     def _tell_failing_work(self) -> None:
         failing = self._engine.catalog.failing_work()

@@ -18,6 +18,7 @@ from snapstone.server.administrator import ensure_administrator, mint_key_pair
 from snapstone.server.credentials_file import read_credentials
 from snapstone.server.data_folder import DataFolderError
 from snapstone.server.identities import Identities
+from snapstone.server.start_refusals import StartRefusedError
 from snapstone.service.iam.accounts import mint_account_id
 from snapstone.service.iam.identity import credentials_of
 from snapstone.service.root_key import HeldRootKey
@@ -63,14 +64,40 @@ def test_a_lost_file_gets_a_new_key_of_the_same_account(engine: Identities, tmp_
     assert first.account_id == second.account_id
 
 
-def test_a_new_catalog_learns_the_key_that_is_there(tmp_path: Path) -> None:
+def test_a_new_catalog_learns_the_key_that_is_there_if_told_to(tmp_path: Path) -> None:
     path = tmp_path / "credentials"
     for name in ("first.db", "second.db"):
         catalog = SqliteCatalog(tmp_path / name)
         engine = Identities(catalog, HeldRootKey(b"r" * 32, os.urandom))
-        ensure_administrator(engine, path)
+        ensure_administrator(engine, path, adopt=True)
         assert engine.catalog.sealed_access_key(read_credentials(path).access_key_id) is not None
         catalog.close()
+
+
+@pytest.mark.parametrize("part", ["aws_access_key_id = ", "aws_secret_access_key = "])
+def test_a_pair_that_is_not_as_the_catalog_has_it_is_refused_and_no_key_is_made(
+    engine: Identities, tmp_path: Path, part: str
+) -> None:
+    path = tmp_path / "credentials"
+    ensure_administrator(engine, path)
+    account_id = engine.catalog.first_account(AccountId("999999999999"))
+    text = path.read_text()
+    at = text.index(part) + len(part) + 7
+    path.write_text(text[:at] + ("B" if text[at] != "B" else "C") + text[at + 1 :])
+    with pytest.raises(StartRefusedError) as caught:
+        ensure_administrator(engine, path)
+    assert str(path) in caught.value.message
+    assert read_credentials(path).secret not in caught.value.message
+    assert len(engine.catalog.sealed_access_keys(account_id, None)) == 1
+
+
+def test_a_key_that_is_switched_off_is_the_same_pair(engine: Identities, tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    ensure_administrator(engine, path)
+    key = engine.catalog.sealed_access_key(read_credentials(path).access_key_id)
+    assert key is not None
+    engine.catalog.set_access_key_active(key, active=False)
+    ensure_administrator(engine, path)
 
 
 def test_aws_tools_read_the_file(engine: Identities, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from snapstone.core.errors import InvalidParameterError, SnapshotAlreadyComplete
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
 from snapstone.service.deletion import ANSWER_LIFE_MS
+from snapstone.service.inventory import compare
 from snapstone.service.sealing import LEASE_MS
 from snapstone.service.write_blocks import complete_snapshot
 from snapstone.storage.contract import ObjectKind
@@ -354,6 +355,31 @@ def test_a_snapshot_deleted_during_its_seal_leaves_no_row_and_no_manifest(
     during(installation, floor, method, lambda: installation.delete(snapshot_id), call=call)
     with pytest.raises(SnapshotNotFoundError):
         installation.complete(snapshot_id, 1)
+    after_the_grace(installation)
+    assert installation.catalog.snapshot(snapshot_id) is None
+    assert not installation.store.has(manifest_address(snapshot_id))
+
+
+def after_the_grace(installation: Installation) -> None:
+    """Upkeep sees what is being deleted, and again when nobody can be sealing it any more."""
+    installation.tick()
+    installation.clock.advance_minutes(2)
+    installation.tick()
+
+
+def test_a_manifest_that_was_stored_after_the_deletion_is_removed_even_if_the_sealer_died_then(
+    installation: Installation,
+) -> None:
+    snapshot_id = written(installation, {0: A})
+    during(installation, "objects", "put_many", lambda: installation.delete(snapshot_id), call=1)
+    arm(installation, "catalog", "finish_seal", 0, after=False)
+    with pytest.raises(SnapshotNotFoundError):
+        installation.complete(snapshot_id, 1)
+    assert installation.store.has(manifest_address(snapshot_id))
+    installation.reopen()
+    installation.tick()
+    assert compare(installation.catalog, installation.store).rowless == ()
+    after_the_grace(installation)
     assert installation.catalog.snapshot(snapshot_id) is None
     assert not installation.store.has(manifest_address(snapshot_id))
 

@@ -22,7 +22,7 @@ REMEMBERED_MATERIALS: Final = 1_024
 
 def new_material(engine: Engine, key_id: str, version: int) -> bytes:
     """Fresh material, sealed by the root key."""
-    return engine.root_key.seal(engine.random_bytes(KEY_SIZE), _purpose(key_id, version))
+    return engine.root_key.seal(engine.random_bytes(KEY_SIZE), material_purpose(key_id, version))
 
 
 def seal_under(engine: Engine, key: KmsKey, plaintext: bytes, purpose: str) -> tuple[int, bytes]:
@@ -53,16 +53,16 @@ def _material(engine: Engine, key_id: str, version: int) -> bytes:
     if sealed is None:
         raise _missing(engine, key_id, version)
     try:
-        return _unsealed(cast(Hashable, engine.root_key), sealed, _purpose(key_id, version))
+        return _unsealed(cast(Hashable, engine.root_key), sealed, material_purpose(key_id, version))
     except EnvelopeError as error:
-        raise row_damage(engine, _purpose(key_id, version), str(error)) from error
+        raise row_damage(engine, material_purpose(key_id, version), str(error)) from error
 
 
 def _missing(engine: Engine, key_id: str, version: int) -> KeyHiddenError | DamageError:
     """A key's material goes with its key, and never before."""
     if engine.catalog.kms_key(key_id) is None:
         return KeyHiddenError()
-    return row_damage(engine, _purpose(key_id, version), "it is missing, and its key is there")
+    return row_damage(engine, material_purpose(key_id, version), "it is missing, and its key is there")
 
 
 @lru_cache(maxsize=REMEMBERED_MATERIALS)
@@ -70,5 +70,6 @@ def _unsealed(root_key: RootKey, sealed: bytes, purpose: str) -> bytes:
     return root_key.unseal(sealed, purpose)
 
 
-def _purpose(key_id: str, version: int) -> str:
+def material_purpose(key_id: str, version: int) -> str:
+    """What a version of a key's material is sealed for."""
     return f"kms material {key_id}/{version}"

@@ -1,0 +1,43 @@
+"""Why a start is refused: one sentence that names the file and what to do, in place of a traceback."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from snapstone.catalog.opening import CatalogError, CatalogMissingError
+from snapstone.catalog.schema import NewerCatalogError
+from snapstone.core.errors import DamageError, StoreFullError
+from snapstone.server.data_folder import DataFolder, DataFolderError
+from snapstone.storage.index import IndexVersionError
+from snapstone.storage.recovery import StoreMissingError
+
+
+class StartRefusedError(DataFolderError):
+    """What lies in the data folder does not belong together, or cannot be used: served, it would lose or hide data."""
+
+
+@contextmanager
+def start_refusals(folder: DataFolder) -> Iterator[None]:
+    """Errors of opening catalog and object store as StartRefusedError."""
+    try:
+        yield
+    except CatalogMissingError as error:
+        raise StartRefusedError(
+            f"{error}. The folder has had one, so no new one is made. If it is lost for good, start once with "
+            "--accept-older-catalog; `snapstone check --repair` then brings back snapshots that are not encrypted"
+        ) from error
+    except NewerCatalogError as error:
+        raise StartRefusedError(f"{folder.catalog} is of a newer version: {error}") from error
+    except (CatalogError, StoreMissingError, IndexVersionError) as error:
+        raise StartRefusedError(str(error)) from error
+    except StoreFullError as error:
+        raise StartRefusedError(f"the disk of {folder.path} is full ({error.what}): make room on it") from error
+    except DamageError as error:
+        raise StartRefusedError(
+            f"{folder.path} is damaged: {error.address}: {error.what}. `snapstone check` tells what else is; put the "
+            "damaged file back from a backup"
+        ) from error
+    except sqlite3.Error as error:
+        raise StartRefusedError(f"a database in {folder.path} cannot be used: {error}") from error

@@ -1,0 +1,118 @@
+"""Every key and secret that the catalog keeps sealed: whether it can be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from snapstone.core.envelope import EnvelopeError
+from snapstone.core.errors import DamageError
+from snapstone.core.key_errors import KeyHiddenError
+from snapstone.service.check.problems import Affected, Problem
+from snapstone.service.check.rows import live_snapshots
+from snapstone.service.data_keys import data_key_of, domain_of
+from snapstone.service.engine import Engine
+from snapstone.service.iam.access_keys import access_key_purpose
+from snapstone.service.kms.material import material_purpose
+from snapstone.service.secrets import secret_purpose
+
+FROM_BACKUP: Final = "put the catalog back from a backup"
+
+
+def check_keys(engine: Engine, *, repair: bool) -> Iterator[Problem]:
+    """Open everything that is sealed. Raises nothing: a row that is damaged does not hide the next."""
+    yield from _check_secrets(engine, repair)
+    yield from _check_access_keys(engine)
+    yield from _check_materials(engine)
+    yield from _check_data_keys(engine)
+    yield from _check_domain_keys(engine)
+
+
+def opens_anything(engine: Engine) -> bool | None:
+    """Whether the root key opens anything of the catalog; None where nothing is sealed."""
+    found = None
+    for sealed, purpose in _sealed_by_root_key(engine):
+        found = False
+        if _opens(engine, sealed, purpose):
+            return True
+    return found
+
+
+def _sealed_by_root_key(engine: Engine) -> Iterable[tuple[bytes, str]]:
+    for name, sealed in engine.catalog.secrets():
+        yield sealed, secret_purpose(name)
+    for material in engine.catalog.materials():
+        yield material.sealed, material_purpose(material.key_id, material.version)
+    for key in engine.catalog.access_keys():
+        yield key.sealed_secret, access_key_purpose(key.access_key_id)
+
+
+def _opens(engine: Engine, sealed: bytes, purpose: str) -> bool:
+    try:
+        engine.root_key.unseal(sealed, purpose)
+    except EnvelopeError:
+        return False
+    return True
+
+
+def _check_secrets(engine: Engine, repair: bool) -> Iterator[Problem]:
+    for name, sealed in list(engine.catalog.secrets()):
+        if _opens(engine, sealed, secret_purpose(name)):
+            continue
+        if repair:
+            engine.catalog.drop_secret(name, sealed)
+        remedy = "--repair lets the server make another: block tokens, listings and temporary keys in use then end"
+        yield Problem(f"secret {name}", "it cannot be opened", remedy, repaired=repair)
+
+
+def _check_access_keys(engine: Engine) -> Iterator[Problem]:
+    for key in engine.catalog.access_keys():
+        where = f"access key {key.access_key_id}"
+        if not _opens(engine, key.sealed_secret, access_key_purpose(key.access_key_id)):
+            yield Problem(where, "its secret cannot be opened", "make another by `snapstone key`, and remove it")
+        elif key.user_id is not None and engine.catalog.remembered_identity(key.user_id) is None:
+            yield Problem(where, f"its user {key.user_id} is missing", FROM_BACKUP)
+
+
+def _check_materials(engine: Engine) -> Iterator[Problem]:
+    for material in engine.catalog.materials():
+        where = material_purpose(material.key_id, material.version)
+        if not _opens(engine, material.sealed, where):
+            yield Problem(where, "it cannot be opened", FROM_BACKUP, _under(engine, material.key_id))
+        elif engine.catalog.kms_key(material.key_id) is None:
+            yield Problem(where, "its KMS key is missing", FROM_BACKUP, _under(engine, material.key_id))
+
+
+def _check_data_keys(engine: Engine) -> Iterator[Problem]:
+    for each in engine.catalog.data_keys():
+        try:
+            data_key_of(engine, each.data_key_id)
+        except (DamageError, KeyHiddenError) as error:
+            what = error.what if isinstance(error, DamageError) else f"its KMS key {each.key.key_id} is missing"
+            affected = Affected()
+            for snapshot in live_snapshots(engine):
+                if snapshot.data_key_id == each.data_key_id:
+                    affected.add(snapshot.snapshot_id)
+            yield Problem(f"data key {each.data_key_id.hex()}", what, FROM_BACKUP, affected)
+
+
+def _check_domain_keys(engine: Engine) -> Iterator[Problem]:
+    for sealed in engine.catalog.domain_keys():
+        key = engine.catalog.kms_key(sealed.key_id)
+        what = "its KMS key is missing"
+        if key is not None:
+            try:
+                domain_of(engine, key)
+                continue
+            except (DamageError, KeyHiddenError) as error:
+                what = getattr(error, "what", what)
+        yield Problem(f"domain key {sealed.key_id}", what, FROM_BACKUP, _under(engine, sealed.key_id))
+
+
+def _under(engine: Engine, key_id: str) -> Affected:
+    """The snapshots that are encrypted under a KMS key."""
+    affected = Affected()
+    for snapshot in live_snapshots(engine):
+        if snapshot.kms_key_arn is not None and snapshot.kms_key_arn.endswith(f"/{key_id}"):
+            affected.add(snapshot.snapshot_id)
+    return affected

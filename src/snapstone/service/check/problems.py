@@ -1,0 +1,57 @@
+"""What a check finds: a problem, whom it affects, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+SHOWN_SNAPSHOTS: Final = 20
+"""Affected snapshots that are named; the others are counted."""
+
+Progress = Callable[[str], None]
+"""Told now and then how far a check is."""
+
+
+@dataclass(slots=True)
+class Affected:
+    """Snapshots that a problem affects: the first ones by id, all by number."""
+
+    snapshot_ids: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, snapshot_id: str) -> None:
+        self.count += 1
+        if len(self.snapshot_ids) < SHOWN_SNAPSHOTS:
+            self.snapshot_ids.append(snapshot_id)
+
+
+def of_one(snapshot_id: str) -> Affected:
+    """What affects one snapshot alone."""
+    return Affected([snapshot_id], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong."""
+
+    where: str
+    """A file, or what in it: `snapshot snap-...`."""
+    what: str
+    remedy: str
+    affected: Affected = field(default_factory=Affected)
+    repaired: bool = False
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has been looked at."""
+
+    snapshots: int = 0
+    pages: int = 0
+    blocks: int = 0
+    """References to blocks, each distinct page's once."""
+    records: int = 0
+    """Records whose every byte was read."""
+    hidden: int = 0
+    """Snapshots whose KMS key has been destroyed: nobody can read them."""
