@@ -153,7 +153,7 @@ def test_a_catalog_that_is_lost_for_good_can_be_accepted(folder: Path) -> None:
         assert is_listed(server, sealed(server))
 
 
-@pytest.mark.parametrize("arguments", [()], ids=["alone"])
+@pytest.mark.parametrize("arguments", [(), ("--workers", "2")], ids=["alone", "workers"])
 def test_a_folder_without_its_segments_is_refused_and_can_be_accepted(
     folder: Path, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
@@ -165,7 +165,7 @@ def test_a_folder_without_its_segments_is_refused_and_can_be_accepted(
         assert is_listed(server, sealed(server))
 
 
-@pytest.mark.parametrize("arguments", [()], ids=["alone"])
+@pytest.mark.parametrize("arguments", [(), ("--workers", "2")], ids=["alone", "workers"])
 def test_an_index_of_a_newer_version_is_refused(folder: Path, arguments: tuple[str, ...]) -> None:
     with closing(sqlite3.connect(folder / "objects" / "index.db")) as connection:
         connection.execute("PRAGMA user_version = 99")

@@ -34,10 +34,9 @@ def run(options: argparse.Namespace) -> Exit:
         settings = read_settings(vars(options))
     except SettingsError as error:
         raise CommandError(error.message, Exit.USAGE) from None
-    from snapstone.server.data_folder import DataFolderError
+    from snapstone.server.data_folder import DataFolderError, StartRefusedError
     from snapstone.server.logs import LogFormat, configure
     from snapstone.server.read_only import serve_read_only
-    from snapstone.server.start_refusals import StartRefusedError
     from snapstone.server.supervisor import FolderLostError, serve
     from snapstone.server.worker_pool import WorkerFailedError
 

@@ -9,7 +9,7 @@ from typing import Final
 from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.core.errors import DamageError
 from snapstone.server.credentials_file import KeyPair, read_credentials, write_credentials
-from snapstone.server.start_refusals import StartRefusedError
+from snapstone.server.data_folder import StartRefusedError
 from snapstone.service.iam.access_keys import sealed_key
 from snapstone.service.iam.accounts import mint_account_id
 from snapstone.service.iam.arns import LONG_TERM_PREFIX, RandomBytes, mint_id, mint_secret

@@ -21,9 +21,9 @@ from snapstone.server.administrator import require_same
 from snapstone.server.clock import MachineClocks, now_ms
 from snapstone.server.config import Settings, SettingsError
 from snapstone.server.credentials_file import read_credentials
-from snapstone.server.data_folder import DataFolder, DataFolderError, check_format
+from snapstone.server.data_folder import DataFolder, DataFolderError, StartRefusedError, check_format
 from snapstone.server.root_key import read_root_key
-from snapstone.server.start_refusals import StartRefusedError, start_refusals
+from snapstone.server.start_refusals import start_refusals
 from snapstone.service.check.keys import opens_anything
 from snapstone.service.check.problems import Counts, Problem, Progress
 from snapstone.service.check.whole import check_all

@@ -52,6 +52,10 @@ class DataFolderError(Exception):
         return self.message
 
 
+class StartRefusedError(DataFolderError):
+    """What lies in the data folder does not belong together, or cannot be used: served, it would lose or hide data."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     """What server.json says."""

@@ -14,9 +14,9 @@ from snapstone.core.envelope import EnvelopeError
 from snapstone.core.tokens import TOKEN_KEY_SIZE
 from snapstone.server.clock import now_ms
 from snapstone.server.config import Settings
-from snapstone.server.data_folder import DataFolder, DataFolderError
+from snapstone.server.data_folder import DataFolder, DataFolderError, StartRefusedError
 from snapstone.server.root_key import read_root_key
-from snapstone.server.start_refusals import StartRefusedError, start_refusals
+from snapstone.server.start_refusals import start_refusals
 from snapstone.service.damage import DamageReports, LoggedDamage
 from snapstone.service.engine import RootKey
 from snapstone.service.health import Health

@@ -10,9 +10,9 @@ from snapstone.core.blocks import Address
 from snapstone.server.administrator import ensure_administrator
 from snapstone.server.clock import MachineClocks
 from snapstone.server.config import Settings
-from snapstone.server.data_folder import DataFolder
+from snapstone.server.data_folder import DataFolder, StartRefusedError
 from snapstone.server.identities import open_identities
-from snapstone.server.start_refusals import StartRefusedError, start_refusals
+from snapstone.server.start_refusals import start_refusals
 from snapstone.service.inventory import compare
 from snapstone.service.timekeeper import begin_run
 from snapstone.storage.index import Index, is_index

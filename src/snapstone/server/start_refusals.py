@@ -9,13 +9,9 @@ from contextlib import contextmanager
 from snapstone.catalog.opening import CatalogError, CatalogMissingError
 from snapstone.catalog.schema import NewerCatalogError
 from snapstone.core.errors import DamageError, StoreFullError
-from snapstone.server.data_folder import DataFolder, DataFolderError
+from snapstone.server.data_folder import DataFolder, StartRefusedError
 from snapstone.storage.index import IndexVersionError
 from snapstone.storage.recovery import StoreMissingError
-
-
-class StartRefusedError(DataFolderError):
-    """What lies in the data folder does not belong together, or cannot be used: served, it would lose or hide data."""
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from time import monotonic
 from typing import Final
 
 from snapstone.server.config import Settings
-from snapstone.server.data_folder import DataFolderError
+from snapstone.server.data_folder import StartRefusedError
 from snapstone.server.process_state import ProcessState, look_at
 from snapstone.server.worker_channel import Channel, Kind, Message, open_channel
 
@@ -109,7 +109,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start all workers and wait until each is ready.
 
-        Raises WorkerFailedError where one cannot be made or ends first, DataFolderError where one refuses to start.
+        Raises WorkerFailedError where one cannot be made or ends first, StartRefusedError where one refuses to start.
         """
         for processor in processors_for(self.settings):
             slot = _Slot(processor)
@@ -233,7 +233,7 @@ class WorkerPool:
             if self._told is not None and slot.channel is not None:
                 slot.channel.send(Kind.PROBLEM, self._told)
         elif message.kind is Kind.REFUSED and not self._is_started:
-            raise DataFolderError(message.text)
+            raise StartRefusedError(message.text)
         elif message.kind in (Kind.REFUSED, Kind.FAILED):
             slot.cause = message.text
         elif message.kind is Kind.STUCK:

@@ -16,9 +16,8 @@ from snapstone.core.ids import AccountId
 from snapstone.core.policy.principal import root_principal
 from snapstone.server.administrator import ensure_administrator, mint_key_pair
 from snapstone.server.credentials_file import read_credentials
-from snapstone.server.data_folder import DataFolderError
+from snapstone.server.data_folder import DataFolderError, StartRefusedError
 from snapstone.server.identities import Identities
-from snapstone.server.start_refusals import StartRefusedError
 from snapstone.service.iam.accounts import mint_account_id
 from snapstone.service.iam.identity import credentials_of
 from snapstone.service.root_key import HeldRootKey
