@@ -12,6 +12,7 @@ from time import monotonic, time
 from typing import Final
 
 from tests.faults import calls, clocks, damage, disks, kills, power_cuts
+from tests.faults.library import die_with_parent
 from tests.faults.tally import LINES, Job, Tally, gather, run_job, table
 
 Make = Callable[[int, float], Sequence[Job]]
@@ -110,7 +111,7 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
 
 def _run(jobs: Sequence[Job], processes: int, seconds: float) -> list[Tally]:
     begun, tallies, deadline = monotonic(), [], time() + seconds
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=die_with_parent) as pool:
         running = {pool.submit(run_job, job, deadline): job for job in jobs}
         for number, done in enumerate(as_completed(running), 1):
             tallies += done.result()

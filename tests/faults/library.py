@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import signal
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ BUILT: Final = Path(__file__).parents[2] / ".tools" / "faults"
 CONTROL_SIZE: Final = 65_536
 RULES_AT: Final = 4_096
 MOST_RULES: Final = 64
+
+PR_SET_PDEATHSIG: Final = 1
 
 SEQUENCE, CLOCK_OFFSET_NS, GENERATION, FLAGS, INJECTED = range(5)
 MATCHES: Final = 64
@@ -164,6 +167,11 @@ class Control:
             recordings.mkdir(parents=True, exist_ok=True)
             variables["FAULTS_LOG"] = str(recordings)
         return variables
+
+
+def die_with_parent() -> None:
+    """Be killed when the process that started this one ends, however it does."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def attach(control: Path, root: Path, recordings: Path | None = None) -> None:

@@ -23,12 +23,13 @@ import snapstone.wire.endpoints
 from snapstone.cli.main import main as snapstone_main
 from snapstone.service.operations import OPERATIONS
 from snapstone.wire.models import Operation, load_operations
-from tests.faults.library import attach
+from tests.faults.library import attach, die_with_parent
 
 
 def main() -> None:
     """Fork servers until standard input ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    die_with_parent()
     _keep_models()
     gc.freeze()
     for line in sys.stdin:
@@ -49,6 +50,7 @@ def _serve(request: dict[str, Any], report: int) -> None:
     status = 70
     try:
         os.setsid()
+        die_with_parent()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
