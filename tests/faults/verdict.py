@@ -20,6 +20,9 @@ WAIT_SECONDS: Final = 40.0
 
 PAUSE_SECONDS: Final = 0.05
 
+PENDING: Final = "is still pending"
+"""What is said of a snapshot that does not complete in that time."""
+
 
 class Fault(Enum):
     """What a server must not do."""
@@ -133,8 +136,8 @@ class _Judge:
             return None
         status = self._poll(lambda: self.client.complete(story.snapshot_id, stamps))
         if status != "completed":
-            fault = Fault.STUCK if status == "pending" else Fault.LOST
-            self.verdict.add(fault, f"{story.snapshot_id}, {len(stamps)} blocks, is {status} when it is completed")
+            fault, state = (Fault.STUCK, PENDING) if status == "pending" else (Fault.LOST, f"is in {status}")
+            self.verdict.add(fault, f"{story.snapshot_id}, {len(stamps)} blocks, {state} when it is completed")
             return None
         inherited = story.parent.content() if story.parent is not None else {}
         return inherited | stamps
@@ -145,7 +148,8 @@ class _Judge:
     def _wait_for_copy(self, story: Story) -> None:
         status = self._poll(lambda: self.client.describe()[story.snapshot_id].state)
         if status != "completed":
-            self.verdict.add(Fault.STUCK, f"copy {story.snapshot_id} is {status}")
+            state = PENDING if status == "pending" else f"is in {status}"
+            self.verdict.add(Fault.STUCK, f"copy {story.snapshot_id} {state}")
 
     def _poll(self, ask: Callable[[], str]) -> str:
         deadline = monotonic() + self.wait_seconds
