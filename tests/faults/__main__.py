@@ -84,7 +84,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--part", action="append", choices=PARTS, help="this part; may be given again (default: all)")
     parser.add_argument("--seed", type=int, default=int(time()), help="what all follows from (default: the time)")
     parser.add_argument("--only", type=int, metavar="SEED", help="the jobs of this seed alone")
-    parser.add_argument("--kind", help="of damage: this kind of file alone")
+    parser.add_argument("--kind", action="append", help="of damage: this kind of file alone; may be given again")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as much (default: 1)")
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="begin no job later than this (default: any time)"
@@ -105,7 +105,7 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     if options.only is not None:
         made = [job for job in made if getattr(job, "seed", None) == options.only]
     if options.kind is not None:
-        made = [job for job in made if getattr(job, "kind", None) == options.kind]
+        made = [job for job in made if getattr(job, "kind", None) in options.kind]
     return made
 
 
