@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Final
 
-from tests.faults import calls, clocks, damage, disks, kills, power_cuts
+from tests.faults import calls, clocks, damage, disks, kills, power_cuts, shutdowns, starts
 from tests.faults.library import die_with_parent
 from tests.faults.tally import LINES, Job, Tally, gather, run_job, table
 
@@ -44,6 +44,16 @@ def _clocks(seed: int, scale: float) -> Sequence[Job]:
     return clocks.jobs(seed, int(48 * scale))
 
 
+def _shutdown(seed: int, scale: float) -> Sequence[Job]:
+    """real ext4 and xfs that are shut down under load without their log, 10 times each"""
+    return shutdowns.jobs(seed, int(10 * scale))
+
+
+def _starts(seed: int, scale: float) -> Sequence[Job]:
+    """40 kills inside the very first start; 40 starts without the segments' folder after a power cut"""
+    return starts.jobs(seed, scale)
+
+
 def _power(seed: int, scale: float) -> Sequence[Job]:
     """1,000 power cuts, a third after failed syncs and a third double, and cuts at every sync of one load"""
     return power_cuts.jobs(seed, int(1000 * scale))
@@ -55,6 +65,8 @@ PARTS: Final[dict[str, Make]] = {
     "damage": _damage,
     "calls": _calls,
     "clocks": _clocks,
+    "starts": _starts,
+    "shutdown": _shutdown,
     "disks": _disks,
 }
 
@@ -102,6 +114,8 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     if options.kept is not None:
         return [power_cuts.KeptJob(options.kept, power_cuts.parse_cut(options.cut))]
     made = [job for name in options.part or PARTS for job in PARTS[name](options.seed, options.scale)]
+    if options.only is not None and options.part == ["power"]:
+        return [power_cuts.job_of(options.only)]
     if options.only is not None:
         made = [job for job in made if getattr(job, "seed", None) == options.only]
     if options.kind is not None:

@@ -23,6 +23,8 @@ FAULT_SECONDS: Final = 3.0
 """How long calls fail."""
 
 CLIENTS: Final = 3
+KINDS_OF_A_JOB: Final = 8
+
 EVERY: Final = (2, 3, 5, 7)
 """Of the calls that a rule fits, so many-th fail."""
 
@@ -196,10 +198,10 @@ class _Trial:
         control.set_rules([])
 
 
-def jobs(seed: int, scale: float, kinds_of_a_job: int = 12) -> list[CallJob]:
-    """All kinds, or so many of each hundred."""
+def jobs(seed: int, scale: float) -> list[CallJob]:
+    """All kinds, or so many of each hundred. A job's seed says which kinds it has."""
     every = list(kinds())
-    random.Random(seed).shuffle(every)
-    chosen = every[: max(1, round(len(every) * min(scale, 1)))] * max(1, round(scale))
-    starts = range(0, len(chosen), kinds_of_a_job)
-    return [CallJob(seed + number, tuple(chosen[at : at + kinds_of_a_job])) for number, at in enumerate(starts)]
+    random.Random(0).shuffle(every)
+    shares = [tuple(every[at : at + KINDS_OF_A_JOB]) for at in range(0, len(every), KINDS_OF_A_JOB)]
+    count = max(1, round(len(shares) * scale))
+    return [CallJob(number, shares[number % len(shares)]) for number in range(seed, seed + count)]

@@ -36,6 +36,7 @@ RECOVERY_FAILURES: Final = 0.2
 FAILURE_MS: Final = 60.0
 """How long a sync takes that fails: what others write meanwhile is gone too."""
 
+CUTS_OF_A_RECORDING: Final = 40
 CUTS_OF_A_RECOVERY: Final = 4
 
 AS_RECORDED: Final = Flag.NO_SYNC | Flag.SPARSE
@@ -209,8 +210,9 @@ class PowerJob:
                 workspace / "load",
                 self.seed,
                 put_count=self.put_count,
-                workers=1 + self.seed % 2,
-                failing=self.kind is Kind.FAILED_SYNCS or (self.kind is Kind.DOUBLE and self.seed % 3 == 0),
+                workers=1 + self.seed // len(Kind) % 2,
+                failing=self.kind is Kind.FAILED_SYNCS
+                or (self.kind is Kind.DOUBLE and self.seed // len(Kind) % 3 == 0),
             )
             complaints = Verdict([(Fault.WRONG, each) for each in recording.history.complaints])
             tally.note(complaints, command("power", self.seed))
@@ -276,11 +278,16 @@ class KeptJob:
         return [self.tally]
 
 
-def jobs(seed: int, count: int, cuts_of_a_recording: int = 40) -> list[PowerJob]:
+def jobs(seed: int, count: int) -> list[PowerJob]:
     """A third of the cuts of loads with failed syncs, a third double, and every sync of one load."""
-    made = [PowerJob(Kind.EVERY_SYNC, seed, 0, put_count=40)]
-    for number in range(max(1, -(-count // (3 * cuts_of_a_recording)))):
-        share = min(cuts_of_a_recording, -(-count // 3))
-        for offset, kind in enumerate((Kind.PLAIN, Kind.FAILED_SYNCS, Kind.DOUBLE)):
-            made.append(PowerJob(kind, seed + 1 + number * 3 + offset, share))
-    return made
+    first, share = seed * len(Kind), -(-count // 3)
+    recordings = range(max(1, -(-share // CUTS_OF_A_RECORDING)))
+    cuts_each = min(CUTS_OF_A_RECORDING, share)
+    seeds = [first, *(first + len(Kind) * number + kind for number in recordings for kind in range(1, len(Kind)))]
+    return [job_of(each, cuts_each) for each in seeds]
+
+
+def job_of(seed: int, count: int = CUTS_OF_A_RECORDING) -> PowerJob:
+    """The job of a seed, which says of which kind it is."""
+    kind = (Kind.EVERY_SYNC, Kind.PLAIN, Kind.FAILED_SYNCS, Kind.DOUBLE)[seed % len(Kind)]
+    return PowerJob(kind, seed, count, put_count=40 if kind is Kind.EVERY_SYNC else 150)

@@ -32,6 +32,9 @@ START_LIMIT_SECONDS: Final = 60.0
 STOP_LIMIT_SECONDS: Final = 60.0
 REGION: Final = "us-east-1"
 
+NOWHERE: Final = Endpoint("", 0, "", "")
+"""Where a server is that is not ready."""
+
 
 class StartError(Exception):
     """A server that ended, or was not ready in time, where it should have served; says what it said."""
@@ -112,10 +115,11 @@ class Server:
         control: Control | None = None,
         recordings: Path | None = None,
         options: Sequence[str] = (),
+        log: Path | None = None,
         limit_seconds: float = START_LIMIT_SECONDS,
     ) -> None:
         """Returns once it is ready. Raises StartError."""
-        log = log_of(data)
+        log = log or log_of(data)
         variables = environment()
         if control is not None:
             variables |= control.environment(data.parent, recordings)
@@ -131,7 +135,7 @@ class Server:
             _await_line(self._process.stdout, b"listening", limit_seconds)
             self.running = Running(data, self._process.pid, log, endpoint_of(data))
         except BaseException as error:
-            Running(data, self._process.pid, log, Endpoint("", 0, "", "")).kill()
+            Running(data, self._process.pid, log, NOWHERE).kill()
             self._process.wait()
             if isinstance(error, (TimeoutError, EOFError)):
                 raise StartError(f"{type(error).__name__} {error}\n{_tail(log)}") from None
@@ -213,7 +217,7 @@ class Starter:
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
         child = int(self._read()["pid"])
-        running = Running(data, child, log, Endpoint("", 0, "", ""))
+        running = Running(data, child, log, NOWHERE)
         try:
             is_ready = self._read()["ready"]
         except TimeoutError:
