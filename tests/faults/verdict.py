@@ -218,7 +218,8 @@ class _Judge:
         snapshot_id = self.client.start()
         for block_index, each in stamps.items():
             self.client.put(snapshot_id, block_index, each)
-        if self._poll(lambda: self.client.complete(snapshot_id, stamps)) != "completed":
-            self.verdict.add(Fault.STUCK, "a new snapshot does not complete")
+        status = self._poll(lambda: self.client.complete(snapshot_id, stamps))
+        if status != "completed":
+            self.verdict.add(Fault.STUCK, f"a new snapshot {PENDING if status == 'pending' else f'is in {status}'}")
             return
         self._read(Story(snapshot_id, Call(0, 0)), stamps)
