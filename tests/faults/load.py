@@ -222,7 +222,7 @@ class _Worker:
             raise error
         with self.load.history.lock:
             self.load.history.refused_count += 1
-        if isinstance(error, RefusedError) and error.status < 500:
+        if isinstance(error, RefusedError) and error.status < 500 and "read-only" not in error.message:
             self._complain(f"wrong: refused as the client's fault: {error}")
         if self.load.stopped.wait(RETRY_PAUSE_SECONDS):
             raise GoneError("stopped")

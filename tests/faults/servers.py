@@ -36,6 +36,10 @@ NOWHERE: Final = Endpoint("", 0, "", "")
 """Where a server is that is not ready."""
 
 
+OF_IMAGES: Final = {"SNAPSTONE_ACCEPT_COPIED_FOLDER": "1"}
+"""What a power cut leaves, and a folder to be damaged, are made file by file here, with other inodes."""
+
+
 class StartError(Exception):
     """A server that ended, or was not ready in time, where it should have served; says what it said."""
 
@@ -178,7 +182,7 @@ class Starter:
             [sys.executable, "-m", "tests.faults.starter"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment() | {"LD_PRELOAD": str(build())},
+            env=environment() | OF_IMAGES | {"LD_PRELOAD": str(build())},
             cwd=TREE,
         )
 

@@ -71,7 +71,7 @@ class ShutdownJob:
             _unmount(disk.folder)
             run_tool("mount", "-o", "loop", str(disk.image), str(disk.folder))
             with Server(data, log=disk.image.with_name("log")) as server:
-                verdict = judge(server.running, history, monotonic_ns())
+                verdict = judge(server.running, history, monotonic_ns(), now=monotonic_ns)
         except StartError as error:
             verdict.add(Fault.STUCK, f"it does not start: {error}")
         verdict.faults += [(Fault.WRONG, each) for each in history.complaints if not each.startswith("stuck")]

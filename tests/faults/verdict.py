@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from tests.faults.client import Client, Described, GoneError, RefusedError, block
-from tests.faults.history import Call, History, Story
+from tests.faults.history import Call, History, Put, Story
 from tests.faults.servers import Running
 
 WAIT_SECONDS: Final = 40.0
@@ -58,12 +58,21 @@ class Verdict:
         return sum(found is fault for found, _ in self.faults)
 
 
-def judge(running: Running, history: History, moment: int, wait_seconds: float = WAIT_SECONDS) -> Verdict:
-    """Look everything up that was acknowledged by a moment; what was pending is completed on the way."""
+def judge(
+    running: Running,
+    history: History,
+    moment: int,
+    wait_seconds: float = WAIT_SECONDS,
+    now: Callable[[], int] | None = None,
+) -> Verdict:
+    """Look everything up that was acknowledged by a moment; what was pending is completed on the way.
+
+    With `now`, which tells the time as the history does, what is written and completed is noted there.
+    """
     verdict = Verdict()
     client = running.client()
     try:
-        _Judge(client, history, moment, verdict, wait_seconds).look()
+        _Judge(client, history, moment, verdict, wait_seconds, now).look()
     except GoneError as error:
         verdict.add(Fault.STUCK, f"the server is gone: {error}")
     except RefusedError as error:
@@ -80,6 +89,7 @@ class _Judge:
     moment: int
     verdict: Verdict
     wait_seconds: float
+    now: Callable[[], int] | None
 
     def look(self) -> None:
         described = self.client.describe()
@@ -131,6 +141,8 @@ class _Judge:
             stamps[block_index] = known[-1]
             if len(possible) > 1 and not self._was_asked_to_complete(story):
                 self.client.put(story.snapshot_id, block_index, known[-1])
+                if self.now is not None:
+                    story.puts.append(Put(self.now(), self.now(), block_index, known[-1]))
         self.verdict.looked_up["acknowledged puts"] += len(stamps)
         if not stamps and described.state == "pending":
             return None
@@ -139,6 +151,8 @@ class _Judge:
             fault, state = (Fault.STUCK, PENDING) if status == "pending" else (Fault.LOST, f"is in {status}")
             self.verdict.add(fault, f"{story.snapshot_id}, {len(stamps)} blocks, {state} when it is completed")
             return None
+        if self.now is not None:
+            story.completion = Call(self.now(), self.now())
         inherited = story.parent.content() if story.parent is not None else {}
         return inherited | stamps
 
