@@ -12,7 +12,8 @@ that is written byte by byte, nobody can see an even one that never was.
 
 The sequence: the number of the last transaction whose loss would matter, written after its commit and before anybody is
 answered. It is never ahead of a catalog that has lost nothing, whatever crashes, and may be behind: it is not synced.
-"""
+Beside it stands a number that the catalog's file was seen to hold by itself, without its log: the file can only be
+ahead of it."""
 
 from __future__ import annotations
 
@@ -25,19 +26,21 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, Generic, TypeVar
 
-from snapstone.catalog.checksums import sequence_checksum
+from snapstone.catalog.checksums import number_checksum
 from snapstone.core.errors import StoreFullError
 
 log = logging.getLogger(__name__)
 
-FILE_SIZE: Final = 24
-"""Three slots of 8 bytes: the counter, the sequence, and the sequence's checksum."""
+FILE_SIZE: Final = 40
+"""Slots of 8 bytes: the counter; the sequence and its checksum; what the catalog's file holds, and its checksum."""
 
 REMEMBERED_LIMIT: Final = 4_096
 """Rows that one memory holds; past it, it starts anew."""
 
-_SEQUENCE: Final = Struct("<qq")
+_NUMBER: Final = Struct("<qq")
+"""A number and its checksum."""
 _SEQUENCE_PLACE: Final = 8
+_FILED_PLACE: Final = 24
 _COUNTER_END: Final = 1 << 64
 
 Row = TypeVar("Row")
@@ -63,10 +66,17 @@ class ChangeCounter:
     @property
     def sequence(self) -> int | None:
         """The number of the last transaction that was acknowledged; None where the file does not know."""
-        sequence: int
-        checksum: int
-        sequence, checksum = _SEQUENCE.unpack_from(self._mapping, _SEQUENCE_PLACE)
-        return sequence if sequence_checksum(sequence) == checksum else None
+        return self._number_at(_SEQUENCE_PLACE)
+
+    @property
+    def filed(self) -> int | None:
+        """The number up to which the catalog's file held everything by itself, when somebody last looked."""
+        return self._number_at(_FILED_PLACE)
+
+    def _number_at(self, place: int) -> int | None:
+        number: int
+        number, checksum = _NUMBER.unpack_from(self._mapping, place)
+        return number if number_checksum(number) == checksum else None
 
     def begin(self) -> None:
         """Something is about to change. Raises StoreFullError where that cannot be noted."""
@@ -86,7 +96,11 @@ class ChangeCounter:
 
     def commit(self, sequence: int) -> None:
         """The transaction of that number is durable."""
-        self._write(_SEQUENCE.pack(sequence, sequence_checksum(sequence)), _SEQUENCE_PLACE)
+        self._write(_NUMBER.pack(sequence, number_checksum(sequence)), _SEQUENCE_PLACE)
+
+    def note_filed(self, sequence: int) -> None:
+        """The catalog's file was seen to hold everything up to that number."""
+        self._write(_NUMBER.pack(sequence, number_checksum(sequence)), _FILED_PLACE)
 
     def close(self) -> None:
         """Let go of the file; the mapping stays, for whoever still looks at `value`."""

@@ -22,6 +22,7 @@ from xxhash import xxh3_64_intdigest
 from snapstone.core.errors import DamageError
 
 _PLACE: Final = Struct("<qq")
+_NUMBER: Final = Struct("<q")
 _SIGN: Final = 1 << 63
 
 # fmt: off
@@ -79,9 +80,9 @@ def pending_write_checksum(snapshot_key: int, block_index: int, address: bytes, 
     return _signed(xxh3_64_intdigest(_PLACE.pack(snapshot_key, block_index) + address + (digest or b"")))
 
 
-def sequence_checksum(sequence: int) -> int:
-    """Of the number in `catalog_state`, and of the number in the file beside the catalog."""
-    return _signed(xxh3_64_intdigest(sequence.to_bytes(8, "little", signed=True)))
+def number_checksum(number: int) -> int:
+    """XXH3-64 over a transaction's number (8 bytes, little-endian): in `catalog_state`, and beside the catalog."""
+    return _signed(xxh3_64_intdigest(_NUMBER.pack(number)))
 
 
 def verify_pending_write(row: tuple[Any, ...]) -> None:

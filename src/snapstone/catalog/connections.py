@@ -27,11 +27,13 @@ from threading import Lock
 from typing import Final, NoReturn
 
 from snapstone.catalog.changes import ChangeCounter
-from snapstone.catalog.checksums import CATALOG_ROW, keep_checksums, register_functions, sequence_checksum
+from snapstone.catalog.checksums import CATALOG_ROW, keep_checksums, number_checksum, register_functions
 from snapstone.catalog.opening import (
+    ACCEPT_OPTION,
     BUSY_TIMEOUT_SECONDS,
     CatalogMissingError,
     OlderCatalogError,
+    UnusableCatalogError,
     connect,
     failure_of,
     is_absent,
@@ -52,6 +54,9 @@ WAL_SIZE_LIMIT: Final = 64 * 1024 * 1024
 
 REPORTED_LIMIT: Final = 1_024
 """Places of damage that are told once; past it, all are told again."""
+
+FILED_INTERVAL: Final = 1_024
+"""Transactions between two looks at what the catalog's file holds by itself: a fraction of a millisecond each."""
 
 FILE_ENDINGS: Final = ("", "-wal", "-shm", "-lock", "-changes")
 """Of the files that a running catalog has open."""
@@ -108,6 +113,7 @@ class Connections:
         with self._turn_among_processes():
             if create:
                 self._create_file(accept_older)
+            self._require_file_of_log()
             self._writer = opened.enter_context(closing(self._open_writer()))
             version = version_in(self._writer, self._path, migrations)
             if version == 0 and not create:
@@ -172,13 +178,15 @@ class Connections:
         if sequence is not None:
             self._sequence = sequence
             self.changes.commit(sequence)
+            if sequence % FILED_INTERVAL == 0:
+                self.changes.note_filed(self._filed_sequence())
 
     def _number(self) -> int:
         """Give the open transaction its number, in `catalog_state`."""
         sequence = max(self.changes.sequence or 0, self._sequence, self._stated_sequence()) + 1
         self._writer.execute(
             "INSERT OR REPLACE INTO catalog_state (state_key, sequence, checksum) VALUES (1, ?, ?)",
-            (sequence, sequence_checksum(sequence)),
+            (sequence, number_checksum(sequence)),
         )
         return sequence
 
@@ -292,8 +300,9 @@ class Connections:
                 "the catalog has lost transactions, and that was accepted",
                 extra={"fields": {"file": str(self._path), "held": held, "recorded": recorded}},
             )
-        if held and held != recorded:
+        if held:
             self.changes.commit(held)
+            self.changes.note_filed(self._filed_sequence())
 
     def _read_sequence(self) -> int:
         """The number of the last transaction that the catalog holds; 0 for one from before there were numbers."""
@@ -305,11 +314,36 @@ class Connections:
         ).fetchall()
         return max(int(recorded), self._stated_sequence())
 
+    def _require_file_of_log(self) -> None:
+        """Raise UnusableCatalogError where the log continues a newer file than the one that is there.
+
+        SQLite would apply it all the same, and what came out would be neither the one nor the other. Only under the
+        turn: nobody copies the log into the file then."""
+        log_file = self._beside("-wal")
+        if is_absent(log_file):
+            return
+        held, filed = self._filed_sequence(), self.changes.filed
+        if filed is not None and held < filed:
+            raise UnusableCatalogError(
+                self._path,
+                f"it is an older copy that ends at transaction {held}, and {log_file.name} continues one with {filed}",
+                f"put the right {self._path.name} back; or remove {log_file.name} and start once with {ACCEPT_OPTION}, "
+                "without what came later",
+            )
+
+    def _filed_sequence(self) -> int:
+        """What `catalog_state` says in the catalog's file alone, without the log; 0 where nothing can be read there."""
+        with suppress(sqlite3.Error), closing(connect(self._path, alone=True)) as connection:
+            for sequence, checksum in connection.execute("SELECT sequence, checksum FROM catalog_state").fetchall():
+                if number_checksum(sequence) == checksum:
+                    return int(sequence)
+        return 0
+
     def _stated_sequence(self) -> int:
         """What `catalog_state` says; if that is damaged, what the file says: the next transaction puts it right."""
         rows: list[tuple[int, int]] = self._writer.execute("SELECT sequence, checksum FROM catalog_state").fetchall()
         for sequence, checksum in rows:
-            if isinstance(sequence, int) and sequence_checksum(sequence) == checksum:
+            if isinstance(sequence, int) and number_checksum(sequence) == checksum:
                 return int(sequence)
         self.report_damage(DamageError(f"{CATALOG_ROW}catalog_state", "its checksum does not match"))
         return self.changes.sequence or 0
@@ -383,6 +417,8 @@ class Connections:
         writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_SIZE_KIB}")
         writer.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT}")
         register_functions(writer)
+        writer.execute("BEGIN IMMEDIATE")  # fails now, and not at the first change, where one of the files is read-only
+        writer.execute("ROLLBACK")
         return writer
 
     def _open_reader(self) -> sqlite3.Connection:

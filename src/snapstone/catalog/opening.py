@@ -78,10 +78,13 @@ class OlderCatalogError(CatalogError):
         )
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit mode to a file that exists, for any one thread at a time. Never makes the file."""
+def connect(path: Path, *, alone: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode to a file that exists, for any one thread at a time. Never makes the file.
+
+    One that reads the file `alone` knows nothing of its write-ahead log, locks nothing and writes nothing.
+    """
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
+        f"{path.absolute().as_uri()}?{'mode=ro&immutable=1' if alone else 'mode=rw'}",
         uri=True,
         timeout=BUSY_TIMEOUT_SECONDS,
         isolation_level=None,

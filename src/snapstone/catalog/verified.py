@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from snapstone.catalog.checksums import CATALOG_ROW, SNAPSHOT_CONTENT, verify_pending_write, verify_row
+from snapstone.catalog.checksums import (
+    CATALOG_ROW,
+    FIXED_COLUMNS,
+    MOVING_COLUMNS,
+    SNAPSHOT_CONTENT,
+    content_of,
+    verify_pending_write,
+    verify_row,
+)
 from snapstone.catalog.rows import PendingWrite
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.errors import DamageError
@@ -31,6 +39,9 @@ OWNED: Final = ("account_id", "region", "started_at_ms", "snapshot_id")
 
 RECYCLED: Final = ("account_id", "region", "recycled_at_ms", "snapshot_id")
 """Those of `snapshot_recycled_by_owner`."""
+
+_HELD_CONTENT: Final = content_of([*FIXED_COLUMNS, *MOVING_COLUMNS], "held.")
+_LAST_MS: Final = 1 << 62
 
 OwnedPlace: TypeAlias = tuple[AccountId, Region, int, str]
 """Account, region, time, id: a snapshot's place in an index of owners."""
@@ -111,7 +122,7 @@ def require_whole(
     The list begins at `start`; `found` are the places of what is in it, and `is_cut` says that it may go on. `columns`
     are those of the index: OWNED or RECYCLED."""
     last = found[-1] if found else start
-    _require_right(connection, columns, start, last)
+    _require_right(connection, columns, start, last if is_cut else (*start[:2], _LAST_MS, ""))
     for entry in _neighbours(connection, columns, "<", found[0] if found else start):
         entry.verify()
         if entry.values < start:
@@ -123,18 +134,20 @@ def require_whole(
 
 
 def _require_right(connection: sqlite3.Connection, columns: Sequence[str], start: OwnedPlace, last: OwnedPlace) -> None:
-    """Raise DamageError unless every entry between two places is what its row has."""
+    """Raise DamageError unless every entry between two places is what its row has, and what hides a row is intact."""
     indexed, held = (", ".join(f"{source}.{column}" for column in columns) for source in ("entry", "held"))
     place = ", ".join(f"entry.{column}" for column in columns[2:])
-    wrong = connection.execute(
-        f"SELECT {indexed} FROM ({_select_entries(columns)}) AS entry"
+    for content, checksum, snapshot_key, *values in connection.execute(
+        f"SELECT {_HELD_CONTENT}, held.checksum, held.snapshot_key, {indexed}, {held}"
+        f" FROM ({_select_entries(columns)}) AS entry"
         " LEFT JOIN snapshot AS held ON held.snapshot_key = entry.snapshot_key"
         f" WHERE entry.account_id = ? AND entry.region = ? AND ({place}) >= (?, ?) AND ({place}) <= (?, ?)"
-        f" AND ({indexed}) IS NOT ({held}) LIMIT 1",
+        f" AND (({indexed}) IS NOT ({held}) OR held.state = 'deleting' OR held.recycled_until_ms IS NOT NULL)",
         (*start, *last[2:]),
-    ).fetchall()
-    for values in wrong:
-        raise DamageError(f"{CATALOG_ROW}index entry {values}", "its row has other values")
+    ).fetchall():
+        middle = len(columns)
+        _Entry(tuple(values[:middle]), values[:middle] == values[middle:]).verify()
+        verify_row(f"snapshot key {snapshot_key}", content, checksum)
 
 
 def _select_entries(columns: Sequence[str]) -> str:
