@@ -20,15 +20,38 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from tests.conformance.given import block, content, put, started
-from tests.server_process import ServerProcess
+from tests.server_process import SOURCE, ServerProcess
 
 from snapstone.catalog.connections import Connections
+from snapstone.server.worker import TURN_LOOKS
 from snapstone.server.worker_pool import HEARTBEAT_LIMIT_SECONDS
 
 MARGIN_SECONDS = 10.0
 """For a machine under load, on top of a limit."""
 
 CLIENTS = 6
+
+
+KEEPS_THE_TURN = """
+import signal, threading, time
+from snapstone.catalog import connections
+
+opened = []
+
+class Noted(connections.Connections):
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **keywords)
+        opened.append(self)
+
+connections.Connections = Noted
+
+def keep_the_turn():
+    with opened[-1].writing():
+        time.sleep(3600)
+
+signal.signal(signal.SIGUSR1, lambda *_: threading.Thread(target=keep_the_turn, daemon=True).start())
+"""
+"""Loaded by every Python process that has it in its path: on a signal it does what a deadlock would."""
 
 
 class Load:
@@ -125,6 +148,28 @@ def test_a_worker_that_is_stopped_holds_the_others_up_no_longer_than_the_limit(t
         complete_whatever_count(server, load)
         stored = content(server.client("ebs"), load.snapshot_id)
         assert load.acknowledged.items() <= stored.items()
+
+
+def test_a_worker_that_keeps_a_turn_is_killed_and_not_those_who_wait_for_it(tmp_path: Path) -> None:
+    """All its threads run, and its heartbeat comes; but one of them has the catalog's turn to write, for ever."""
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(KEEPS_THE_TURN)
+    variables = {"PYTHONPATH": f"{SOURCE}{os.pathsep}{hooks}"}
+    with ServerProcess(tmp_path / "data", ["--workers", "2"], variables) as server:
+        holder, waiter = sorted(workers_of(server))
+        with load_on(server) as load:
+            assert eventually(lambda: len(load.moments) > 20, 30)
+            began = time.monotonic()
+            os.kill(holder, signal.SIGUSR1)
+            assert eventually(lambda: holder not in workers_of(server), TURN_LOOKS + MARGIN_SECONDS)
+            assert eventually(lambda: any(moment > began + TURN_LOOKS for moment in load.moments), 30)
+            assert eventually(lambda: len(workers_of(server)) == 2, 30)
+        assert waiter in workers_of(server)
+        [killed] = logged(server, "worker killed")
+        assert killed["pid"] == holder
+        assert killed["why"].startswith("a turn to write the catalog has made no progress")
+        assert "keep_the_turn" in killed["why"], "the log says where it hangs"
 
 
 def test_no_worker_is_killed_because_the_supervisor_or_everything_was_stopped(tmp_path: Path) -> None:
