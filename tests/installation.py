@@ -27,6 +27,7 @@ from snapstone.service.read_blocks import get_snapshot_block, list_changed_block
 from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
 from snapstone.service.start_snapshot import start_snapshot
+from snapstone.service.store_gate import StoreGate
 from snapstone.service.timekeeper import Timekeeper, begin_run
 from snapstone.service.upkeep import Upkeep
 from snapstone.service.write_blocks import complete_snapshot, put_snapshot_block
@@ -145,8 +146,16 @@ class Installation:
         self.catalog.release_seals()
         self.catalog.release_copies()
         self.timekeeper = Timekeeper(self.catalog, self.clock)
+        gate = StoreGate()
         self.sealer = Sealer(
-            self.catalog, objects, pages, self.timekeeper, self.clock, self._find_data_key, self._guard
+            self.catalog,
+            objects,
+            pages,
+            self.timekeeper,
+            self.clock,
+            self._find_data_key,
+            self._guard,
+            gate.require_open,
         )
         tokens = TokenSeal(self.token_key)
         self.engine = Engine(
@@ -160,6 +169,7 @@ class Installation:
             HeldRootKey(b"r" * 32, os.urandom),
             self.timekeeper,
             policy=self.policy,
+            gate=gate,
         )
         self.upkeep = Upkeep(self.engine)
 

@@ -195,6 +195,23 @@ def test_the_manifest_says_what_the_row_says(installation: Installation) -> None
     assert row.completed_at_ms == START_MS + 3 * MINUTE_MS
 
 
+def test_no_seal_ends_while_the_store_is_lost(installation: Installation) -> None:
+    """Neither well nor badly: what is said of the snapshot must be what the next start finds."""
+    good, bad = installation.start(), installation.start()
+    installation.put(good, 0, A)
+    installation.engine.gate.close("the data folder is gone")
+    installation.complete(good, 1)
+    installation.complete(bad, 1)
+    assert installation.sealer.wait_until_idle(30)
+    assert [installation.row(each).state for each in (good, bad)] == [SnapshotState.SEALING] * 2
+    installation.engine.gate.open()
+    for _ in range(4):
+        installation.clock.advance_minutes(10)
+        installation.tick()
+    assert installation.row(good).state is SnapshotState.COMPLETED
+    assert installation.row(bad).state is SnapshotState.ERROR
+
+
 def test_a_snapshot_without_blocks_has_the_empty_root(installation: Installation) -> None:
     row = installation.row(installation.sealed({}))
     assert (row.root, row.block_count) == (EMPTY_ROOT, 0)
