@@ -301,6 +301,22 @@ def test_without_inodes_all_but_new_segments_goes_on(tmp_path: Path) -> None:
             check_log(server)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_is_mapped_on_btrfs_is_overwritten_in_place(workers: str, tmp_path: Path) -> None:
+    """A write to any other mapped file kills the process if the disk is full."""
+    with mounted("btrfs", DISK_SIZE, tmp_path / "disk") as disk:
+        for _ in range(2):
+            with server_on(disk, workers) as server:
+                Uploader(server, 0).put()
+                maps = Path(f"/proc/{server.process_id}/maps").read_text()
+                for child in Path(f"/proc/{server.process_id}/task/{server.process_id}/children").read_text().split():
+                    maps += Path(f"/proc/{child}/maps").read_text()
+                mapped = {line.split()[-1] for line in maps.splitlines() if f" {disk.folder}/" in line}
+                assert {Path(name).name for name in mapped} >= {"catalog.db-shm", "index.db-shm"}
+                listed = subprocess.run(["lsattr", *mapped], capture_output=True, text=True, timeout=60, check=True)
+                assert all("C" in line.split()[0] for line in listed.stdout.splitlines()), listed.stdout
+
+
 def test_a_restart_costs_no_room_on_btrfs(tmp_path: Path) -> None:
     """Four puts are 2 MiB; a segment that is cut off gives back what it had reserved beyond them."""
     with mounted("btrfs", 1_024 * MIB, tmp_path / "disk") as disk:

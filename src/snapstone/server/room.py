@@ -21,16 +21,15 @@ START_INODES: Final = 8
 def make_room(folder: DataFolder) -> SpaceGuard:
     """The guard of the data folder's disk, looked after once: what is opened next finds room.
 
-    SQLite maps the files `-shm`, which it makes anew at each start; on a copy-on-write file system they must be
-    overwritten in place, or a full disk kills whoever writes to them. So that the catalog can be written to as long as
-    it has room, its counter of changes must be too.
+    SQLite maps the file `-shm`, which it makes anew at each start; on a copy-on-write file system it must be overwritten
+    in place, or a full disk kills whoever writes to it (`storage/index.py` does the same for the index). So that the
+    catalog can be written to as long as it has room, its counter of changes must be too.
     """
     guard = SpaceGuard(folder.path, folder.reserve)
     guard.tend()
     folder.objects.mkdir(mode=0o700, exist_ok=True)
-    catalog, index = folder.catalog, folder.objects / "index.db"
-    for database, suffix in ((catalog, "-shm"), (catalog, "-changes"), (index, "-shm")):
-        make_in_place(database.with_name(f"{database.name}{suffix}"))
+    for suffix in ("-shm", "-changes"):
+        make_in_place(folder.catalog.with_name(f"{folder.catalog.name}{suffix}"))
     return guard
 
 

@@ -29,6 +29,7 @@ from typing import Final
 from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError, StoreFullError
 from snapstone.storage.contract import ObjectEntry, ObjectKind
+from snapstone.storage.file_system import make_in_place
 from snapstone.storage.record import record_size
 from snapstone.storage.segment import sync_folder
 
@@ -163,6 +164,7 @@ class Index:
         self._path = path
         self._uncopied_commit_count = 0
         self._copy_failed = False
+        make_in_place(path.with_name(f"{path.name}-shm"))  # SQLite maps it, and keeps a file that is there.
         self._writer = self._connect()
         self._write_lock = Lock()
         queue_path = path.with_name(f"{path.name}-lock")
