@@ -21,9 +21,9 @@ START_INODES: Final = 8
 def make_room(folder: DataFolder) -> SpaceGuard:
     """The guard of the data folder's disk, looked after once: what is opened next finds room.
 
-    SQLite maps the file `-shm`, which it makes anew at each start; on a copy-on-write file system it must be overwritten
-    in place, or a full disk kills whoever writes to it (`storage/index.py` does the same for the index). So that the
-    catalog can be written to as long as it has room, its counter of changes must be too.
+    SQLite maps the file `-shm`, which it makes anew at each start; on a copy-on-write file system it must be
+    overwritten in place, or a full disk kills whoever writes to it (`storage/index.py` does the same for the index). So
+    that the catalog can be written to as long as it has room, its counter of changes must be too.
     """
     guard = SpaceGuard(folder.path, folder.reserve)
     guard.tend()
