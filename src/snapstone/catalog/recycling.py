@@ -13,7 +13,7 @@ from snapstone.catalog.protection_contract import RuleLimitError
 from snapstone.catalog.protection_rows import RetentionRule
 from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.snapshots import select_snapshot
-from snapstone.catalog.verified import RECYCLED, require_whole
+from snapstone.catalog.verified import RECYCLED, at_one_moment, require_whole
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.retention import Retention, TagMatch
 
@@ -75,7 +75,7 @@ class RecyclingStatements(Statements):
         return changed or rule
 
     def recycled(self, account_id: AccountId, region: Region) -> list[Snapshot]:
-        with self._connections.reading() as connection:
+        with self._connections.reading() as connection, at_one_moment(connection):
             rows = connection.execute(
                 f"{SELECT_SNAPSHOT} WHERE account_id = ? AND region = ? AND recycled_until_ms IS NOT NULL"
                 " AND state <> 'deleting' ORDER BY recycled_at_ms, snapshot_id",

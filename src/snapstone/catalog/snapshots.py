@@ -20,7 +20,7 @@ from snapstone.catalog.mapping import (
     snapshot_parameters,
 )
 from snapstone.catalog.rows import Snapshot, StoredAnswer
-from snapstone.catalog.verified import require_absent, require_whole
+from snapstone.catalog.verified import at_one_moment, require_absent, require_whole
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
 
@@ -72,7 +72,7 @@ class SnapshotStatements(Statements):
     def snapshots(
         self, account_id: AccountId, region: Region, snapshot_ids: Collection[SnapshotId] | None = None
     ) -> list[Snapshot]:
-        with self._connections.reading() as connection:
+        with self._connections.reading() as connection, at_one_moment(connection):
             if snapshot_ids is None:
                 rows = connection.execute(SELECT_OWNED, (account_id, region)).fetchall()
                 places = [(account_id, region, row[9], row[0]) for row in rows]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -119,10 +120,15 @@ def require_whole(
 ) -> None:
     """Raise DamageError where a list of an account's snapshots in a region lacks some, because of damage to its index.
 
-    The list begins at `start`; `found` are the places of what is in it, and `is_cut` says that it may go on. `columns`
-    are those of the index: OWNED or RECYCLED."""
+    To be called as of the same moment as the list (`at_one_moment`). The list begins at `start`; `found` are the places
+    of what is in it, and `is_cut` says that it may go on. `columns` are those of the index: OWNED or RECYCLED."""
     last = found[-1] if found else start
-    _require_right(connection, columns, start, last if is_cut else (*start[:2], _LAST_MS, ""))
+    end = last if is_cut else (*start[:2], _LAST_MS, "")
+    _require_right(connection, columns, start, end)
+    if columns is OWNED and _count_visible(connection, start, end) != len(found):
+        raise DamageError(
+            f"{CATALOG_ROW}index entry from {start} to {last}", "a list by this index is not what it holds"
+        )
     for entry in _neighbours(connection, columns, "<", found[0] if found else start):
         entry.verify()
         if entry.values < start:
@@ -148,6 +154,27 @@ def _require_right(connection: sqlite3.Connection, columns: Sequence[str], start
         middle = len(columns)
         _Entry(tuple(values[:middle]), values[:middle] == values[middle:]).verify()
         verify_row(f"snapshot key {snapshot_key}", content, checksum)
+
+
+def _count_visible(connection: sqlite3.Connection, start: OwnedPlace, end: OwnedPlace) -> int:
+    [(count,)] = connection.execute(
+        "SELECT count(*) FROM snapshot WHERE account_id = ? AND region = ?"
+        " AND (started_at_ms, snapshot_id) >= (?, ?) AND (started_at_ms, snapshot_id) <= (?, ?)"
+        " AND state <> 'deleting' AND recycled_until_ms IS NULL",
+        (*start, *end[2:]),
+    ).fetchall()
+    return int(count)
+
+
+@contextmanager
+def at_one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """All statements of the block see the catalog as of its first one."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _select_entries(columns: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from snapstone.catalog.connections import Statements
 from snapstone.catalog.mapping import SELECT_SNAPSHOT, snapshot_from
 from snapstone.catalog.rows import Snapshot
 from snapstone.catalog.sharing_rows import OwnTag, Place, Reach
-from snapstone.catalog.verified import require_whole
+from snapstone.catalog.verified import at_one_moment, require_whole
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
 BEGINNING: Final = Place(-1, SnapshotId(""))
@@ -64,7 +64,7 @@ class VisibleStatements(Statements):
     ) -> list[Snapshot]:
         if not reaches:
             return []
-        with self._connections.reading() as connection:
+        with self._connections.reading() as connection, at_one_moment(connection):
             rows = connection.execute(
                 select_visible(reaches), _named(account_id, region, start or BEGINNING) | {"limit": limit}
             ).fetchall()
