@@ -45,6 +45,9 @@ PAGE_LIMIT: Final = 5
 FLIPS: Final = int(os.environ.get("SNAPSTONE_FLIPS", "30"))
 """Tried in each kind of place."""
 
+INDEX_ALONE: Final = ("pages of", "recycled")
+"""Lists of which a damaged entry in the middle of an index can hide a row: a look at the whole catalog tells of it."""
+
 Answers = dict[str, object]
 
 
@@ -150,7 +153,7 @@ def silent_differences(path: Path, truth: tuple[Answers, dict[str, set[str]]]) -
             answer = question()
         except DamageError:
             continue
-        if answer != truth[0][asked]:
+        if answer != truth[0][asked] and not (asked.startswith(INDEX_ALONE) and list(catalog.integrity())):
             silent.append(f"{asked}: {answer} instead of {truth[0][asked]}")
     try:
         due = sweeps(catalog)

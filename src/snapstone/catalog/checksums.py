@@ -85,6 +85,11 @@ def number_checksum(number: int) -> int:
     return _signed(xxh3_64_intdigest(_NUMBER.pack(number)))
 
 
+def is_number_intact(number: object, checksum: object) -> bool:
+    """Whether a transaction's number has that checksum, and is one."""
+    return isinstance(number, int) and number_checksum(number) == checksum
+
+
 def verify_pending_write(row: tuple[Any, ...]) -> None:
     """Raise DamageError unless a row (key, index, address, digest, checksum) is as it was written."""
     snapshot_key, block_index, address, digest, checksum = row

@@ -27,7 +27,13 @@ from threading import Lock
 from typing import Final, NoReturn
 
 from snapstone.catalog.changes import ChangeCounter
-from snapstone.catalog.checksums import CATALOG_ROW, keep_checksums, number_checksum, register_functions
+from snapstone.catalog.checksums import (
+    CATALOG_ROW,
+    is_number_intact,
+    keep_checksums,
+    number_checksum,
+    register_functions,
+)
 from snapstone.catalog.opening import (
     ACCEPT_OPTION,
     BUSY_TIMEOUT_SECONDS,
@@ -335,7 +341,7 @@ class Connections:
         """What `catalog_state` says in the catalog's file alone, without the log; 0 where nothing can be read there."""
         with suppress(sqlite3.Error), closing(connect(self._path, alone=True)) as connection:
             for sequence, checksum in connection.execute("SELECT sequence, checksum FROM catalog_state").fetchall():
-                if number_checksum(sequence) == checksum:
+                if is_number_intact(sequence, checksum):
                     return int(sequence)
         return 0
 
@@ -343,7 +349,7 @@ class Connections:
         """What `catalog_state` says; if that is damaged, what the file says: the next transaction puts it right."""
         rows: list[tuple[int, int]] = self._writer.execute("SELECT sequence, checksum FROM catalog_state").fetchall()
         for sequence, checksum in rows:
-            if isinstance(sequence, int) and number_checksum(sequence) == checksum:
+            if is_number_intact(sequence, checksum):
                 return int(sequence)
         self.report_damage(DamageError(f"{CATALOG_ROW}catalog_state", "its checksum does not match"))
         return self.changes.sequence or 0
