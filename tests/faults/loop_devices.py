@@ -35,15 +35,16 @@ class MountedDisk:
 
     @property
     def free(self) -> int:
-        """Bytes that a user may take."""
+        """Bytes that a user may take. Never those of the disk below, which a test must not fill."""
+        assert os.path.ismount(self.folder), f"{self.folder} is not mounted"
         found = os.statvfs(self.folder)
         return found.f_bavail * found.f_frsize
 
     def fill(self, leave: int = 0, name: str = "filler") -> None:
         """Take all but `leave` bytes, as another program does; with 0, down to the last byte that can be had."""
         os.sync()
+        excess = self.free - leave
         with (self.folder / name).open("ab", buffering=0) as file:
-            excess = self.free - leave
             if excess > MIB:
                 with suppress(OSError):
                     os.posix_fallocate(file.fileno(), file.tell(), excess // MIB * MIB)
