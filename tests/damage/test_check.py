@@ -76,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
 
 @pytest.fixture
 def folder(made: tuple[Path, dict[str, str]], tmp_path: Path) -> Path:
-    shutil.copytree(made[0], tmp_path / "data")
+    shutil.copytree(made[0], tmp_path / "data", ignore=shutil.ignore_patterns("reserve"))
     return tmp_path / "data"
 
 

@@ -35,5 +35,10 @@ def start_refusals(folder: DataFolder) -> Iterator[None]:
             f"{folder.path} is damaged: {error.address}: {error.what}. `snapstone check` tells what else is; put the "
             "damaged file back from a backup"
         ) from error
+    except UnicodeDecodeError as error:
+        # SQLite names what it does not understand, in bytes that are no text any more.
+        raise StartRefusedError(
+            f"{folder.catalog} is damaged ({error}): put it back from a backup, with its -wal if the backup has one"
+        ) from error
     except sqlite3.Error as error:
         raise StartRefusedError(f"a database in {folder.path} cannot be used: {error}") from error
