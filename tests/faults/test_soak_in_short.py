@@ -29,7 +29,7 @@ def test_kills_lose_nothing() -> None:
     assert failures([KillJob(1, 5)], 5) == []
 
 
-@pytest.mark.parametrize("kind", ["segment", "index.db", "root.key"])
+@pytest.mark.parametrize("kind", ["segment", "catalog.db-wal", "index.db", "root.key"])
 def test_damage_is_told(kind: str) -> None:
     assert failures([DamageJob(kind, 1, 5)], 5) == []
 
