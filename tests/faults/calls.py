@@ -22,6 +22,9 @@ CALM_PUTS: Final = 10
 FAULT_SECONDS: Final = 3.0
 """How long calls fail."""
 
+PATIENCE_SECONDS: Final = 90.0
+"""A seal that has failed three times is tried again after 40 seconds."""
+
 CLIENTS: Final = 3
 KINDS_OF_A_JOB: Final = 8
 
@@ -152,7 +155,7 @@ class _Trial:
         except StartError as error:
             verdict.add(Fault.STUCK, f"it does not start after the fault: {error}")
         else:
-            verdict.merge(judge(running, history, monotonic_ns(), now=monotonic_ns))
+            verdict.merge(judge(running, history, monotonic_ns(), PATIENCE_SECONDS, monotonic_ns))
             end(running)
         complaints = [each for each in history.complaints if not each.startswith("stuck")]
         verdict.faults += [(Fault.LOST if each.startswith("lost") else Fault.WRONG, each) for each in complaints]
@@ -181,7 +184,7 @@ class _Trial:
                 verdict.add(Fault.STUCK, f"the server ended without a sentence: {running.said()[-1500:]}")
             return "the server ended"
         sleep(1.5)  # a tick, in which it may see that the fault is over
-        verdict.merge(judge(running, history, monotonic_ns(), now=monotonic_ns))
+        verdict.merge(judge(running, history, monotonic_ns(), PATIENCE_SECONDS, monotonic_ns))
         end(running)
         return "the server went on"
 

@@ -223,7 +223,7 @@ class _Judge:
             if not ask():
                 self.verdict.add(fault, what)
         except RefusedError as error:
-            self.verdict.add(fault, f"{what}: {error}")
+            self.verdict.add(Fault.LOST, f"{what}: {error}")
 
     def _write_anew(self) -> None:
         """The server goes on: a new snapshot can be written, completed and read."""
