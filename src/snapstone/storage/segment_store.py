@@ -262,6 +262,7 @@ class SegmentStore:
                 try:
                     duplicates = self._appender.commit(reservation, records)
                 except SegmentFailedError as error:
+                    self._abandon(reservation, records)
                     if attempt + 1 == PUT_ATTEMPTS:
                         raise error.cause from error
                     continue
@@ -351,6 +352,17 @@ class SegmentStore:
             return records
 
         return len(stored) - len(self._append(total, write, essential=True))
+
+    def _abandon(self, reservation: Reservation, records: list[NewRecord]) -> None:
+        """Erase what stands in a segment that failed: nobody was told of it, and it is written again elsewhere.
+
+        A search that found it after the object was removed would bring the object back. If the disk refuses this too,
+        only a power cut or an error of the disk can keep the record for the next search.
+        """
+        with suppress(OSError):
+            for record in records:
+                reservation.segment.erase(record.offset)
+            reservation.segment.sync()
 
     def _give_back(self, reservation: Reservation, duplicates: list[NewRecord]) -> None:
         """Punch out records that nobody will ever refer to."""

@@ -1145,3 +1145,27 @@ def test_no_space_anywhere_on_the_way_of_a_put_is_told_as_such(
             put_block(store, numbered_block(1))
         monkeypatch.undo()
     store.close()
+
+
+def test_what_was_written_twice_because_a_sync_failed_stays_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first record stands behind the checkpoint of the segment that failed, where the next start searches."""
+    address, fails = address_of(b"manifest"), iter([True])
+    sync = Segment.sync
+
+    def fail_once(segment: Segment) -> None:
+        if next(fails, False):
+            raise OSError(errno.EIO, "the first sync fails")
+        sync(segment)
+
+    monkeypatch.setattr(Segment, "sync", fail_once)
+    store = open_store(tmp_path / "store")
+    assert store.put_many(ObjectKind.MANIFEST, [(address, b"manifest")]) == 1
+    assert len(segment_names(tmp_path / "store")) == 2
+    assert store.remove([address]) == 1
+    shutil.copytree(tmp_path / "store", tmp_path / "killed")
+    with closing(open_store(tmp_path / "killed")) as reopened:
+        assert not reopened.has(address)
+        assert list(reopened.manifests()) == []
+    store.close()
