@@ -97,6 +97,7 @@ def kinds() -> Iterator[CallKind]:
     for path in ("catalog's other files", "any file"):
         for error in (errno.ENOMEM, errno.EACCES):
             yield CallKind("mmap", path, error)
+        for error in (errno.ENOLCK, errno.EINTR):
             yield CallKind("flock", path, error)
     yield CallKind("opendir", "segments' folder", errno.EIO)
 
