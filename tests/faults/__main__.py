@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic, time
@@ -124,16 +124,31 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
 
 
 def _run(jobs: Sequence[Job], processes: int, seconds: float) -> list[Tally]:
-    begun, tallies, deadline = monotonic(), [], time() + seconds
+    """What all jobs came to, or those that were done when somebody pressed Ctrl-C."""
+    begun, tallies, deadline = monotonic(), list[Tally](), time() + seconds
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=die_with_parent) as pool:
         running = {pool.submit(run_job, job, deadline): job for job in jobs}
-        for number, done in enumerate(as_completed(running), 1):
-            tallies += done.result()
-            wrong = sum(len(tally.failures) for tally in done.result())
-            seconds = monotonic() - begun
-            print(f"{number}/{len(jobs)} after {seconds:.0f} s: {running[done]}, {wrong} faults")
-            print(*(f"{tally.failures[0]}\n" for tally in done.result() if tally.failures), sep="", end="", flush=True)
+        try:
+            for number, done in enumerate(as_completed(running), 1):
+                found = _found_by(running[done], done)
+                tallies += found
+                failures = [failure for tally in found for failure in tally.failures]
+                print(
+                    f"{number}/{len(jobs)} after {monotonic() - begun:.0f} s: {running[done]}, {len(failures)} faults"
+                )
+                print(*failures[:1], sep="\n", end="\n" if failures else "", flush=True)
+        except KeyboardInterrupt:
+            print("interrupted: what was done until now")
+            pool.shutdown(wait=False, cancel_futures=True)
     return tallies
+
+
+def _found_by(job: Job, done: Future[list[Tally]]) -> list[Tally]:
+    """What a job came to; one that broke off is a failure too."""
+    error = done.exception()
+    if error is None:
+        return done.result()
+    return [Tally("jobs of this bench that broke off", tried=1, failures=[f"{job}: {error!r}"])]
 
 
 if __name__ == "__main__":
