@@ -35,8 +35,9 @@ class Answer:
 class Connection:
     """Keep-alive where the server allows it; connects anew where the server closes after an answer."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, timeout_seconds: int = TIMEOUT_SECONDS) -> None:
         self._address = (host, port)
+        self._timeout_seconds = timeout_seconds
         self._buffer = bytearray(BUFFER_SIZE)
         self._view = memoryview(self._buffer)
         self._socket: socket.socket | None = None
@@ -51,7 +52,7 @@ class Connection:
     def connect(self) -> None:
         """Open the connection now rather than with the first request."""
         sock = socket.create_connection(self._address)
-        limit = struct.pack("ll", TIMEOUT_SECONDS, 0)
+        limit = struct.pack("ll", self._timeout_seconds, 0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

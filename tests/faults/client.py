@@ -21,6 +21,9 @@ from bench.connection import Answer, Connection, WrongAnswerError
 from bench.signing import EMPTY_PAYLOAD_HASH, UNSIGNED_PAYLOAD, Endpoint, Signer, canonical_query
 
 BLOCK_SIZE: Final = 524_288
+TIMEOUT_SECONDS: Final = 300
+"""A call that is given up and carried out later could undo what is written in between: busy machines get long."""
+
 ZERO_STAMP: Final = 0
 """The stamp of the zero block, which a server never stores."""
 
@@ -70,7 +73,7 @@ class Client:
     def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._endpoint = endpoint
         self._now = now
-        self._connection = Connection(endpoint.host, endpoint.port)
+        self._connection = Connection(endpoint.host, endpoint.port, TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Hang up."""
