@@ -185,7 +185,7 @@ class Connections:
             self._sequence = sequence
             self.changes.commit(sequence)
             if sequence % FILED_INTERVAL == 0:
-                self.changes.note_filed(self._filed_sequence())
+                self._note_filed()
 
     def _number(self) -> int:
         """Give the open transaction its number, in `catalog_state`."""
@@ -308,7 +308,7 @@ class Connections:
             )
         if held:
             self.changes.commit(held)
-            self.changes.note_filed(self._filed_sequence())
+            self._note_filed()
 
     def _read_sequence(self) -> int:
         """The number of the last transaction that the catalog holds; 0 for one from before there were numbers."""
@@ -329,7 +329,7 @@ class Connections:
         if is_absent(log_file):
             return
         held, filed = self._filed_sequence(), self.changes.filed
-        if filed is not None and held < filed:
+        if held is not None and filed is not None and held < filed:
             raise UnusableCatalogError(
                 self._path,
                 f"it is an older copy that ends at transaction {held}, and {log_file.name} continues one with {filed}",
@@ -337,13 +337,22 @@ class Connections:
                 "without what came later",
             )
 
-    def _filed_sequence(self) -> int:
-        """What `catalog_state` says in the catalog's file alone, without the log; 0 where nothing can be read there."""
-        with suppress(sqlite3.Error), closing(connect(self._path, alone=True)) as connection:
-            for sequence, checksum in connection.execute("SELECT sequence, checksum FROM catalog_state").fetchall():
-                if is_number_intact(sequence, checksum):
-                    return int(sequence)
-        return 0
+    def _filed_sequence(self) -> int | None:
+        """What `catalog_state` says in the catalog's file alone, without the log; 0 in one from before there were
+        numbers. None where nothing can be read: a power cut or a failing disk has cut off the copying of the log into
+        the file, which is whole together with the log.
+        """
+        try:
+            with closing(connect(self._path, alone=True)) as connection:
+                rows = connection.execute("SELECT sequence, checksum FROM catalog_state").fetchall()
+        except sqlite3.Error as error:
+            return 0 if "no such table" in str(error) else None
+        return next((int(sequence) for sequence, checksum in rows if is_number_intact(sequence, checksum)), None)
+
+    def _note_filed(self) -> None:
+        filed = self._filed_sequence()
+        if filed is not None:
+            self.changes.note_filed(filed)
 
     def _stated_sequence(self) -> int:
         """What `catalog_state` says; if that is damaged, what the file says: the next transaction puts it right."""

@@ -32,7 +32,7 @@ def prepare_catalog(settings: Settings, folder: DataFolder) -> None:
     Raises as `open_identities`, and if the catalog does not know snapshots whose manifests are there.
     """
     _warn_of_options(settings)
-    with open_identities(settings) as engine:
+    with start_refusals(folder), open_identities(settings) as engine:
         if not settings.accept_older_catalog:
             _require_rows(engine.catalog, folder)
         adopt = settings.accept_older_catalog or folder.first_start.exists()

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -318,3 +319,14 @@ def test_a_file_that_may_not_be_written_is_named(path: Path, ending: str, monkey
         monkeypatch.setattr(connections, "connect", lambda each, **_: opening.connect(each, alone=True))
     with pytest.raises(UnusableCatalogError, match=f"chmod 600 {denied}"):
         SqliteCatalog(path, create=False)
+
+
+def test_a_file_into_which_the_log_was_copied_in_part_is_whole_with_its_log(path: Path) -> None:
+    """A power cut or a full disk in the middle of a checkpoint: pages of the file alone are torn, the log has them."""
+    with sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True) as file_alone:
+        [(page,)] = file_alone.execute("SELECT rootpage FROM sqlite_master WHERE name = 'catalog_state'").fetchall()
+        [(page_size,)] = file_alone.execute("PRAGMA page_size").fetchall()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * page_size)
+        file.write(bytes(page_size // 2))
+    require_whole(path)

@@ -13,9 +13,10 @@ from snapstone.catalog.protection_rows import CopyWork
 from snapstone.catalog.rows import SnapshotState
 from snapstone.catalog.schema import known_migrations, migrate
 from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.core.errors import DamageError
 from snapstone.server.clock import MachineClocks
 from snapstone.server.config import Settings
-from snapstone.server.data_folder import DataFolderError, use_data_folder
+from snapstone.server.data_folder import DataFolderError, StartRefusedError, use_data_folder
 from snapstone.server.identities import open_identities
 from snapstone.server.preparation import prepare_catalog
 from snapstone.server.root_key import ensure_root_key
@@ -121,3 +122,17 @@ def test_another_root_key_is_refused(settings: Settings, monkeypatch: pytest.Mon
         prepare(settings)
     assert "the root key is not the one" in caught.value.message
     assert "ab" * 32 not in caught.value.message
+
+
+def test_damage_that_is_met_while_the_catalog_is_prepared_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(catalog: SqliteCatalog, candidate: str) -> str:
+        raise DamageError(str(tmp_path / "catalog.db"), "the catalog is damaged")
+
+    monkeypatch.setattr(SqliteCatalog, "first_account", damaged)
+    settings = Settings(tmp_path)
+    with use_data_folder(tmp_path) as folder:
+        ensure_root_key(settings, folder)
+        with pytest.raises(StartRefusedError, match=r"catalog\.db: the catalog is damaged"):
+            prepare_catalog(settings, folder)
