@@ -350,9 +350,16 @@ class Connections:
         return next((int(sequence) for sequence, checksum in rows if is_number_intact(sequence, checksum)), None)
 
     def _note_filed(self) -> None:
-        filed = self._filed_sequence()
-        if filed is not None:
-            self.changes.note_filed(filed)
+        """Note what the file holds by itself and will hold after a power cut too; only under the turn.
+
+        What can be read there may not have been synced yet, or its sync may have failed. A checkpoint that has copied
+        the whole log has synced all of it.
+        """
+        with suppress(sqlite3.Error):
+            [(busy, logged, copied)] = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            filed = self._filed_sequence()
+            if not busy and logged == copied and filed is not None:
+                self.changes.note_filed(filed)
 
     def _stated_sequence(self) -> int:
         """What `catalog_state` says; if that is damaged, what the file says: the next transaction puts it right."""

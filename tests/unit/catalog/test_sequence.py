@@ -24,6 +24,9 @@ from tests.suites.catalog_rows import name, pending, plain, put_in_state, record
 WRITE_COUNT: Final = 40
 KILL_COUNT: Final = 8
 
+SEQUENCE: Final = slice(8, 24)
+"""Where the number of the last transaction stands in the file of changes, with its checksum (docs/format.md)."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -195,15 +198,15 @@ def test_a_changes_file_that_a_power_cut_left_behind_is_accepted_and_brought_up_
     path: Path, folder: Path, tmp_path: Path
 ) -> None:
     changes = path.with_name("catalog.db-changes")
-    newest = changes.read_bytes()[8:]
+    newest = changes.read_bytes()[SEQUENCE]
     older = tmp_path / "older"
     older.mkdir()
     catalog = SqliteCatalog(older / "catalog.db")
     catalog.close()
     shutil.copy(older / "catalog.db-changes", changes)
-    assert changes.read_bytes()[8:] != newest
+    assert changes.read_bytes()[SEQUENCE] != newest
     require_whole(path)
-    assert changes.read_bytes()[8:] == newest
+    assert changes.read_bytes()[SEQUENCE] == newest
 
 
 def test_a_transaction_that_changes_nothing_has_no_number(folder: Path) -> None:
@@ -330,3 +333,22 @@ def test_a_file_into_which_the_log_was_copied_in_part_is_whole_with_its_log(path
         file.seek((page - 1) * page_size)
         file.write(bytes(page_size // 2))
     require_whole(path)
+
+
+def test_what_the_file_holds_is_noted_only_once_the_whole_log_is_in_it_and_synced(path: Path) -> None:
+    """Else a power cut could leave the note and take what it says of the file."""
+    catalog = SqliteCatalog(path, create=False)
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM snapshot").fetchall()  # keeps what comes now in the log
+    catalog.insert_snapshot(pending(3), None)
+    before = catalog._connections.changes.filed
+    with catalog._connections.writing_quietly():
+        catalog._connections._note_filed()
+    assert catalog._connections.changes.filed == before
+    reader.close()
+    with catalog._connections.writing_quietly():
+        pass
+    catalog._connections._note_filed()
+    assert catalog._connections.changes.filed == catalog._connections.changes.sequence
+    catalog.close()
