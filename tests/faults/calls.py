@@ -14,7 +14,7 @@ from typing import Final
 from tests.faults.history import History
 from tests.faults.library import Control, Flag, Rule
 from tests.faults.load import Load
-from tests.faults.servers import Running, Starter, StartError, end
+from tests.faults.servers import Running, Starter, StartError, end, sentence_in
 from tests.faults.tally import Tally, command, scratch
 from tests.faults.verdict import Fault, Verdict, judge
 
@@ -181,7 +181,7 @@ class _Trial:
     def _after(self, running: Running, history: History, verdict: Verdict) -> str:
         """Look everything up on the server that has gone through it, if it goes on."""
         if not Path(f"/proc/{running.process_id}").exists():
-            if "Traceback" in running.said().rpartition("snapstone: ")[2] or "snapstone: " not in running.said():
+            if not sentence_in(running.said()):
                 verdict.add(Fault.STUCK, f"the server ended without a sentence: {running.said()[-1500:]}")
             return "the server ended"
         sleep(1.5)  # a tick, in which it may see that the fault is over
@@ -197,7 +197,7 @@ class _Trial:
             sleep(0.3)
             end(running)
         except StartError as error:
-            if "Traceback" in str(error) or "snapstone: " not in str(error):
+            if not sentence_in(str(error)):
                 verdict.add(Fault.STUCK, f"a start under the fault is refused without a sentence: {error}")
         control.set_rules([])
 

@@ -20,7 +20,7 @@ from tests.faults.client import GoneError
 from tests.faults.history import History
 from tests.faults.library import Control, Flag
 from tests.faults.load import Load
-from tests.faults.servers import Running, Starter, StartError, end, log_of
+from tests.faults.servers import Running, Starter, StartError, end, log_of, sentence_in
 from tests.faults.tally import Tally, command, scratch
 from tests.faults.verdict import PENDING, Fault, Verdict, judge
 
@@ -251,8 +251,8 @@ class _Trial:
 def _refused(said: str, path: Path) -> tuple[str, Verdict]:
     """A start that is refused must be so in a sentence that names the file."""
     verdict = Verdict()
-    sentence = next((line for line in reversed(said.splitlines()) if line.startswith("snapstone: ")), "")
-    if "Traceback" in said or not sentence:
+    sentence = sentence_in(said)
+    if not sentence:
         verdict.add(Fault.STUCK, f"a start is refused without a sentence: {said[-1500:]}")
         return "start refused without a sentence", verdict
     if not any(name in sentence for name in (path.name, path.name.removesuffix("-wal"), path.parent.name)):

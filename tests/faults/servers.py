@@ -280,5 +280,11 @@ def _await_line(stream: IO[bytes] | None, part: bytes, limit_seconds: float) -> 
     return gathered
 
 
+def sentence_in(said: str) -> str:
+    """The sentence with which a server ended; nothing where it ended by a traceback. Its log may hold others'."""
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith("{")]
+    return lines[-1] if lines and lines[-1].startswith("snapstone: ") else ""
+
+
 def _tail(log: Path) -> str:
     return log.read_text(errors="replace")[-3000:] if log.exists() else ""
