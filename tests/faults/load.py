@@ -28,7 +28,8 @@ INDEXES: Final = (*range(24), *range(500, 524), 1024, 2047)
 
 ATTEMPTS: Final = 60
 RETRY_PAUSE_SECONDS: Final = 0.05
-COMPLETION_ATTEMPTS: Final = 400
+COMPLETION_ATTEMPTS: Final = 2_400
+"""Two minutes: a seal that has failed three times is tried again after 40 seconds."""
 
 Result = TypeVar("Result")
 
