@@ -15,6 +15,7 @@ from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.errors import DamageError, SnapshotNotFoundError
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
+from snapstone.service.damage import FILE_SUBJECT as FILE
 from snapstone.service.damage import SUBJECT as ROWS
 from snapstone.service.ec2.copies import copy_snapshot
 from snapstone.service.ec2.describe_snapshots import describe_snapshots
@@ -247,3 +248,21 @@ def test_a_deleted_snapshot_is_unknown(installation: Installation) -> None:
     with pytest.raises(SnapshotNotFoundError):
         installation.list_all(snapshot_id)
     assert subjects(installation) == []
+
+
+def test_an_index_that_lacks_a_row_is_told_before_a_list_may_be_believed(installation: Installation) -> None:
+    """The page of another index stands in its place: each page is whole, and the row itself is found by its id."""
+    snapshot_id = installation.sealed({0: A})
+    installation.close()
+    path = installation.folder / "catalog.db"
+    with closing(sqlite3.connect(path)) as connection:
+        pages = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'index'").fetchall())
+        [(size,)] = connection.execute("PRAGMA page_size").fetchall()
+    content = bytearray(path.read_bytes())
+    lost, empty = ((pages[name] - 1) * size for name in ("snapshot_by_owner", "snapshot_recycled"))
+    content[lost : lost + size] = content[empty : empty + size]
+    path.write_bytes(content)
+    installation.__post_init__()
+    installation.tick()
+    assert FILE in subjects(installation)
+    assert installation.catalog.snapshot(snapshot_id) is not None

@@ -213,6 +213,12 @@ class Catalog(
         False once a file of the catalog has been removed, moved or replaced under the running process.
         """
 
+    def structure(self) -> Iterator[str]:
+        """Look at the pages of the catalog, and at its indexes against their rows; yields a sentence for each fault.
+
+        An index that lacks a row hides it from lists. A part of what `integrity` does.
+        """
+
     def integrity(self) -> Iterator[str]:
         """Look at everything for damage, and say what is found, a sentence each. Streams, as of one moment."""
 

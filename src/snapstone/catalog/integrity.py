@@ -21,6 +21,10 @@ FETCH_COUNT: Final = 1_024
 class IntegrityStatements(Statements):
     """The part of `contract.Catalog` that looks for damage."""
 
+    def structure(self) -> Iterator[str]:
+        with self._connections.streaming() as connection:
+            yield from _bounded(_structure(connection))
+
     def integrity(self) -> Iterator[str]:
         with self._connections.streaming() as connection:
             for look in (_structure, _references, _snapshots, _copies, _pending_writes, _strays):

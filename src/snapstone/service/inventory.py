@@ -17,7 +17,7 @@ from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
-from snapstone.service.damage import SUBJECT
+from snapstone.service.damage import SUBJECT, report_catalog_damage
 from snapstone.service.engine import Engine
 from snapstone.service.manifests import tell_missing
 from snapstone.storage.contract import ObjectKind
@@ -102,6 +102,15 @@ def tell_comparison(engine: Engine) -> None:
             SUBJECT,
             f"the catalog has lost {len(lost)} snapshots whose manifests are there, {lost[0]} among them: `snapstone "
             "check --repair` brings their rows back",
+        )
+
+
+def tell_structure(engine: Engine) -> None:
+    """Look at the catalog's file, and tell what is wrong with it: an index that lacks a row hides it from lists."""
+    problems = list(engine.catalog.structure())
+    if problems:
+        report_catalog_damage(
+            engine, DamageError("catalog.db", f"the catalog's file is damaged, and lists may lack rows: {problems[0]}")
         )
 
 

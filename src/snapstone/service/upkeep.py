@@ -17,7 +17,7 @@ from snapstone.service.background import do_each
 from snapstone.service.copying import Copier
 from snapstone.service.deletion import SEAL_GRACE_MS, finish_deletion, may_still_be_sealed
 from snapstone.service.engine import Engine
-from snapstone.service.inventory import tell_comparison
+from snapstone.service.inventory import tell_comparison, tell_structure
 from snapstone.service.kms.upkeep import destroy_due_keys, rotate_due_keys
 from snapstone.service.manifests import look_again_for_missing
 from snapstone.service.timekeeper import told
@@ -117,6 +117,7 @@ class Upkeep:
 
     def _compare(self) -> None:
         if not self._compared:
+            tell_structure(self._engine)
             tell_comparison(self._engine)
             self._compared = True
         look_again_for_missing(self._engine)
