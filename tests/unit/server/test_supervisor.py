@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,11 @@ def children(process_id: int) -> set[int]:
 
 
 def socket_count(process_id: int) -> int:
-    return sum(os.readlink(each).startswith("socket:") for each in Path(f"/proc/{process_id}/fd").iterdir())
+    count = 0
+    for each in Path(f"/proc/{process_id}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed just now
+            count += os.readlink(each).startswith("socket:")
+    return count
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
