@@ -75,6 +75,16 @@ CREATE TABLE segment (
 CREATE INDEX object_manifest ON object (address) WHERE kind = 3
 """
 
+_LEFTOVERS: Final = """
+CREATE TABLE IF NOT EXISTS leftover (
+    address BLOB NOT NULL,
+    segment_id INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    PRIMARY KEY (address, segment_id, offset)
+) WITHOUT ROWID
+"""
+"""Second records of manifests, which the disk refused to erase: erased with their manifest at the latest."""
+
 _UPGRADES: Final = {
     # Version 1 called a segment whose file was missing full, and never searched it again: each is searched once more.
     1: """
@@ -180,6 +190,7 @@ class Index:
             scripts = [_SCHEMA] if version == 0 else [_UPGRADES[step] for step in range(version, SCHEMA_VERSION)]
             for statement in ";".join(scripts).split(";"):
                 self._writer.execute(statement)
+            self._writer.execute(_LEFTOVERS)
             self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         path.chmod(0o600)
 
@@ -247,6 +258,25 @@ class Index:
                 "UPDATE object SET damaged = 1 WHERE address = ? AND segment_id = ? AND offset = ?",
                 (address, place.segment_id, place.offset),
             )
+
+    def note_leftovers(self, records: Sequence[NewRecord]) -> None:
+        """Remember records that could not be erased, although their objects stand elsewhere."""
+        with self._transaction() as writer:
+            writer.executemany(
+                "INSERT OR IGNORE INTO leftover VALUES (?, ?, ?)",
+                [(record.address, record.segment_id, record.offset) for record in records],
+            )
+
+    def leftovers(self, address: Address) -> list[tuple[int, int]]:
+        """Segment and offset of the records of an object that are still to be erased."""
+        with self._reader() as reader:
+            rows = reader.execute("SELECT segment_id, offset FROM leftover WHERE address = ?", (address,)).fetchall()
+        return [(row[0], row[1]) for row in rows]
+
+    def forget_leftovers(self, addresses: Iterable[Address]) -> None:
+        """The leftovers of these objects have been erased, durably."""
+        with self._transaction() as writer:
+            writer.executemany("DELETE FROM leftover WHERE address = ?", [(address,) for address in addresses])
 
     def remove(self, addresses: Iterable[Address]) -> list[Place]:
         """Forget objects, durably; returns the places that they had."""

@@ -24,6 +24,7 @@ from typing import Final
 
 from snapstone.core.blocks import Address
 from snapstone.storage.appender import segment_numbers, segment_path
+from snapstone.storage.contract import ObjectKind
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, Place, SegmentRow
 from snapstone.storage.record import ALIGNMENT, HEADER_SIZE, BadRecordError, RecordHeader
@@ -211,8 +212,7 @@ class Recovery:
                     segment.rewrite(record.offset, record.record_size)
                 segment.sync()
             duplicates = self._index.add(news, {})
-            for duplicate in duplicates:
-                self._settle(segment, duplicate)
+            self._erase(segment, [duplicate for duplicate in duplicates if self._is_second(segment, duplicate)])
             found_count += len(news) - len(duplicates)
         return found_count
 
@@ -221,20 +221,34 @@ class Recovery:
         place = self._index.find(record.address)
         return place is not None and not place.damaged and _stands_at(place, record)
 
-    def _settle(self, segment: Segment, found: NewRecord) -> None:
-        """Keep one of two records of an object: the one that the index names, unless only the one just found is whole.
+    def _is_second(self, segment: Segment, found: NewRecord) -> bool:
+        """Whether a record is not needed, because the one that the index names is whole. Else it takes its place.
 
         The index may have lost the commit that called its record damaged and put this one in its place.
         """
         place = self._index.find(found.address)
         if place is None or _stands_at(place, found):
+            return False
+        if _is_whole(segment.path.parent, found.address, place):
+            return True
+        self._index.mark_damaged(found.address, place)
+        self._index.add([found], {})
+        return False
+
+    def _erase(self, segment: Segment, seconds: list[NewRecord]) -> None:
+        """Erase second records, so that none is found again when the object has been removed."""
+        if self._read_only or not seconds:
             return
-        if not _is_whole(segment.path.parent, found.address, place):
-            self._index.mark_damaged(found.address, place)
-            self._index.add([found], {})
-        elif not self._read_only:
+        try:
+            for record in seconds:
+                segment.erase(record.offset)
+            segment.sync()
+        except OSError:
+            self._index.note_leftovers([record for record in seconds if record.kind is ObjectKind.MANIFEST])
+            return
+        for record in seconds:
             with suppress(OSError):
-                segment.punch(found.offset, found.record_size)
+                segment.punch(record.offset, record.record_size)
 
     def _give_back(self, segment: Segment, scan: Scan) -> None:
         """Let the file system have the stretches of zeros before the last record."""

@@ -7,7 +7,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -155,7 +155,11 @@ class SegmentStore:
         self._require_writable()
         addresses = list(addresses)
         with no_space_is_store_full():
-            self._erase([place for place in map(self._index.find, addresses) if place is not None])
+            standing = [place for place in map(self._index.find, addresses) if place is not None]
+            leftovers = {address: found for address in addresses if (found := self._index.leftovers(address))}
+            self._erase([(place.segment_id, place.offset) for place in standing], *leftovers.values())
+        if leftovers:
+            self._index.forget_leftovers(leftovers)
         places = self._index.remove(addresses)
         for place in places:
             self._punch(place)
@@ -356,13 +360,17 @@ class SegmentStore:
     def _abandon(self, reservation: Reservation, records: list[NewRecord]) -> None:
         """Erase what stands in a segment that failed: nobody was told of it, and it is written again elsewhere.
 
-        A search that found it after the object was removed would bring the object back. If the disk refuses this too,
-        only a power cut or an error of the disk can keep the record for the next search.
+        A search that found it after the object was removed would bring the object back. A manifest that the disk
+        refuses to erase is noted, and erased before it is removed: of a snapshot that is deleted none may be left.
         """
-        with suppress(OSError):
+        try:
             for record in records:
                 reservation.segment.erase(record.offset)
             reservation.segment.sync()
+        except OSError:
+            manifests = [record for record in records if record.kind is ObjectKind.MANIFEST]
+            if manifests:
+                self._index.note_leftovers(manifests)
 
     def _give_back(self, reservation: Reservation, duplicates: list[NewRecord]) -> None:
         """Punch out records that nobody will ever refer to."""
@@ -374,12 +382,13 @@ class SegmentStore:
         with suppress(BadRecordError, OSError):
             self._segment(place.segment_id).punch(place.offset, record_size(place.payload_size))
 
-    def _erase(self, places: list[Place]) -> None:
-        """Overwrite the headers of records, durably; what is lost with its segment needs no erasing."""
-        for place in places:
+    def _erase(self, *lists: list[tuple[int, int]]) -> None:
+        """Overwrite the headers of records (segment, offset), durably; what is lost with its segment needs none of it."""
+        places = list(chain.from_iterable(lists))
+        for segment_id, offset in places:
             with suppress(BadRecordError, FileNotFoundError):
-                self._segment(place.segment_id).erase(place.offset)
-        for segment_id in {place.segment_id for place in places}:
+                self._segment(segment_id).erase(offset)
+        for segment_id in {segment_id for segment_id, _ in places}:
             with suppress(BadRecordError, FileNotFoundError):
                 self._segment(segment_id).sync()
 

@@ -1169,3 +1169,46 @@ def test_what_was_written_twice_because_a_sync_failed_stays_removed(
         assert not reopened.has(address)
         assert list(reopened.manifests()) == []
     store.close()
+
+
+def test_what_was_written_twice_and_could_not_be_erased_is_erased_with_its_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync after the erasure fails too, and a power cut takes the erasure back."""
+    address, folder = address_of(b"manifest"), tmp_path / "store"
+    outcomes = iter([False, False])
+    sync, erase = Segment.sync, Segment.erase
+
+    def fail_twice(segment: Segment) -> None:
+        if not next(outcomes, True):
+            raise OSError(errno.EIO, "a sync fails")
+        sync(segment)
+
+    monkeypatch.setattr(Segment, "sync", fail_twice)
+    monkeypatch.setattr(Segment, "erase", lambda segment, offset: None)  # lost with the sync that failed
+    store = open_store(folder)
+    assert store.put_many(ObjectKind.MANIFEST, [(address, b"manifest")]) == 1
+    monkeypatch.setattr(Segment, "erase", erase)
+    other = open_store(folder)  # another process removes it
+    assert other.remove([address]) == 1
+    other.close()
+    store.close()
+    remove_index_files(folder)
+    with closing(open_store(folder)) as reopened:
+        assert list(reopened.manifests()) == []
+
+
+def test_a_second_record_that_a_recovery_finds_is_erased_durably(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = open_store(folder)
+    put_block(store, numbered_block(1))
+    store.close()
+    other = open_store(tmp_path / "other")
+    put_block(other, numbered_block(1))
+    other.close()
+    shutil.copy(segment_file(tmp_path / "other", 1), segment_file(folder, 2))
+    renumber(segment_file(folder, 2), 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Segment, "punch", lambda *_: None)
+        open_store(folder).close()
+    assert segment_file(folder, 2).read_bytes()[SEGMENT_HEADER_SIZE : SEGMENT_HEADER_SIZE + 4_096] == bytes(4_096)
