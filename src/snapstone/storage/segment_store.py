@@ -383,7 +383,7 @@ class SegmentStore:
             self._segment(place.segment_id).punch(place.offset, record_size(place.payload_size))
 
     def _erase(self, *lists: list[tuple[int, int]]) -> None:
-        """Overwrite the headers of records (segment, offset), durably; what is lost with its segment needs none of it."""
+        """Overwrite the headers of records (segment, offset), durably, unless they are lost with their segment."""
         places = list(chain.from_iterable(lists))
         for segment_id, offset in places:
             with suppress(BadRecordError, FileNotFoundError):

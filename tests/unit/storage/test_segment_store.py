@@ -1186,10 +1186,9 @@ def test_what_was_written_twice_and_could_not_be_erased_is_erased_with_its_remov
 
     monkeypatch.setattr(Segment, "sync", fail_twice)
     monkeypatch.setattr(Segment, "erase", lambda segment, offset: None)  # lost with the sync that failed
-    store = open_store(folder)
+    store, other = open_store(folder), open_store(folder)
     assert store.put_many(ObjectKind.MANIFEST, [(address, b"manifest")]) == 1
     monkeypatch.setattr(Segment, "erase", erase)
-    other = open_store(folder)  # another process removes it
     assert other.remove([address]) == 1
     other.close()
     store.close()
