@@ -319,7 +319,8 @@ def test_nothing_is_told_of_what_is_on_its_way(tmp_path: Path) -> None:
         loads = [threads.submit(load, name) for name in "wxyz"]
         try:
             for options in ((), ("--read-data",), ("--repair",), ("--read-data",)):
-                assert check(folder, *options)[:2] == (0, [])
+                code, problems = check(folder, *options)[:2]
+                assert (code, problems) == (0, []), f"{options}: {problems}"
         finally:
             over.set()
         assert all(each.result() > 3 for each in loads)

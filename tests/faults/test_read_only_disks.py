@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from time import sleep
+from typing import Any, Final
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.faults.loop_devices import MIB, MountedDisk, mounted, run_tool
 from tests.faults.test_full_disks import Uploader, problems, server_on, wait_for
+
+NOTICED_SECONDS: Final = 3.0
+"""By when each process has noticed what one of them has: they look once a second."""
 
 
 def stop_taking_changes(disk: MountedDisk) -> None:
@@ -47,6 +51,7 @@ def test_reads_go_on_from_segments_not_yet_open_and_changes_are_refused_with_the
         with server_on(disk) as server:
             stop_taking_changes(disk)
             wait_for(lambda: problems(server) == ["space"])
+            sleep(NOTICED_SECONDS)
             for uploader in kept:
                 uploader.check(server)
             pending[0].ebs = server.client("ebs")

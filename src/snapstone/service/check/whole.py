@@ -56,12 +56,18 @@ def check_all(
 
 
 def _read_everything(engine: Engine, counts: Counts, progress: Progress) -> frozenset[Address]:
-    """Read every record; returns those that are damaged."""
+    """Read every record; returns those that are damaged.
+
+    But for manifests: those that are needed are read with their snapshots, and one of a snapshot that is being deleted
+    may be erased just now.
+    """
     unreadable: set[Address] = set()
     for entry in engine.objects.walk():
         if counts.records % PROGRESS_STEP == 0:
             progress(f"{counts.records} records read")
         counts.records += 1
+        if entry.kind is ObjectKind.MANIFEST:
+            continue
         if not _is_readable(engine, entry) and len(unreadable) < UNREADABLE_LIMIT:
             unreadable.add(entry.address)
     return frozenset(unreadable)
