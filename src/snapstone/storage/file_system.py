@@ -34,7 +34,21 @@ _NO_COPY_ON_WRITE: Final = 0x00800000
 _STATFS_SIZE: Final = 256
 """Bytes that hold a `struct statfs` on any machine; its first member is the file system's number."""
 
+FALLOC_FL_KEEP_SIZE: Final = 1
+FALLOC_FL_PUNCH_HOLE: Final = 2
+
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+def fallocate(descriptor: int, mode: int, offset: int, size: int) -> None:
+    """fallocate(2): reserve or give back bytes of a file. Raises OSError.
+
+    Unlike os.posix_fallocate it takes modes, and never writes zeros if the file system cannot reserve.
+    """
+    if _libc.fallocate(descriptor, mode, offset, size) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def is_copy_on_write(descriptor: int) -> bool:

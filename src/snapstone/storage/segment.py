@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -15,7 +14,7 @@ from struct import Struct
 from threading import Lock
 from typing import Final
 
-from snapstone.storage.file_system import is_copy_on_write
+from snapstone.storage.file_system import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, fallocate, is_copy_on_write
 from snapstone.storage.record import (
     ALIGNMENT,
     HEADER_SIZE,
@@ -60,11 +59,6 @@ LOST_ERRORS: Final = UNREADABLE_ERRORS | {errno.ENOENT}
 _CHECKSUM_SIZE: Final = 16
 _ZERO_PAGE: Final = bytes(ALIGNMENT)
 _ZERO_WINDOW: Final = bytes(SCAN_WINDOW_SIZE)
-_FALLOC_FL_KEEP_SIZE: Final = 1
-_FALLOC_FL_PUNCH_HOLE: Final = 2
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class Segment:
@@ -164,14 +158,17 @@ class Segment:
         """
         if is_copy_on_write(self._read_fd):
             os.ftruncate(self._writable(), max(size, self.size))
-        elif start < size and _libc.fallocate(self._writable(), 0, start, size - start) != 0:
-            code = ctypes.get_errno()
-            if code != errno.EOPNOTSUPP:
-                # ext4 keeps what it had allocated before it ran out of space: nobody else could use it.
-                with suppress(OSError):
-                    self.truncate(start)
-                raise OSError(code, f"{os.strerror(code)}: cannot reserve {size - start} bytes", str(self.path))
-            os.ftruncate(self._writable(), max(size, self.size))
+        elif start < size:
+            try:
+                fallocate(self._writable(), 0, start, size - start)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    # ext4 keeps what it had allocated before it ran out of space: nobody else could use it.
+                    with suppress(OSError):
+                        self.truncate(start)
+                    what = f"{error.strerror}: cannot reserve {size - start} bytes"
+                    raise OSError(error.errno, what, str(self.path)) from error
+                os.ftruncate(self._writable(), max(size, self.size))
 
     def truncate(self, size: int) -> None:
         """Give back what lies beyond `size` bytes."""
@@ -229,11 +226,11 @@ class Segment:
 
         A courtesy: a file system that cannot do it (some need free space for it) keeps the space.
         """
-        mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
-        if _libc.fallocate(self._writable(), mode, offset, size) != 0:
-            code = ctypes.get_errno()
-            if code not in (errno.EOPNOTSUPP, errno.ENOSPC, errno.EDQUOT):
-                raise OSError(code, os.strerror(code), str(self.path))
+        try:
+            fallocate(self._writable(), FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSPC, errno.EDQUOT):
+                raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def scan(self, start: int) -> Scan:
         """Goes through the segment from an offset on."""

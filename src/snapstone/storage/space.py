@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Final
 
 from snapstone.core.errors import ReadOnlyError, StoreFullError
-from snapstone.storage.file_system import is_read_only
+from snapstone.storage.file_system import fallocate, is_read_only
 
 MIB: Final = 1 << 20
 
@@ -68,7 +68,6 @@ LOOK_SECONDS: Final = 3.0
 """Time for which a measurement of the disk is believed; `tend` takes one each second, so that no put has to."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +261,9 @@ def _too_few(room: Room, inodes: int) -> bool:
 
 def _preallocate(fd: int, size: int) -> None:
     """Take space for a file. Raises OSError, also if the file system cannot."""
-    if _libc.fallocate(fd, 0, 0, size) != 0:
-        code = ctypes.get_errno()
-        if code in (errno.EOPNOTSUPP, errno.ENOSYS):
-            os.pwrite(fd, os.urandom(size), 0)
-            return
-        raise OSError(code, os.strerror(code))
+    try:
+        fallocate(fd, 0, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        os.pwrite(fd, os.urandom(size), 0)

@@ -417,7 +417,7 @@ def test_a_failed_reservation_leaves_the_file_as_long_as_it_was(
         ctypes.set_errno(errno.ENOSPC)
         return -1
 
-    monkeypatch.setattr("snapstone.storage.segment._libc.fallocate", partly)
+    monkeypatch.setattr("snapstone.storage.file_system._libc.fallocate", partly)
     with pytest.raises(OSError, match="cannot reserve"):
         segment.preallocate(8_192, 1 << 20)
     assert path.stat().st_size == 8_192
