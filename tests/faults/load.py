@@ -38,6 +38,10 @@ class GivenUpError(Exception):
     """A call was refused by the server again and again."""
 
 
+class LimitedError(Exception):
+    """As many copies are under way as AWS allows at once: on a slow machine they end later than the load asks."""
+
+
 @dataclass
 class Load:
     """The load of one server; `moment` tells the time in moments of the recording."""
@@ -160,7 +164,10 @@ class _Worker:
         if drawn < 0.3:
             copied = Call(self.load.moment())
             key = self.key if self.chance.random() < 0.6 else None
-            copy_id = self._told(copied, lambda: self.client.copy(story.snapshot_id, key))
+            try:
+                copy_id = self._told(copied, lambda: self.client.copy(story.snapshot_id, key))
+            except LimitedError:
+                return
             encrypted = story.is_encrypted or key is not None
             self.load.history.add(Story(copy_id, copied, story, is_copy=True, is_encrypted=encrypted))
             self.own.remove(story)  # a source is not deleted while it is copied
@@ -223,6 +230,8 @@ class _Worker:
             raise error
         with self.load.history.lock:
             self.load.history.refused_count += 1
+        if isinstance(error, RefusedError) and error.code == "ResourceLimitExceeded":
+            raise LimitedError from error
         if isinstance(error, RefusedError) and error.status < 500 and "read-only" not in error.message:
             self._complain(f"wrong: refused as the client's fault: {error}")
         if self.load.stopped.wait(RETRY_PAUSE_SECONDS):
