@@ -15,7 +15,6 @@ whichever process opens the catalog next.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -47,6 +46,7 @@ from snapstone.catalog.opening import (
 )
 from snapstone.catalog.schema import known_migrations, migrate, version_in
 from snapstone.core.errors import DamageError
+from snapstone.system.turns import Turn
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +91,6 @@ class Connections:
         """
         self._path = path
         self._turn = Lock()
-        self._turns_taken = 0
-        self._has_turn = False
         self._closed = False
         self._told_of_damage: DamageReport | None = None
         self._damage: dict[str, DamageError] = {}
@@ -113,10 +111,10 @@ class Connections:
     def _open_catalog(self, opened: ExitStack, create: bool, accept_older: bool) -> None:
         self.changes = ChangeCounter(self._beside("-changes"))
         opened.callback(self.changes.close)
-        self._queue_file = os.open(self._beside("-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        opened.callback(os.close, self._queue_file)
+        self._turn_among_processes = Turn(self._beside("-lock"))
+        opened.callback(self._turn_among_processes.close)
         migrations = known_migrations()
-        with self._turn_among_processes():
+        with self._turn_among_processes:
             if create:
                 self._create_file(accept_older)
             self._require_file_of_log()
@@ -140,7 +138,7 @@ class Connections:
         Raises DamageError where a statement would have changed a damaged row; with `skip_damaged`, which is for sweeps
         over many rows, such a row is left as it is, and reported.
         """
-        with self._turn, self._turn_among_processes():
+        with self._turn, self._open_turn():
             self.changes.begin()
             try:
                 with self._transaction(skip_damaged) as connection:
@@ -151,13 +149,13 @@ class Connections:
     @contextmanager
     def writing_quietly(self, *, skip_damaged: bool = False) -> Iterator[sqlite3.Connection]:
         """As `writing`, for a transaction that changes nothing which a Memory holds."""
-        with self._turn, self._turn_among_processes(), self._transaction(skip_damaged) as connection:
+        with self._turn, self._open_turn(), self._transaction(skip_damaged) as connection:
             yield connection
 
     @contextmanager
     def recording(self) -> Iterator[tuple[sqlite3.Connection, int]]:
         """As `writing_quietly`, with the transaction's number, which the block stores: in the rows of snapshots."""
-        with self._turn, self._turn_among_processes():
+        with self._turn, self._open_turn():
             sequence = max(self.changes.sequence or self._read_sequence(), self._sequence) + 1
             with self._transaction(sequence=sequence) as connection:
                 yield connection, sequence
@@ -233,7 +231,7 @@ class Connections:
 
         The file itself keeps nothing: the writer overwrites what it deletes. Waits for nobody.
         """
-        with self._turn, self._turn_among_processes():
+        with self._turn, self._open_turn():
             self._writer.execute("PRAGMA busy_timeout = 0")
             try:
                 [(busy, _, _)] = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -388,26 +386,18 @@ class Connections:
     @property
     def turn(self) -> int | None:
         """The number of the turn that this process has now, None if it has none: one that stays is one that hangs."""
-        return self._turns_taken if self._has_turn else None
+        return self._turn_among_processes.number
 
     @property
     def awaits_turn(self) -> bool:
         """Whether this process waits for its turn: another one has it."""
-        return self._turn.locked() and not self._has_turn
+        return self._turn.locked() and self._turn_among_processes.number is None
 
-    @contextmanager
-    def _turn_among_processes(self) -> Iterator[None]:
+    def _open_turn(self) -> Turn:
         """The turn of this process to write. Only a transaction runs under it, and its holder's death ends it."""
         if self._closed:
             raise sqlite3.ProgrammingError("the catalog is closed")
-        fcntl.flock(self._queue_file, fcntl.LOCK_EX)
-        self._turns_taken += 1
-        self._has_turn = True
-        try:
-            yield
-        finally:
-            self._has_turn = False
-            fcntl.flock(self._queue_file, fcntl.LOCK_UN)
+        return self._turn_among_processes
 
     def _create_file(self, accept_older: bool) -> None:
         """Make an empty file that only its owner may read, where there is none; SQLite gives its log the same mode.

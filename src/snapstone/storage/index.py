@@ -13,7 +13,6 @@ again, and the next start makes it again from the records.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -32,6 +31,7 @@ from snapstone.storage.contract import ObjectEntry, ObjectKind
 from snapstone.storage.file_system import make_in_place
 from snapstone.storage.record import record_size
 from snapstone.storage.segment import sync_folder
+from snapstone.system.turns import Turn
 
 log = logging.getLogger(__name__)
 
@@ -177,11 +177,8 @@ class Index:
         make_in_place(path.with_name(f"{path.name}-shm"))  # SQLite maps it, and keeps a file that is there.
         self._writer = self._connect()
         self._write_lock = Lock()
-        queue_path = path.with_name(f"{path.name}-lock")
-        queue_path.touch(mode=0o600)
-        self._queue_file = queue_path.open("ab")
-        self._turns_taken = 0
-        self._has_turn = False
+        self._turn_among_processes = Turn(path.with_name(f"{path.name}-lock"))
+        self._closed = False
         self._readers: deque[sqlite3.Connection] = deque()
         with self._transaction():
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
@@ -388,11 +385,12 @@ class Index:
     def close(self) -> None:
         """Close every connection that is not in use."""
         with self._write_lock:
-            if not self._queue_file.closed:
-                with self._turn_among_processes():
+            if not self._closed:
+                self._closed = True
+                with self._turn_among_processes:
                     self._copy_log()
                 self._writer.close()
-                self._queue_file.close()
+                self._turn_among_processes.close()
         while self._readers:
             self._readers.pop().close()
 
@@ -438,7 +436,7 @@ class Index:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """The turn to write; at its end the log is copied into the file if that is due."""
-        with self._write_lock, self._turn_among_processes():
+        with self._write_lock, self._turn_among_processes:
             try:
                 yield
             except sqlite3.DatabaseError as error:
@@ -488,24 +486,12 @@ class Index:
     @property
     def turn(self) -> int | None:
         """The number of the turn that this process has now, None if it has none: one that stays is one that hangs."""
-        return self._turns_taken if self._has_turn else None
+        return self._turn_among_processes.number
 
     @property
     def awaits_turn(self) -> bool:
         """Whether this process waits for its turn: another one has it."""
-        return self._write_lock.locked() and not self._has_turn
-
-    @contextmanager
-    def _turn_among_processes(self) -> Iterator[None]:
-        """Writers of all processes queue here: who finds SQLite's own lock taken would sleep and look again."""
-        fcntl.flock(self._queue_file, fcntl.LOCK_EX)
-        self._turns_taken += 1
-        self._has_turn = True
-        try:
-            yield
-        finally:
-            self._has_turn = False
-            fcntl.flock(self._queue_file, fcntl.LOCK_UN)
+        return self._write_lock.locked() and self._turn_among_processes.number is None
 
 
 @cache

@@ -66,11 +66,13 @@ class Segment:
 
     def __init__(self, path: Path, segment_id: int, salt: bytes, header_damage: str | None = None) -> None:
         self.path = path
+        self._name = str(path)
         self.segment_id = segment_id
         self.salt = salt
         self.header_damage = header_damage
         """What was wrong with one of the header's copies when the segment was opened; None where both were whole."""
         self._read_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._identity = _identity(os.fstat(self._read_fd))
         self._direct_fd = _open_direct(path, os.O_RDONLY)
         self._write_fd: int | None = None
         self._opening = Lock()
@@ -144,7 +146,7 @@ class Segment:
     def is_in_place(self) -> bool:
         """Whether the file still stands under its name: what is written to one elsewhere, nobody finds again."""
         try:
-            return os.path.samestat(os.stat(self.path), os.fstat(self._read_fd))
+            return _identity(os.stat(self._name)) == self._identity
         except FileNotFoundError:
             return False
 
@@ -432,6 +434,10 @@ def _parse_segment_header(header: bytes, expected_id: int) -> bytes:
     if segment_id != expected_id:
         raise BadRecordError(f"the file holds segment {segment_id}")
     return bytes(salt)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def sync_folder(folder: Path) -> None:

@@ -261,17 +261,20 @@ class SegmentStore:
         They are written again if the segment that they stand in fails. Raises the OSError of the last segment.
         """
         for attempt in range(PUT_ATTEMPTS):
-            with no_space_is_store_full(), self._appender.reserve(size, essential=essential) as reservation:
-                records = write(reservation)
-                try:
-                    duplicates = self._appender.commit(reservation, records)
-                except SegmentFailedError as error:
-                    self._abandon(reservation, records)
-                    if attempt + 1 == PUT_ATTEMPTS:
-                        raise error.cause from error
-                    continue
-                self._give_back(reservation, duplicates)
-                return duplicates
+            try:
+                with self._appender.reserve(size, essential=essential) as reservation:
+                    records = write(reservation)
+                    try:
+                        duplicates = self._appender.commit(reservation, records)
+                    except SegmentFailedError as error:
+                        self._abandon(reservation, records)
+                        if attempt + 1 == PUT_ATTEMPTS:
+                            raise error.cause from error
+                        continue
+                    self._give_back(reservation, duplicates)
+                    return duplicates
+            except OSError as error:
+                raise full(error) from error
         raise AssertionError("the last attempt returns or raises")
 
     def _adopt(self, opened: list[OpenSegment]) -> None:

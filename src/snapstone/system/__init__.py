@@ -1,0 +1,1 @@
+"""The operating system's services that several floors need: files, and turns among processes."""
