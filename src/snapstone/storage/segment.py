@@ -197,7 +197,7 @@ class Segment:
     def rewrite(self, offset: int, size: int) -> None:
         """Write aligned bytes again where they stand, so that the next sync vouches for them whatever came before."""
         content = memoryview(mmap(-1, size))
-        if os.preadv(self._direct_fd, [content], offset) != size:
+        if _read_fully(self._direct_fd, content, offset, ALIGNMENT) != size:
             raise OSError(errno.EIO, f"cannot read {size} bytes at {offset} again", str(self.path))
         self.write(offset, content)
 
@@ -207,15 +207,15 @@ class Segment:
 
     def read(self, offset: int, record: memoryview) -> RecordHeader:
         """Read a record into a buffer of its unpadded size and check it. Raises BadRecordError."""
-        return self._read(self._read_fd, offset, record)
+        return self._read(self._read_fd, offset, record, 1)
 
     def read_aligned(self, offset: int, record: memoryview) -> RecordHeader:
         """As `read`, past the page cache: for an aligned buffer and a record of aligned size. A block is read once in a
         restore, and what is copied through the page cache costs more than it saves."""
-        return self._read(self._direct_fd, offset, record)
+        return self._read(self._direct_fd, offset, record, ALIGNMENT)
 
-    def _read(self, fd: int, offset: int, record: memoryview) -> RecordHeader:
-        if os.preadv(fd, [record], offset) != len(record):
+    def _read(self, fd: int, offset: int, record: memoryview, alignment: int) -> RecordHeader:
+        if _read_fully(fd, record, offset, alignment) != len(record):
             raise BadRecordError("the record ends before its payload")
         header = read_header(record[:HEADER_SIZE], self.key(offset))
         if header.payload_size != len(record) - HEADER_SIZE:
@@ -266,7 +266,7 @@ class Segment:
 
         Past the cache, because pages that it reads ahead in reserved space count as data for `next_data`.
         """
-        return os.preadv(self._direct_fd, [buffer], offset)
+        return _read_fully(self._direct_fd, buffer, offset, ALIGNMENT)
 
     def _writable(self) -> int:
         """The descriptor for writing, opened when it is first needed: reading does not ask for permission to write."""
@@ -401,11 +401,26 @@ def _read_header_copies(path: Path) -> list[bytes]:
 
 def _read_header_copy(fd: int, offset: int) -> bytes:
     try:
-        return os.pread(fd, HEADER_COPY_SIZE, offset)
+        copy = bytearray(HEADER_COPY_SIZE)
+        return bytes(copy[: _read_fully(fd, memoryview(copy), offset, 1)])
     except OSError as error:
         if error.errno not in UNREADABLE_ERRORS:
             raise
         return b""
+
+
+def _read_fully(fd: int, buffer: memoryview, offset: int, alignment: int) -> int:
+    """Read until the buffer is full or the file ends, and return how many bytes: one call may bring less than there is.
+
+    Each call begins at a multiple of `alignment` behind `offset`, as reading past the page cache demands.
+    """
+    start = 0
+    while True:
+        count = start + os.preadv(fd, [buffer[start:]], offset + start)
+        whole = count // alignment * alignment
+        if count == len(buffer) or whole <= start:
+            return count
+        start = whole
 
 
 def _parse_header_copies(copies: list[bytes], segment_id: int) -> tuple[bytes, str | None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Callable
+from mmap import mmap
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +14,7 @@ import pytest
 
 from snapstone.core.blocks import Address
 from snapstone.storage.contract import ObjectKind
-from snapstone.storage.record import HEADER_SIZE, BadRecordError, record_size, write_header
+from snapstone.storage.record import HEADER_SIZE, BadRecordError, RecordHeader, record_size, write_header
 from snapstone.storage.segment import MAX_PAYLOAD_SIZE, SEGMENT_HEADER_SIZE, SEGMENT_SIZE, Segment
 
 SALT: Final = bytes(range(16))
@@ -135,7 +137,7 @@ def test_two_whole_copies_that_contradict_each_other_are_not_believed(segment: S
 
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, *offsets: int, code: int = errno.EIO) -> None:
-    """Let os.pread or os.pwrite fail at some offsets."""
+    """Let os.preadv or os.pwrite fail at some offsets."""
     real = getattr(os, name)
 
     def fail(fd: int, what: object, offset: int) -> object:
@@ -150,7 +152,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, *offsets: int, code: int
 def test_a_copy_of_the_header_that_the_disk_cannot_read_is_damage_to_that_copy(
     segment: Segment, path: Path, offset: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_at(monkeypatch, "pread", offset)
+    fail_at(monkeypatch, "preadv", offset)
     again = Segment.open(path)
     assert again.header_damage == f"the segment's header is damaged: the copy at {offset}; the other is whole"
     assert again.salt == SALT
@@ -159,11 +161,11 @@ def test_a_copy_of_the_header_that_the_disk_cannot_read_is_damage_to_that_copy(
 def test_a_header_that_the_disk_cannot_read_at_all_is_damage_and_other_errors_are_not(
     segment: Segment, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_at(monkeypatch, "pread", 0, 4_096)
+    fail_at(monkeypatch, "preadv", 0, 4_096)
     with pytest.raises(BadRecordError):
         Segment.open(path)
     monkeypatch.undo()
-    fail_at(monkeypatch, "pread", 0, code=errno.ENOMEM)
+    fail_at(monkeypatch, "preadv", 0, code=errno.ENOMEM)
     with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
         Segment.open(path)
 
@@ -262,6 +264,26 @@ def test_a_record_of_another_size_than_asked_for_is_refused(segment: Segment, pa
             segment.read(8_192, memoryview(bytearray(HEADER_SIZE + size)))
     with pytest.raises(BadRecordError, match="ends before"):
         segment.read(8_192, memoryview(bytearray(HEADER_SIZE + 100_000)))
+
+
+@pytest.mark.parametrize(("read", "least"), [(Segment.read, 1_000), (Segment.read_aligned, 4_096)])
+def test_a_read_that_the_kernel_cuts_short_is_continued(
+    segment: Segment,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[Segment, int, memoryview], RecordHeader],
+    least: int,
+) -> None:
+    payload = bytes(range(256)) * 64
+    write(path, 8_192, record(1, payload, 8_192))
+    real = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda fd, into, offset: real(fd, [into[0][:least]], offset))
+    view = memoryview(mmap(-1, HEADER_SIZE + len(payload)))
+    read(segment, 8_192, view)
+    assert view[HEADER_SIZE:] == payload
+    assert Segment.open(path).salt == SALT
+    if read is Segment.read_aligned:  # as a scan reads
+        assert found(segment) == [(8_192, 1)]
 
 
 def test_a_write_that_the_disk_cuts_short_is_an_error(segment: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
