@@ -39,7 +39,7 @@ class Patience:
     """From the first failure to the last attempt, in running time; None for ever."""
 
 
-DAMAGED: Final = Patience("A stored block map that the snapshot builds on is damaged", 30 * 60_000)
+DAMAGED: Final = Patience("Stored data that the snapshot is made from is damaged", 30 * 60_000)
 
 FULL: Final = Patience("The server has no room to complete the snapshot; it goes on by itself", None)
 

@@ -7,7 +7,6 @@ needed any more but for its blocks, whose map was noted when the copy was asked 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -32,10 +31,6 @@ from snapstone.service.kms.keys import stored_key
 from snapstone.service.manifests import hold_copy_source
 from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
 from snapstone.storage.contract import Encryption
-
-log = logging.getLogger(__name__)
-
-SOURCE_DAMAGED: Final = "A block of the source snapshot is damaged"
 
 LEASE_MS: Final = 30_000
 """How long a copy is left alone that shows no progress, as `sealing.LEASE_MS`."""
@@ -91,9 +86,8 @@ class Copier:
         except KeyHiddenError:
             catalog.fail_copy(snapshot_id, KEY_NOT_ACCESSIBLE)
         except DamageError:
-            self._engine.gate.require_open()
-            log.exception("copy failed", extra={"fields": {"snapshot": snapshot_id}})
-            catalog.fail_copy(snapshot_id, SOURCE_DAMAGED)
+            self._engine.gate.require_open()  # a folder that is gone is no damage
+            raise
         except NotWritableError:
             return  # it was deleted in the middle
         else:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from snapstone.catalog.rows import SnapshotState
+from snapstone.core.blocks import Address, digest_of
 from snapstone.core.errors import DamageError, ReadOnlyError, StoreFullError, StoreLostError
 from snapstone.core.ids import SnapshotId
 from snapstone.service.attempts import DAMAGED, FULL, UNFORESEEN, Patience, patience_with, pause_ms
@@ -241,6 +242,26 @@ def test_a_copy_that_fails_is_tried_again_and_ends_after_a_day(
     installation.clock.now_ms += 24 * HOUR_MS
     run(installation, 21)
     assert state(installation, copy_id) == (SnapshotState.ERROR, UNFORESEEN.message)
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_a_copy_of_damage_waits_half_an_hour_for_it_to_heal(installation: Installation, heals: bool) -> None:
+    source = installation.sealed({0: A})
+    copy_id = encrypted_copy(installation, source)
+    place = place_of(installation.folder, Address(digest_of(A)))
+    path, offset = segment_file(installation.folder, place.segment_id), place.offset + HEADER_SIZE + 2
+    flip_bit(path, offset)
+    run(installation, 29)
+    assert state(installation, copy_id) == (SnapshotState.PENDING, DAMAGED.message)
+    if heals:
+        again = installation.start()
+        installation.put(again, 0, A)
+        run(installation, 12)
+        assert state(installation, copy_id) == (SnapshotState.COMPLETED, None)
+        assert installation.content(copy_id) == {0: A}
+    else:
+        run(installation, 12)
+        assert state(installation, copy_id) == (SnapshotState.ERROR, DAMAGED.message)
 
 
 def test_a_copy_on_a_full_disk_goes_on_when_there_is_room(
