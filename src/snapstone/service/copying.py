@@ -25,7 +25,7 @@ from snapstone.core.ids import SnapshotId
 from snapstone.core.key_errors import KeyHiddenError
 from snapstone.service.attempts import Attempts
 from snapstone.service.background import BackgroundWork
-from snapstone.service.data_keys import data_key_of, data_keys_under, domain_of
+from snapstone.service.data_keys import DataKeysUnder, data_key_of, domain_of
 from snapstone.service.engine import Engine
 from snapstone.service.kms.keys import stored_key
 from snapstone.service.manifests import hold_copy_source
@@ -98,7 +98,7 @@ class Copier:
 
     def _copy_blocks(self, snapshot: Snapshot, work: CopyWork) -> int | None:
         """Copy what is missing; how many blocks there are then, or None where the work was stopped before its end."""
-        with data_keys_under(self._engine, work.source_kms_key_arn):
+        with DataKeysUnder(self._engine, work.source_kms_key_arn):
             count = sum(1 for _ in list_blocks(self._engine.pages, work.source_root))
         missing = self._missing(snapshot, work)
         with ThreadPoolExecutor(BLOCKS_AT_ONCE, thread_name_prefix="copied block") as threads:
@@ -114,7 +114,7 @@ class Copier:
         written = bytearray(snapshot.volume_size_gib * BLOCKS_PER_GIB // 8)  # a bit for each block: 16 MiB at most
         for write in self._engine.catalog.pending_writes(snapshot.snapshot_id):
             written[write.block_index // 8] |= 1 << write.block_index % 8
-        with data_keys_under(self._engine, work.source_kms_key_arn):
+        with DataKeysUnder(self._engine, work.source_kms_key_arn):
             for block_index, address in list_blocks(self._engine.pages, work.source_root):
                 if not written[block_index // 8] >> block_index % 8 & 1:
                     yield block_index, address
@@ -128,7 +128,7 @@ class Copier:
         if snapshot.kms_key_arn is None or snapshot.data_key_id is None:
             raise KeyHiddenError
         domain = domain_of(engine, _usable_key(engine, snapshot.kms_key_arn))
-        with data_keys_under(engine, snapshot.kms_key_arn):
+        with DataKeysUnder(engine, snapshot.kms_key_arn):
             data_key = data_key_of(engine, snapshot.data_key_id)
         return _BlockCopy(engine, work, source_zero, domain, data_key)
 
@@ -154,7 +154,7 @@ class _BlockCopy:
         self._engine.catalog.record_write(self._work.snapshot_id, write, 0, begun_at_ms, running_ms)
 
     def _stored(self, block_index: int, address: Address) -> PendingWrite:
-        with data_keys_under(self._engine, self._work.source_kms_key_arn):
+        with DataKeysUnder(self._engine, self._work.source_kms_key_arn):
             buffer = self._engine.objects.get_block(address)
         try:
             digest = buffer.digest

@@ -7,8 +7,7 @@ Keys that are missing while their KMS key is there are damage, and so are those 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from snapstone.catalog.data_key_contract import SealedKey
 from snapstone.catalog.key_rows import KmsKey
@@ -35,19 +34,28 @@ def data_key_of(engine: Engine, data_key_id: bytes) -> DataKey:
     return found[1]
 
 
-@contextmanager
-def data_keys_under(engine: Engine, kms_key_arn: str | None) -> Iterator[None]:
+class DataKeysUnder:
     """Inside, data keys of one KMS key are asked for: one that is not found is damage, unless that key was destroyed.
 
     All that a snapshot refers to is encrypted under data keys of its own KMS key; None is a snapshot's that has none.
+    A class and not a generator, because every read of a block comes by here.
     """
-    try:
-        yield
-    except KeyHiddenError:
-        if kms_key_arn is not None and stored_key(engine, kms_key_arn) is None:
-            raise
-        what = f"it is missing, and its KMS key {kms_key_arn} is there"
-        raise row_damage(engine, "data key", what) from None
+
+    __slots__ = ("_engine", "_kms_key_arn")
+
+    def __init__(self, engine: Engine, kms_key_arn: str | None) -> None:
+        self._engine = engine
+        self._kms_key_arn = kms_key_arn
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, KeyHiddenError):
+            if self._kms_key_arn is not None and stored_key(self._engine, self._kms_key_arn) is None:
+                return
+            what = f"it is missing, and its KMS key {self._kms_key_arn} is there"
+            raise row_damage(self._engine, "data key", what) from None
 
 
 def domain_of(engine: Engine, key: KmsKey) -> Domain:
@@ -94,7 +102,7 @@ def is_current(engine: Engine, key: KmsKey, data_key_id: bytes) -> bool:
 
     Raises KeyHiddenError, and DamageError where the data key is missing.
     """
-    with data_keys_under(engine, key.arn):
+    with DataKeysUnder(engine, key.arn):
         data_key_of(engine, data_key_id)
     sealed = engine.catalog.data_key(data_key_id)
     return sealed is not None and sealed.key_id == key.key_id and sealed.material_version == key.material_version

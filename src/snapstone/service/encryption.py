@@ -16,7 +16,7 @@ from snapstone.core.errors import InvalidParameterError, KeyServiceError, Unknow
 from snapstone.core.identity_errors import AccessDeniedError
 from snapstone.core.key_errors import KeyHiddenError
 from snapstone.service.authorization import authorize_key
-from snapstone.service.data_keys import data_key_of, data_keys_under, domain_of, is_current, make_data_key
+from snapstone.service.data_keys import DataKeysUnder, data_key_of, domain_of, is_current, make_data_key
 from snapstone.service.ec2.encryption_defaults import default_key_arn, is_encrypted_by_default
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.kms.keys import key_by_arn, stored_key
@@ -108,7 +108,7 @@ def keys_for_writing(engine: Engine, caller: Caller, snapshot: Snapshot) -> Bloc
     key = _existing(engine, snapshot.kms_key_arn)
     _require_permitted(engine, caller, key, "kms:Decrypt")
     _enabled(key)
-    with data_keys_under(engine, snapshot.kms_key_arn):
+    with DataKeysUnder(engine, snapshot.kms_key_arn):
         return BlockKeys(domain_of(engine, key), data_key_of(engine, snapshot.data_key_id))
 
 

@@ -18,7 +18,7 @@ from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
 from snapstone.service.damage import row_damage
-from snapstone.service.data_keys import data_keys_under
+from snapstone.service.data_keys import DataKeysUnder
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.held_manifests import FACTS, MISSING_LIMIT, facts_of
 from snapstone.storage.contract import ObjectKind
@@ -78,7 +78,7 @@ def require_no_manifest(engine: Engine, caller: Caller, snapshot_id: str) -> Non
 def seal_guard(engine: Engine, snapshot: Snapshot) -> Iterator[None]:
     """Around the work on a sealing snapshot's map: its base is held first, and a data key that it misses is damage."""
     _hold_base(engine, snapshot)
-    with data_keys_under(engine, snapshot.kms_key_arn):
+    with DataKeysUnder(engine, snapshot.kms_key_arn):
         yield
 
 

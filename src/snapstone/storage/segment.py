@@ -414,13 +414,13 @@ def _read_fully(fd: int, buffer: memoryview, offset: int, alignment: int) -> int
 
     Each call begins at a multiple of `alignment` behind `offset`, as reading past the page cache demands.
     """
-    start = 0
-    while True:
-        count = start + os.preadv(fd, [buffer[start:]], offset + start)
+    start, count = 0, os.preadv(fd, [buffer], offset)
+    while count < len(buffer):
         whole = count // alignment * alignment
-        if count == len(buffer) or whole <= start:
+        if whole <= start:
             return count
-        start = whole
+        start, count = whole, whole + os.preadv(fd, [buffer[whole:]], offset + whole)
+    return count
 
 
 def _parse_header_copies(copies: list[bytes], segment_id: int) -> tuple[bytes, str | None]:

@@ -10,7 +10,7 @@ from snapstone.core.block_map import EMPTY_ROOT, LEVELS
 from snapstone.core.blocks import ZERO_ADDRESS, Address
 from snapstone.core.errors import DamageError
 from snapstone.service.check.problems import Affected, Counts, Problem
-from snapstone.service.data_keys import data_keys_under, domain_of
+from snapstone.service.data_keys import DataKeysUnder, domain_of
 from snapstone.service.engine import Engine
 from snapstone.service.kms.keys import stored_key
 
@@ -76,7 +76,7 @@ class Reachable:
             return known
         self._counts.pages += 1
         try:
-            with data_keys_under(self._engine, arn):
+            with DataKeysUnder(self._engine, arn):
                 page = self._engine.pages.page(address)
         except DamageError as error:
             found = frozenset((self._note(address, f"a page of the block map: {error.what}"),))
