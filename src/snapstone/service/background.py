@@ -6,28 +6,35 @@ import logging
 from collections.abc import Callable, Iterable
 from threading import Event, Lock, Semaphore, Thread
 from time import monotonic
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from snapstone.core.ids import SnapshotId
 
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+Claimed = TypeVar("Claimed")
 
 
-class BackgroundWork:
+class BackgroundWork(Generic[Claimed]):
     """Does one kind of work, at most once at a time for each snapshot; beyond `limit` snapshots wait their turn."""
 
     def __init__(
         self,
         name: str,
         limit: int,
-        work: Callable[[SnapshotId], None],
+        claim: Callable[[SnapshotId], Claimed | None],
+        work: Callable[[Claimed], None],
         on_failure: Callable[[SnapshotId, Exception], None],
     ) -> None:
-        """`on_failure` is told what `work` raises: whoever knows that it is due tries again."""
+        """`claim` takes the lease and returns what `work` is called with, or None if there is nothing to do now.
+
+        `on_failure` is told what `work` raises: whoever knows that it is due tries again. A claim that fails is logged
+        and nothing else: nothing was attempted, and the pause after an earlier failure may not even be over.
+        """
         self._name = name
         self._limit = limit
+        self._claim = claim
         self._work = work
         self._on_failure = on_failure
         self._lock = Lock()
@@ -57,12 +64,25 @@ class BackgroundWork:
             events = list(self._under_way.values())
         return all(event.wait(max(0.0, deadline - monotonic())) for event in events)
 
+    def run(self, snapshot_id: SnapshotId) -> None:
+        """Claim the snapshot and work on it, in this thread; what fails is handed on or logged, not raised."""
+        try:
+            claimed = self._claim(snapshot_id)
+        except Exception as error:
+            fields = {"snapshot": snapshot_id, "why": repr(error)}
+            log.error(f"{self._name} not begun", extra={"fields": fields})
+            return
+        if claimed is None:
+            return
+        try:
+            self._work(claimed)
+        except Exception as error:
+            self._fail(snapshot_id, error)
+
     def _run(self, snapshot_id: SnapshotId, ended: Event) -> None:
         try:
             with self._turns:
-                self._work(snapshot_id)
-        except Exception as error:
-            self._fail(snapshot_id, error)
+                self.run(snapshot_id)
         finally:
             with self._lock:
                 del self._under_way[snapshot_id]

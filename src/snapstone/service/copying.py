@@ -51,7 +51,7 @@ class Copier:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         attempts = Attempts("copy", engine.catalog, engine.timekeeper.running_ms, engine.catalog.fail_copy)
-        self._copies = BackgroundWork("copy", COPIES_AT_ONCE, self.copy, attempts.note)
+        self._copies = BackgroundWork("copy", COPIES_AT_ONCE, self._claim, self._copy, attempts.note)
         self._stopped = Event()
 
     @property
@@ -73,13 +73,19 @@ class Copier:
         self._stopped.set()
         return self.wait_until_idle(wait_seconds)
 
-    def copy(self, snapshot_id: SnapshotId) -> None:
-        """Work on a pending copy whose lease is free, to its seal or its error; anything else is left as it is."""
+    def _claim(self, snapshot_id: SnapshotId) -> tuple[Snapshot, CopyWork] | None:
+        """A pending copy whose lease was free, and is taken then."""
         catalog, running_ms = self._engine.catalog, self._engine.timekeeper.running_ms()
         work = catalog.claim_copy(snapshot_id, running_ms, running_ms + LEASE_MS)
         snapshot = catalog.snapshot(snapshot_id)
         if work is None or snapshot is None or snapshot.state is not SnapshotState.PENDING:
-            return
+            return None
+        return snapshot, work
+
+    def _copy(self, claimed: tuple[Snapshot, CopyWork]) -> None:
+        """Work on a copy, to its seal or its error."""
+        snapshot, work = claimed
+        snapshot_id, catalog = snapshot.snapshot_id, self._engine.catalog
         try:
             hold_copy_source(self._engine, snapshot, work.source_root)
             block_count = self._copy_blocks(snapshot, work)

@@ -78,7 +78,7 @@ class Sealer:
         self._find_data_key = find_data_key
         self._guard = guard
         attempts = Attempts("seal", catalog, timekeeper.running_ms, catalog.fail_seal)
-        self._seals = BackgroundWork("seal", SEALS_AT_ONCE, self.seal, attempts.note)
+        self._seals = BackgroundWork("seal", SEALS_AT_ONCE, self._claim, self._seal, attempts.note)
 
     def seal_and_wait(self, snapshot_id: SnapshotId, wait_seconds: float) -> None:
         """Start sealing, unless it is under way here, and wait a while for the end of it."""
@@ -98,13 +98,19 @@ class Sealer:
         return self._seals.wait_until_idle(wait_seconds)
 
     def seal(self, snapshot_id: SnapshotId) -> None:
-        """Seal a snapshot whose state is sealing and whose lease is free; anything else is left as it is."""
+        """Seal in this thread, if the state is sealing and the lease is free; anything else is left as it is."""
+        self._seals.run(snapshot_id)
+
+    def _claim(self, snapshot_id: SnapshotId) -> Snapshot | None:
+        """The snapshot if its state is sealing and its lease was free, which is taken then."""
         running_ms = self._running_ms()
         if not self._catalog.claim_seal(snapshot_id, running_ms, running_ms + LEASE_MS):
-            return
+            return None
         snapshot = self._catalog.snapshot(snapshot_id)
-        if snapshot is None or snapshot.state is not SnapshotState.SEALING:
-            return
+        return snapshot if snapshot is not None and snapshot.state is SnapshotState.SEALING else None
+
+    def _seal(self, snapshot: Snapshot) -> None:
+        snapshot_id = snapshot.snapshot_id
         mismatch = self._mismatch(snapshot)
         if mismatch is not None:
             self._require_store()

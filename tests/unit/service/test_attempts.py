@@ -181,6 +181,24 @@ def test_attempts_come_at_growing_intervals(installation: Installation) -> None:
     assert grows == [10, 30, 70, 150, 310, 630, 1_230]
 
 
+def test_an_outage_in_which_a_seal_cannot_even_be_claimed_does_not_lengthen_the_pause(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CompleteSnapshot is called again and again meanwhile, as a client does that waits for the end."""
+    snapshot_id = written(installation)
+
+    def unavailable(*arguments: object) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(installation.catalog, "claim_seal", unavailable)
+    for _ in range(10):
+        installation.complete(snapshot_id, 1)
+    assert installation.catalog.failing_work() == []
+    monkeypatch.undo()
+    installation.tick()
+    assert state(installation, snapshot_id)[0] is SnapshotState.COMPLETED
+
+
 def test_only_the_first_failure_is_logged_with_its_trace(
     installation: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:
