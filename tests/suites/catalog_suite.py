@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from threading import Lock, Thread
 
 import pytest
 
 from snapstone.catalog.contract import TIMED_OUT, Catalog, NotWritableError, ParentGoneError, PendingLimitError
-from snapstone.catalog.identity_rows import SealedAccessKey
+from snapstone.catalog.contract_errors import CatalogUnavailableError, RowRefusedError
+from snapstone.catalog.identity_rows import Account, SealedAccessKey
 from snapstone.catalog.protection_rows import Deletion
 from snapstone.catalog.rows import PendingWrite, SnapshotState
 from snapstone.core.blocks import MAX_BLOCK_COUNT, Address, Digest
 from snapstone.core.ids import AccountId
+from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import (
     ALICE,
     BOB,
@@ -39,38 +42,11 @@ from tests.suites.catalog_rows import (
 )
 from tests.suites.races import in_processes, racing, wait_for_the_others
 
-Opener = Callable[[], Catalog]
-
 RACED_TOKEN_COUNT = 30
 
 
-class CatalogSuite:
+class CatalogSuite(CatalogFixtures):
     """Every promise of the contract."""
-
-    @pytest.fixture
-    def opener(self) -> Opener:
-        """Opens the test's catalog, again and again the same one; can be pickled, so that other processes open it."""
-        pytest.fail("each implementation supplies this")
-
-    @pytest.fixture
-    def catalog(self, opener: Opener) -> Iterator[Catalog]:
-        catalog = opener()
-        yield catalog
-        catalog.close()
-
-    @pytest.fixture
-    def reopen(self, opener: Opener, catalog: Catalog) -> Iterator[Callable[[], Catalog]]:
-        """Closes the catalog and opens it anew."""
-        opened: list[Catalog] = []
-
-        def reopen() -> Catalog:
-            catalog.close()
-            opened.append(opener())
-            return opened[-1]
-
-        yield reopen
-        for later in opened:
-            later.close()
 
     # -- accounts and keys --
 
@@ -91,13 +67,30 @@ class CatalogSuite:
         assert len(set(accounts)) == 1
         assert catalog.first_account(BOB) == accounts[0]
 
-    def test_an_access_key_is_read_back_whole(self, catalog: Catalog) -> None:
-        key = SealedAccessKey("AKIA1", ALICE, None, True, 17, b"sealed")
-        catalog.insert_access_key(key, 1)
-        assert catalog.sealed_access_key("AKIA1") == key
+    def test_a_candidate_that_does_not_become_the_first_account_is_not_kept(self, catalog: Catalog) -> None:
+        for candidate in (ALICE, BOB, ALICE):
+            assert catalog.first_account(candidate) == ALICE
+        assert [account.account_id for account in catalog.accounts()] == [ALICE]
 
-    def test_an_unknown_access_key_is_none(self, catalog: Catalog) -> None:
-        assert catalog.sealed_access_key("AKIA1") is None
+    def test_the_first_account_is_the_oldest_one_where_some_were_added(self, catalog: Catalog) -> None:
+        catalog.insert_account(Account(BOB, "bob", 7))
+        catalog.insert_account(Account(ALICE, "alice", 3))
+        assert catalog.first_account(AccountId("333333333333")) == BOB
+
+    def test_nothing_that_is_sealed_already_is_sealed_again(self, catalog: Catalog) -> None:
+        key = SealedAccessKey("AKIA1", ALICE, None, True, 17, b"sealed key")
+        catalog.secret("token", b"sealed secret")
+        catalog.insert_access_key(key, 1)
+        asked: list[str] = []
+
+        def seal(_: bytes, purpose: str) -> bytes:
+            asked.append(purpose)
+            return b"sealed again"
+
+        catalog.seal_plain_secrets(seal)
+        assert asked == []
+        assert catalog.secret("token", b"other") == b"sealed secret"
+        assert catalog.sealed_access_key("AKIA1") == key
 
     # -- snapshots --
 
@@ -149,6 +142,19 @@ class CatalogSuite:
             put_in_state(catalog, number, state)
         listed = catalog.snapshots(ALICE, FRANKFURT)
         assert [snapshot.state for snapshot in listed] == ["pending", "sealing", "completed", "error"]
+
+    def test_a_snapshot_id_that_exists_is_refused_and_stores_no_answer(self, catalog: Catalog) -> None:
+        catalog.insert_snapshot(pending(1), None)
+        with pytest.raises(RowRefusedError):
+            catalog.insert_snapshot(pending(1, root=OTHER_ROOT), answer("token"))
+        assert catalog.snapshot(name(1)) == pending(1)
+        assert catalog.stored_answer(ALICE, FRANKFURT, "token") is None
+
+    def test_a_tag_given_twice_is_refused_and_inserts_no_snapshot(self, catalog: Catalog) -> None:
+        with pytest.raises(RowRefusedError):
+            catalog.insert_snapshot(pending(1, tags=(("Name", "a"), ("Name", "b"))), answer("token"))
+        assert catalog.snapshot(name(1)) is None
+        assert catalog.stored_answer(ALICE, FRANKFURT, "token") is None
 
     # -- client tokens --
 
@@ -662,6 +668,32 @@ class CatalogSuite:
 
     def test_an_open_catalog_passes_its_check(self, catalog: Catalog) -> None:
         catalog.check()
+
+    def test_an_open_catalog_is_in_place(self, catalog: Catalog, other: Catalog) -> None:
+        catalog.insert_snapshot(pending(1), None)
+        assert catalog.is_in_place()
+        assert other.is_in_place()
+
+    def test_a_whole_catalog_has_no_faults(self, catalog: Catalog) -> None:
+        for number, state in enumerate(SnapshotState, start=1):
+            put_in_state(catalog, number, state)
+        assert list(catalog.structure()) == []
+        assert list(catalog.integrity()) == []
+
+    def test_a_closed_catalog_refuses_every_call(self, catalog: Catalog, reopen: Callable[[], Catalog]) -> None:
+        catalog.insert_snapshot(pending(1), None)
+        catalog.close()
+        calls: list[Callable[[], object]] = [
+            catalog.check,
+            partial(catalog.snapshot, name(1)),
+            partial(catalog.secret, "token", b"secret"),
+            partial(record, catalog, 1, plain(0)),
+            partial(writes, catalog),
+        ]
+        for call in calls:
+            with pytest.raises(CatalogUnavailableError, match="closed"):
+                call()
+        assert writes(reopen()) == []
 
     def test_closing_twice_is_harmless(self, catalog: Catalog, reopen: Callable[[], Catalog]) -> None:
         catalog.insert_snapshot(pending(1), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,8 +11,8 @@ from snapstone.catalog.contract import Catalog
 from snapstone.catalog.protection_rows import CopyWork
 from snapstone.catalog.rows import FailingWork, SnapshotState
 from snapstone.core.clock_trust import Reading, Trust
+from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import DEADLINE, OTHER_ROOT, STARTED, name, pending, put_in_state
-from tests.suites.catalog_suite import Opener
 from tests.suites.races import racing
 
 MINUTE = 60_000
@@ -26,19 +25,8 @@ def pause(failure_count: int) -> int:
     return failure_count * 100
 
 
-class ClockSuite:
+class ClockSuite(CatalogFixtures):
     """Every promise of `clock_contract.ClockCatalog`, and of `Catalog` about work that fails."""
-
-    @pytest.fixture
-    def opener(self) -> Opener:
-        """Opens the test's catalog, again and again the same one."""
-        pytest.fail("each implementation supplies this")
-
-    @pytest.fixture
-    def catalog(self, opener: Opener) -> Iterator[Catalog]:
-        catalog = opener()
-        yield catalog
-        catalog.close()
 
     # -- the clock --
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from snapstone.catalog.contract import Catalog
+from snapstone.catalog.contract_errors import RowRefusedError
 from snapstone.catalog.protection_rows import PublicAccess
 from snapstone.catalog.rows import Snapshot, SnapshotState
 from snapstone.catalog.sharing_contract import Tags
 from snapstone.catalog.sharing_rows import EncryptionDefaults, OwnTag, Place, Reach
 from snapstone.core.ids import AccountId, Region, SnapshotId
+from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import ALICE, BOB, FRANKFURT, OREGON, STARTED, name, pending, put_in_state
-from tests.suites.catalog_suite import Opener
 
 EVERY_REACH = list(Reach)
 MANY = 100
@@ -36,19 +36,8 @@ def seen(
     return [snapshot.snapshot_id for snapshot in found]
 
 
-class SharingSuite:
+class SharingSuite(CatalogFixtures):
     """Every promise of `sharing_contract.SharingCatalog`."""
-
-    @pytest.fixture
-    def opener(self) -> Opener:
-        """Opens the test's catalog, again and again the same one."""
-        pytest.fail("each implementation supplies this")
-
-    @pytest.fixture
-    def catalog(self, opener: Opener) -> Iterator[Catalog]:
-        catalog = opener()
-        yield catalog
-        catalog.close()
 
     # -- what is seen --
 
@@ -124,6 +113,15 @@ class SharingSuite:
         assert row is not None
         assert row.shared_with == {ALICE}
 
+    def test_a_reader_is_an_account_or_all(self, catalog: Catalog) -> None:
+        catalog.insert_snapshot(pending(1), None)
+        share(catalog, 1, BOB)
+        with pytest.raises(RowRefusedError):
+            share(catalog, 1, "everybody")
+        row = catalog.snapshot(name(1))
+        assert row is not None
+        assert row.shared_with == {BOB}
+
     def test_an_error_in_the_change_changes_nothing(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)
 
@@ -156,6 +154,14 @@ class SharingSuite:
         row = catalog.remembered_snapshot(name(1))
         assert row is not None
         assert row.tags == (("a", "2"), ("b", ""))
+
+    def test_a_tag_given_twice_is_refused_and_the_tags_stay(self, catalog: Catalog) -> None:
+        catalog.insert_snapshot(pending(1, tags=(("z", "1"),)), None)
+        with pytest.raises(RowRefusedError):
+            catalog.change_tags([name(1)], lambda _id, _row: (("a", "1"), ("a", "2")))
+        row = catalog.snapshot(name(1))
+        assert row is not None
+        assert row.tags == (("z", "1"),)
 
     def test_an_error_for_one_changes_none(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)

@@ -33,6 +33,7 @@ from snapstone.catalog.checksums import (
     number_checksum,
     register_functions,
 )
+from snapstone.catalog.contract_errors import CatalogUnavailableError
 from snapstone.catalog.opening import (
     ACCEPT_OPTION,
     BUSY_TIMEOUT_SECONDS,
@@ -124,7 +125,7 @@ class Connections:
                 raise CatalogMissingError(self._path)
             self._require_newest(accept_older)
         if version < len(migrations):
-            with self.writing() as connection:
+            with self._turn, self._turn_among_processes, self._changing(), self._transaction() as connection:
                 migrate(connection, migrations)
         keep_checksums(self._writer, self._meet_damage)
         self._identities = self._present_files()
@@ -138,27 +139,50 @@ class Connections:
         Raises DamageError where a statement would have changed a damaged row; with `skip_damaged`, which is for sweeps
         over many rows, such a row is left as it is, and reported.
         """
-        with self._turn, self._open_turn():
-            self.changes.begin()
-            try:
-                with self._transaction(skip_damaged) as connection:
-                    yield connection
-            finally:
-                self.changes.end()
+        with (
+            self._turn,
+            self._open_turn(),
+            self._in_terms_of_the_contract(),
+            self._changing(),
+            self._transaction(skip_damaged) as connection,
+        ):
+            yield connection
 
     @contextmanager
     def writing_quietly(self, *, skip_damaged: bool = False) -> Iterator[sqlite3.Connection]:
         """As `writing`, for a transaction that changes nothing which a Memory holds."""
-        with self._turn, self._open_turn(), self._transaction(skip_damaged) as connection:
+        with (
+            self._turn,
+            self._open_turn(),
+            self._in_terms_of_the_contract(),
+            self._transaction(skip_damaged) as connection,
+        ):
             yield connection
 
     @contextmanager
     def recording(self) -> Iterator[tuple[sqlite3.Connection, int]]:
         """As `writing_quietly`, with the transaction's number, which the block stores: in the rows of snapshots."""
-        with self._turn, self._open_turn():
+        with self._turn, self._open_turn(), self._in_terms_of_the_contract():
             sequence = max(self.changes.sequence or self._read_sequence(), self._sequence) + 1
             with self._transaction(sequence=sequence) as connection:
                 yield connection, sequence
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """What the block changes may be in a Memory of any process."""
+        self.changes.begin()
+        try:
+            yield
+        finally:
+            self.changes.end()
+
+    @contextmanager
+    def _in_terms_of_the_contract(self) -> Iterator[None]:
+        """An error of SQLite in the block is raised as what it means to callers of the catalog; damage is reported."""
+        try:
+            yield
+        except (sqlite3.Error, DamageError) as error:
+            self._fail(error)
 
     @contextmanager
     def _transaction(self, skip_damaged: bool = False, sequence: int | None = None) -> Iterator[sqlite3.Connection]:
@@ -174,8 +198,6 @@ class Connections:
             elif sequence is None:
                 sequence = self._number()
             writer.execute("COMMIT")
-        except (sqlite3.Error, DamageError) as error:
-            self._fail(error)
         finally:
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
@@ -199,8 +221,7 @@ class Connections:
         """A reader for one statement, whose rows must all be fetched. Never borrowed while holding another."""
         reader = self._readers.get()
         try:
-            if self._closed:
-                raise sqlite3.ProgrammingError("the catalog is closed")
+            self._require_open()
             if reader is None:
                 reader = self._open_reader()
             yield reader
@@ -215,14 +236,10 @@ class Connections:
 
         All of its statements see the catalog as of the first one, whatever is committed meanwhile.
         """
-        if self._closed:
-            raise sqlite3.ProgrammingError("the catalog is closed")
-        try:
-            with closing(self._open_reader()) as reader:
-                reader.execute("BEGIN")
-                yield reader
-        except (sqlite3.Error, DamageError) as error:
-            self._fail(error)
+        self._require_open()
+        with self._in_terms_of_the_contract(), closing(self._open_reader()) as reader:
+            reader.execute("BEGIN")
+            yield reader
 
     # -- the file --
 
@@ -231,12 +248,10 @@ class Connections:
 
         The file itself keeps nothing: the writer overwrites what it deletes. Waits for nobody.
         """
-        with self._turn, self._open_turn():
+        with self._turn, self._open_turn(), self._in_terms_of_the_contract():
             self._writer.execute("PRAGMA busy_timeout = 0")
             try:
                 [(busy, _, _)] = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except sqlite3.Error as error:
-                self._fail(error)
             finally:
                 self._writer.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
         return not busy
@@ -395,9 +410,12 @@ class Connections:
 
     def _open_turn(self) -> Turn:
         """The turn of this process to write. Only a transaction runs under it, and its holder's death ends it."""
-        if self._closed:
-            raise sqlite3.ProgrammingError("the catalog is closed")
+        self._require_open()
         return self._turn_among_processes
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise CatalogUnavailableError(f"the catalog {self._path} is closed")
 
     def _create_file(self, accept_older: bool) -> None:
         """Make an empty file that only its owner may read, where there is none; SQLite gives its log the same mode.

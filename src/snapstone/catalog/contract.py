@@ -58,7 +58,10 @@ class Catalog(
     Every call that reads or changes a row which says what bytes a snapshot holds raises DamageError if that row is not
     as it was written; so does a look-up that finds nothing because of damage. Sweeps (`seals_due`, `expire_pending`,
     ...) report damaged rows and leave them as they are. Every call that changes something raises StoreFullError if
-    there is no room.
+    there is no room, and RowRefusedError if it would store a row that cannot be: one whose id is taken (where nothing
+    else is said of that), one with the same tag twice, ... Every call raises CatalogUnavailableError if the catalog is
+    closed or its engine fails; then it is not known whether a change took effect. After any other error nothing has
+    changed. No other error of an engine leaves the catalog (`contract_errors`).
     """
 
     # -- the server's own secrets, and its first account --
@@ -82,7 +85,7 @@ class Catalog(
 
         Returns None where it was inserted, or the answer already stored for the token (account, region, token),
         in which case nothing changed, whatever has become of the parent. Raises ParentGoneError where `parent_id` is
-        not a completed snapshot any more. An id that exists already raises the engine's own error. With a limit it
+        not a completed snapshot any more. Raises RowRefusedError where the id exists already. With a limit it
         raises PendingLimitError where the account has so many in the region that are shown as pending, apart from
         copies and from those past their deadline when this one starts.
         """
@@ -205,7 +208,7 @@ class Catalog(
     # -- the catalog itself --
 
     def check(self) -> None:
-        """Raise where the catalog cannot answer."""
+        """Raise CatalogUnavailableError where the catalog cannot answer."""
 
     def is_in_place(self) -> bool:
         """Whether what is committed goes where the next start will look for it: cheap, to be asked every second.

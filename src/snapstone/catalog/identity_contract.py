@@ -51,7 +51,7 @@ class IdentityCatalog(Protocol):
         """The account of that id."""
 
     def accounts(self) -> list[Account]:
-        """All accounts, the oldest first."""
+        """All accounts, in the order in which they were added."""
 
     def insert_account(self, account: Account) -> None:
         """Add an account. Raises NameTakenError, also where the id is taken."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 from snapstone.catalog.connections import Statements
@@ -56,10 +54,11 @@ class InventoryStatements(Statements):
             connection.execute("DELETE FROM secret WHERE name = ? AND value = ?", (name, sealed))
 
     def restore_snapshot(self, snapshot: Snapshot) -> bool:
-        with suppress(sqlite3.IntegrityError), self._connections.writing() as connection:
+        with self._connections.writing() as connection:
+            if connection.execute("SELECT 1 FROM snapshot WHERE snapshot_id = ?", (snapshot.snapshot_id,)).fetchall():
+                return False
             insert_row(connection, snapshot)
-            return True
-        return False
+        return True
 
     def _rows(self, select: str) -> Iterator[tuple[Any, ...]]:
         with self._connections.streaming() as connection:

@@ -29,7 +29,8 @@ class KeyCatalog(Protocol):
     def insert_kms_key(self, key: KmsKey, sealed_material: bytes, alias: str | None = None) -> bool:
         """Store a key with its first material, and an alias for it where one is given, or nothing of it.
 
-        False where the alias is there already: then somebody else made such a key.
+        False where the alias is there already: then somebody else made such a key. Raises RowRefusedError where the id
+        exists already.
         """
 
     def kms_key(self, key_id: str) -> KmsKey | None:

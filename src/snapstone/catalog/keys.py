@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from snapstone.catalog.changes import Memory
@@ -38,7 +37,9 @@ class KeyStatements(Statements):
     # -- keys --
 
     def insert_kms_key(self, key: KmsKey, sealed_material: bytes, alias: str | None = None) -> bool:
-        with suppress(sqlite3.IntegrityError), self._connections.writing() as connection:
+        with self._connections.writing() as connection:
+            if alias is not None and _is_taken(connection, key.account_id, key.region, alias):
+                return False
             connection.execute(_INSERT, _parameters(key))
             connection.execute(
                 "INSERT INTO kms_material VALUES (?, 1, ?, ?, FALSE)",
@@ -50,8 +51,7 @@ class KeyStatements(Statements):
                     connection,
                     KeyAlias(alias, key.account_id, key.region, key.key_id, key.created_at_ms, key.created_at_ms),
                 )
-            return True
-        return False
+        return True
 
     def kms_key(self, key_id: str) -> KmsKey | None:
         return self._keys.recall(key_id, self._read_key)
@@ -156,11 +156,7 @@ class KeyStatements(Statements):
         with self._connections.writing() as connection:
             if not _is_nameable(connection, alias.key_id):
                 return False
-            taken = connection.execute(
-                "SELECT 1 FROM kms_alias WHERE account_id = ? AND region = ? AND name = ?",
-                (alias.account_id, alias.region, alias.name),
-            ).fetchall()
-            if taken:
+            if _is_taken(connection, alias.account_id, alias.region, alias.name):
                 raise AliasTakenError
             _insert_alias(connection, alias)
         return True
@@ -237,6 +233,15 @@ def _count_on_demand(connection: sqlite3.Connection, key_id: str) -> int:
         "SELECT count(*) FROM kms_material WHERE key_id = ? AND on_demand", (key_id,)
     ).fetchall()
     return int(count)
+
+
+def _is_taken(connection: sqlite3.Connection, account_id: AccountId, region: Region, name: str) -> bool:
+    """Whether there is an alias of that name."""
+    return bool(
+        connection.execute(
+            "SELECT 1 FROM kms_alias WHERE account_id = ? AND region = ? AND name = ?", (account_id, region, name)
+        ).fetchall()
+    )
 
 
 def _is_nameable(connection: sqlite3.Connection, key_id: str) -> bool:

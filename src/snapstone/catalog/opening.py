@@ -1,8 +1,8 @@
 """The catalog's file as such: how it is opened without ever making another, and what SQLite's errors about it mean.
 
 At a start each becomes one sentence that names the file, the cause and the remedy (`CatalogError`). While the server
-runs, damage becomes DamageError and a full disk StoreFullError; anything else keeps its own error, with the file in its
-notes.
+runs, damage becomes DamageError, a full disk StoreFullError, a row that breaks a constraint RowRefusedError, and
+anything else CatalogUnavailableError: callers of the catalog know nothing of SQLite.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from snapstone.catalog.contract_errors import CatalogUnavailableError, RowRefusedError
 from snapstone.core.errors import DamageError, StoreFullError
 
 BUSY_TIMEOUT_SECONDS: Final = 30.0
@@ -101,14 +102,15 @@ def is_absent(path: Path) -> bool:
 
 
 def failure_of(error: sqlite3.Error, path: Path) -> Exception:
-    """What an error of SQLite means while the server runs: DamageError, StoreFullError, or the error itself."""
+    """What an error of SQLite means while the server runs, in the terms of the contract."""
     code = _code_of(error)
     if _is_damage(error, code):
         return DamageError(str(path), f"the catalog is damaged: {error}")
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
         return StoreFullError(f"the catalog {path}: {error}")
-    error.add_note(f"the catalog is {path}")
-    return error
+    if isinstance(error, sqlite3.IntegrityError):
+        return RowRefusedError(f"the catalog {path}: {error}")
+    return CatalogUnavailableError(f"the catalog {path}: {error}")
 
 
 def refusal_of(error: sqlite3.Error | OSError, path: Path) -> Exception:

@@ -56,7 +56,9 @@ class ProtectionCatalog(Protocol):
     # -- the recycle bin --
 
     def insert_rule(self, rule: RetentionRule, limit: int) -> None:
-        """Insert a rule. Raises RuleLimitError where the account has `limit` of them in the region."""
+        """Insert a rule. Raises RuleLimitError where the account has `limit` of them in the region, and RowRefusedError
+        where there is one of that id already, whoever has it.
+        """
 
     def rule(self, account_id: AccountId, region: Region, rule_id: str) -> RetentionRule | None:
         """One rule."""
@@ -98,7 +100,7 @@ class ProtectionCatalog(Protocol):
         """Insert a copy's row, and the work that is to be done for it.
 
         Raises SourceGoneError where the source (`copied_from`) cannot be copied any more, and CopiesLimitError where
-        `limit` copies are under way to the account's region.
+        `limit` copies are under way to the account's region. Raises RowRefusedError where the id exists already.
         """
 
     def claim_copy(self, snapshot_id: SnapshotId, running_ms: int, lease_until_ms: int) -> CopyWork | None:

@@ -32,7 +32,9 @@ _SELECT_RULES: Final = f"""
 
 _SELECT_RULE: Final = f"SELECT {_COLUMNS} FROM retention_rule WHERE account_id = ? AND region = ? AND rule_id = ?"
 
-_REPLACE_RULE: Final = f"INSERT OR REPLACE INTO retention_rule ({_COLUMNS}) VALUES ({', '.join('?' * 12)})"
+_INSERT_RULE: Final = f"INSERT INTO retention_rule ({_COLUMNS}) VALUES ({', '.join('?' * 12)})"
+
+_REPLACE_RULE: Final = _INSERT_RULE.replace("INSERT", "INSERT OR REPLACE")
 
 
 class RecyclingStatements(Statements):
@@ -46,7 +48,7 @@ class RecyclingStatements(Statements):
             ).fetchall()
             if count >= limit:
                 raise RuleLimitError
-            connection.execute(_REPLACE_RULE, _rule_parameters(rule))
+            connection.execute(_INSERT_RULE, _rule_parameters(rule))
 
     def rule(self, account_id: AccountId, region: Region, rule_id: str) -> RetentionRule | None:
         with self._connections.reading() as connection:

@@ -31,6 +31,7 @@ from snapstone.catalog.checksums import (
 )
 from snapstone.catalog.connections import Connections, Statements
 from snapstone.catalog.contract import NotWritableError
+from snapstone.catalog.contract_errors import CatalogUnavailableError
 from snapstone.catalog.rows import PendingWrite, SnapshotState
 from snapstone.catalog.verified import require_absent, verified_writes
 from snapstone.core.blocks import Address, Digest
@@ -156,7 +157,7 @@ class WriteStatements(Statements):
         for snapshot in ended:
             try:
                 self._drop_writes(snapshot.snapshot_key)
-            except (sqlite3.Error, SnapstoneError) as error:
+            except (CatalogUnavailableError, SnapstoneError) as error:
                 fields = {"snapshot": snapshot.snapshot_id, "why": repr(error)}
                 log.warning("pending writes are left to be dropped later", extra={"fields": fields})
 

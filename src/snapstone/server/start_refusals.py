@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from snapstone.catalog.contract_errors import CatalogUnavailableError
 from snapstone.catalog.opening import CatalogError, CatalogMissingError
 from snapstone.catalog.schema import NewerCatalogError
 from snapstone.core.errors import DamageError, StoreFullError
@@ -40,5 +41,5 @@ def start_refusals(folder: DataFolder) -> Iterator[None]:
         raise StartRefusedError(
             f"{folder.catalog} is damaged ({error}): put it back from a backup, with its -wal if the backup has one"
         ) from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, CatalogUnavailableError) as error:
         raise StartRefusedError(f"a database in {folder.path} cannot be used: {error}") from error

@@ -12,6 +12,7 @@ import pytest
 from xxhash import xxh3_64_intdigest
 
 from snapstone.catalog.checksums import COPY_COLUMNS, FIXED_COLUMNS, MOVING_COLUMNS
+from snapstone.catalog.contract_errors import CatalogUnavailableError
 from snapstone.catalog.protection_rows import CopyWork
 from snapstone.catalog.rows import PendingWrite, SnapshotState
 from snapstone.catalog.sharing_rows import Reach
@@ -305,9 +306,9 @@ def test_a_commit_whose_sync_failed_is_answered_to_nobody_and_has_no_number(
     before = path.with_name("catalog.db-changes").read_bytes()[8:]
     with monkeypatch.context() as patched:
         patched.setattr(catalog._connections, "_writer", FailingCommit(catalog._connections._writer))
-        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+        with pytest.raises(CatalogUnavailableError, match="disk I/O error"):
             record(catalog, 1, plain(0))
-        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+        with pytest.raises(CatalogUnavailableError, match="disk I/O error"):
             catalog.begin_seal(name(1), 0, None, STARTED, STARTED)
     assert path.with_name("catalog.db-changes").read_bytes()[8:] == before
     assert catalog.snapshot(name(1)) == pending(1)

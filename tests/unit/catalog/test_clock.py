@@ -13,7 +13,7 @@ from snapstone.catalog.clock import UNKNOWN
 from snapstone.catalog.schema import known_migrations, migrate
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.core.clock_trust import Reading, Trust
-from tests.suites.catalog_suite import Opener
+from tests.suites.catalog_fixtures import Opener
 from tests.suites.clock_suite import TRUSTED, ClockSuite
 
 INSERT_SNAPSHOT = (

@@ -11,6 +11,7 @@ from threading import Event, Thread
 import pytest
 
 from snapstone.catalog.connections import READER_LIMIT, Connections
+from snapstone.catalog.contract_errors import CatalogUnavailableError
 
 GLANCE_SECONDS = 0.1
 """Long enough for a thread that nothing holds back to get through."""
@@ -57,7 +58,7 @@ def test_a_transaction_that_raises_changes_nothing(connections: Connections) -> 
 
 
 def test_a_reader_cannot_write(connections: Connections) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="readonly"), connections.reading() as connection:
+    with pytest.raises(CatalogUnavailableError, match="readonly"), connections.reading() as connection:
         insert(connection, "lost")
 
 
@@ -140,5 +141,5 @@ def test_closing_waits_for_the_transaction_under_way(connections: Connections, p
 def test_closed_connections_are_refused(connections: Connections) -> None:
     connections.close()
     for lend in (connections.reading, connections.streaming, connections.writing):
-        with pytest.raises(sqlite3.ProgrammingError, match="closed"), lend():
+        with pytest.raises(CatalogUnavailableError, match="closed"), lend():
             pass

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.contract import Catalog
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.catalog.visible import SELECT_TAGS, select_visible
-from tests.suites.catalog_rows import ALICE, FRANKFURT, pending
-from tests.suites.catalog_suite import Opener
-from tests.suites.sharing_suite import EVERY_REACH, SharingSuite, share
+from tests.suites.catalog_fixtures import Opener
+from tests.suites.catalog_rows import ALICE, FRANKFURT
+from tests.suites.sharing_suite import EVERY_REACH, SharingSuite
 
 
 @pytest.fixture
@@ -25,11 +24,6 @@ class TestSqliteSharing(SharingSuite):
     @pytest.fixture
     def opener(self, path: Path) -> Opener:
         return partial(SqliteCatalog, path)
-
-    def test_a_reader_is_an_account_or_all(self, catalog: Catalog) -> None:
-        catalog.insert_snapshot(pending(1), None)
-        with pytest.raises(sqlite3.IntegrityError):
-            share(catalog, 1, "everybody")
 
     @pytest.mark.usefixtures("catalog")
     def test_no_statement_goes_through_all_that_there_is(self, path: Path) -> None:

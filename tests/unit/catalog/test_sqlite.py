@@ -11,27 +11,27 @@ from pathlib import Path
 
 import pytest
 
+from snapstone.catalog import opening
 from snapstone.catalog.contract import Catalog
+from snapstone.catalog.contract_errors import CatalogUnavailableError
+from snapstone.catalog.data_key_contract import SealedKey
 from snapstone.catalog.identity_rows import SealedAccessKey
 from snapstone.catalog.mapping import SELECT_OWNED, SELECT_OWNED_OF
 from snapstone.catalog.opening import UnusableCatalogError
 from snapstone.catalog.rows import SnapshotState
 from snapstone.catalog.schema import NewerCatalogError
 from snapstone.catalog.sqlite import SqliteCatalog
+from tests.suites.catalog_fixtures import Opener
 from tests.suites.catalog_rows import (
     ALICE,
-    BOB,
-    FRANKFURT,
-    ROOT,
     STARTED,
-    answer,
     name,
     pending,
     plain,
     put_in_state,
     record,
 )
-from tests.suites.catalog_suite import CatalogSuite, Opener
+from tests.suites.catalog_suite import CatalogSuite
 
 
 @pytest.fixture
@@ -96,20 +96,25 @@ class TestFile:
             SqliteCatalog(path)
         assert str(path) in str(refused.value)
 
-    def test_a_closed_catalog_refuses_every_call(self, path: Path) -> None:
+    def test_a_catalog_that_another_program_keeps_locked_says_so_in_the_contracts_terms(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(opening, "BUSY_TIMEOUT_SECONDS", 0.1)
         catalog = SqliteCatalog(path)
         catalog.insert_snapshot(pending(1), None)
-        catalog.close()
+        foreign = sqlite3.connect(path, isolation_level=None)
+        foreign.execute("BEGIN IMMEDIATE")
         calls: list[Callable[[], object]] = [
-            catalog.check,
-            partial(catalog.snapshot, name(1)),
-            partial(catalog.secret, "token", b"secret"),
-            partial(record, catalog, 1, plain(0)),
-            partial(list, catalog.pending_writes(name(1))),
+            partial(catalog.secret, "token", b"secret"),  # each kind of transaction: one that others remember,
+            partial(record, catalog, 1, plain(0)),  # one of writes,
+            partial(catalog.insert_data_key, bytes(16), SealedKey("key", 1, b"sealed"), STARTED),  # and one of neither
         ]
         for call in calls:
-            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            with pytest.raises(CatalogUnavailableError, match=r"catalog\.db: database is locked"):
                 call()
+        foreign.close()
+        record(catalog, 1, plain(0))
+        catalog.close()
 
 
 class TestSchema:
@@ -206,28 +211,6 @@ class TestRows:
     @pytest.fixture
     def catalog(self, path: Path) -> SqliteCatalog:
         return SqliteCatalog(path)
-
-    def test_a_snapshot_id_that_exists_is_refused_and_stores_no_answer(self, catalog: SqliteCatalog) -> None:
-        catalog.insert_snapshot(pending(1), None)
-        with pytest.raises(sqlite3.IntegrityError):
-            catalog.insert_snapshot(pending(1, root=ROOT), answer("token"))
-        assert catalog.stored_answer(ALICE, FRANKFURT, "token") is None
-        catalog.close()
-
-    def test_a_tag_given_twice_is_refused_and_inserts_no_snapshot(self, catalog: SqliteCatalog) -> None:
-        with pytest.raises(sqlite3.IntegrityError):
-            catalog.insert_snapshot(pending(1, tags=(("Name", "a"), ("Name", "b"))), answer("token"))
-        assert catalog.snapshot(name(1)) is None
-        assert catalog.stored_answer(ALICE, FRANKFURT, "token") is None
-        catalog.close()
-
-    def test_a_candidate_that_does_not_become_the_first_account_is_not_kept(
-        self, catalog: SqliteCatalog, path: Path
-    ) -> None:
-        for candidate in (ALICE, BOB, ALICE):
-            assert catalog.first_account(candidate) == ALICE
-        assert raw(path, "SELECT account_id FROM account") == [(ALICE,)]
-        catalog.close()
 
     def test_a_deleted_snapshots_tags_are_gone(self, catalog: SqliteCatalog, path: Path) -> None:
         catalog.insert_snapshot(pending(1, tags=(("Name", "disk"),)), None)

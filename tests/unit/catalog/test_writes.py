@@ -10,6 +10,7 @@ import pytest
 
 from snapstone.catalog.checksums import register_functions
 from snapstone.catalog.contract import NotWritableError
+from snapstone.catalog.contract_errors import RowRefusedError
 from snapstone.catalog.rows import PendingWrite, SnapshotState
 from snapstone.catalog.sqlite import SqliteCatalog
 from snapstone.catalog.writes import DROP_STEP_COUNT, SubmittedWrite
@@ -137,7 +138,7 @@ class TestBatches:
     def test_a_batch_that_fails_records_nothing(self, catalog: SqliteCatalog) -> None:
         catalog.insert_snapshot(pending(1), None)
         impossible = PendingWrite(1, Address(b"short"), Digest(b"short"))
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(RowRefusedError):
             catalog.commit_writes([submitted(1, plain(0), progress=50), submitted(1, impossible)])
         assert writes(catalog) == []
         assert catalog.snapshot(name(1)) == pending(1)
