@@ -40,10 +40,15 @@ class StillUsedError(Exception):
     """What was to be deleted still has, or is attached to, something."""
 
     what: str
+    """Of a user or role `policies`, `attached policies` or `access keys`; of a policy `attachments` or `versions`."""
 
 
 class IdentityCatalog(Protocol):
-    """Rows of identities, durable when a call returns."""
+    """Rows of identities, durable when a call returns.
+
+    Names of users, roles and policies differ by more than case: each is found by its name in any case, and lists by
+    name take no notice of it. A policy whose ARN is of the account `aws` has no row, and is always there.
+    """
 
     # -- accounts --
 
