@@ -190,7 +190,8 @@ class Catalog(
         """Turn a snapshot of any state to deleting and drop its pending writes; None where it was gone already.
 
         One that is being deleted, or lies in the recycle bin, is gone already. A completed one that a retention rule
-        applies to goes into the bin at `now_ms` instead. Raises LockHoldsError where a lock is in force at `due_ms`.
+        applies to goes into the bin at `now_ms` instead. Raises LockHoldsError where a lock is in force at `due_ms`:
+        one in error has nothing that a lock could keep, and is deleted.
         """
 
     def finish_delete(self, snapshot_id: SnapshotId, answer_expires_at_ms: int) -> None:

@@ -88,7 +88,8 @@ class CopyStatements(WriteStatements):
         with self._connections.writing() as connection:
             failed = end_writing(
                 connection,
-                "UPDATE snapshot SET state = 'error', state_message = ? WHERE snapshot_id = ? AND state = 'pending'",
+                "UPDATE snapshot SET state = 'error', state_message = ?"
+                " WHERE snapshot_id = ? AND state = 'pending' AND copied_from IS NOT NULL",
                 (state_message, snapshot_id),
             )
         self._drop_ended(failed)
