@@ -5,17 +5,22 @@ An implementation's test class derives from `ObjectStoreSuite` and supplies the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from threading import Barrier
+from itertools import count
+from multiprocessing.connection import Connection
+from threading import Barrier, Lock, Thread
 from typing import Final, TypeVar
 
 import pytest
 
-from snapstone.core.blocks import BLOCK_SIZE, Address
+from snapstone.core.blocks import BLOCK_SIZE, Address, Digest
+from snapstone.core.data_key import DataKey, Domain
 from snapstone.core.errors import DamageError, OverloadedError
-from snapstone.storage.contract import ObjectEntry, ObjectKind, ObjectStore
+from snapstone.core.key_errors import KeyHiddenError
+from snapstone.storage.contract import Encryption, ObjectEntry, ObjectKind, ObjectStore
 
 THREADS: Final = 8
 
@@ -25,7 +30,21 @@ SUITE_NOW_MS: Final = 1_790_337_440_328
 SUITE_BUFFER_COUNT: Final = 3
 """Block buffers of `small_store`."""
 
+SUITE_KEY: Final = DataKey(b"data key 1......", bytes(range(32)))
+
+SUITE_DOMAIN: Final = Domain(b"a" * 32)
+
 Outcome = TypeVar("Outcome")
+
+StoreOpener = Callable[[], ObjectStore]
+"""Opens the test's store, again and again the same one; can be pickled, so that other processes open it."""
+
+
+def suite_data_key(data_key_id: bytes) -> DataKey:
+    """How every store under test finds data keys: there is one."""
+    if data_key_id != SUITE_KEY.data_key_id:
+        raise KeyHiddenError
+    return SUITE_KEY
 
 
 def address_of(content: bytes) -> Address:
@@ -51,6 +70,22 @@ def put_block(store: ObjectStore, content: bytes) -> bool:
         return store.put_block(address_of(content), buffer)
     finally:
         buffer.release()
+
+
+def put_encrypted(store: ObjectStore, content: bytes, key: DataKey = SUITE_KEY) -> bool:
+    """Put one encrypted block under its address in the suite's domain, as the service does."""
+    digest = Digest(address_of(content))
+    buffer = store.borrow_block_buffer()
+    try:
+        buffer.payload[:] = content
+        return store.put_block(SUITE_DOMAIN.address_of(digest), buffer, Encryption(key, digest))
+    finally:
+        buffer.release()
+
+
+def encrypted_address_of(content: bytes) -> Address:
+    """Where `put_encrypted` puts a block."""
+    return SUITE_DOMAIN.address_of(Digest(address_of(content)))
 
 
 def get_block(store: ObjectStore, address: Address) -> bytes:
@@ -80,7 +115,10 @@ def at_once(work: Callable[[int], Outcome]) -> list[Outcome]:
 
 
 class ObjectStoreSuite:
-    """The contract. Fixtures: `store`; `reopen`, which closes `store` and opens it anew; `small_store`."""
+    """The contract. Fixtures: `store`; `reopen`, which closes `store` and opens it anew; `small_store`; `opener`.
+
+    Every store finds data keys by `suite_data_key`.
+    """
 
     @pytest.fixture
     def store(self) -> ObjectStore:
@@ -96,6 +134,18 @@ class ObjectStoreSuite:
     def small_store(self) -> ObjectStore:
         """An empty store with SUITE_BUFFER_COUNT buffers, whose borrowers soon lose patience."""
         pytest.fail("each implementation supplies this")
+
+    @pytest.fixture
+    def opener(self) -> StoreOpener:
+        """Opens the store of `store` once more, beside those that are open."""
+        pytest.fail("each implementation supplies this")
+
+    @pytest.fixture
+    def other(self, opener: StoreOpener, store: ObjectStore) -> Iterator[ObjectStore]:
+        """The same store, opened a second time beside the first, as another process has it."""
+        other = opener()
+        yield other
+        other.close()
 
     # -- put and get --
 
@@ -183,6 +233,62 @@ class ObjectStoreSuite:
         with pytest.raises(DamageError):
             store.get_block(address_of(numbered_page(1)))
 
+    # -- encrypted objects --
+
+    def test_an_encrypted_block_is_read_back_with_its_digest(self, store: ObjectStore, other: ObjectStore) -> None:
+        content = numbered_block(1)
+        assert put_encrypted(store, content) is True
+        for reader in (store, other):
+            buffer = reader.get_block(encrypted_address_of(content))
+            assert bytes(buffer.payload) == content
+            assert buffer.digest == Digest(address_of(content))
+            buffer.release()
+            assert reader.get(ObjectKind.BLOCK, encrypted_address_of(content)) == content
+
+    def test_a_plain_blocks_digest_is_its_address(self, store: ObjectStore) -> None:
+        put_block(store, numbered_block(1))
+        buffer = store.get_block(address_of(numbered_block(1)))
+        assert buffer.digest == Digest(address_of(numbered_block(1)))
+        buffer.release()
+
+    def test_an_encrypted_block_is_written_once(self, store: ObjectStore) -> None:
+        assert put_encrypted(store, numbered_block(1)) is True
+        assert put_encrypted(store, numbered_block(1)) is False
+        assert put_block(store, numbered_block(1)) is True
+        assert len(list(store.walk())) == 2
+
+    def test_encrypted_small_objects_are_read_back_as_they_were_written(
+        self, store: ObjectStore, reopen: Callable[[], ObjectStore]
+    ) -> None:
+        objects = [(Address(bytes([number]) * 32), numbered_page(number)) for number in range(1, 40)]
+        assert store.put_many(ObjectKind.PAGE, objects, SUITE_KEY) == 39
+        assert store.put_many(ObjectKind.PAGE, objects[:2], SUITE_KEY) == 0
+        for reader in (store, reopen()):
+            assert [reader.get(ObjectKind.PAGE, address) for address, _ in objects] == [page for _, page in objects]
+
+    def test_without_its_key_an_object_is_there_and_hidden_and_no_buffer_is_lost(
+        self, small_store: ObjectStore
+    ) -> None:
+        stranger = DataKey(b"data key 2......", bytes(32))
+        put_encrypted(small_store, numbered_block(1), stranger)
+        small_store.put_many(ObjectKind.PAGE, [(address_of(b"page"), b"page")], stranger)
+        for _ in range(SUITE_BUFFER_COUNT + 1):
+            with pytest.raises(KeyHiddenError):
+                small_store.get_block(encrypted_address_of(numbered_block(1)))
+        with pytest.raises(KeyHiddenError):
+            small_store.get(ObjectKind.PAGE, address_of(b"page"))
+        assert small_store.has(encrypted_address_of(numbered_block(1)))
+
+    def test_what_another_key_of_the_same_id_encrypted_is_damage(self, store: ObjectStore) -> None:
+        impostor = DataKey(SUITE_KEY.data_key_id, bytes(32))
+        put_encrypted(store, numbered_block(1), impostor)
+        store.put_many(ObjectKind.PAGE, [(address_of(b"page"), b"page")], impostor)
+        with pytest.raises(DamageError) as raised:
+            store.get_block(encrypted_address_of(numbered_block(1)))
+        assert raised.value.address == encrypted_address_of(numbered_block(1)).hex()
+        with pytest.raises(DamageError):
+            store.get(ObjectKind.PAGE, address_of(b"page"))
+
     # -- has, walk, remove --
 
     def test_has_tells_what_is_stored(self, store: ObjectStore) -> None:
@@ -234,7 +340,108 @@ class ObjectStoreSuite:
         assert put_block(store, content) is True
         assert get_block(store, address_of(content)) == content
 
+    def test_manifests_are_counted_and_named_in_order(self, store: ObjectStore, other: ObjectStore) -> None:
+        assert store.manifest_count() == 0
+        assert list(store.manifests()) == []
+        names = [address_of(f"manifest {number}".encode()) for number in range(2_100)]
+        store.put_many(ObjectKind.MANIFEST, [(name, b"{}") for name in names])
+        put_block(store, numbered_block(1))
+        put_pages(store, [numbered_page(1)])
+        for reader in (store, other):
+            assert reader.manifest_count() == 2_100
+            assert list(reader.manifests()) == sorted(names)
+
+    def test_a_removed_manifest_is_neither_counted_nor_named(self, store: ObjectStore) -> None:
+        names = sorted(address_of(f"manifest {number}".encode()) for number in range(3))
+        store.put_many(ObjectKind.MANIFEST, [(name, b"{}") for name in names])
+        assert store.remove([names[1]]) == 1
+        assert store.manifest_count() == 2
+        assert list(store.manifests()) == [names[0], names[2]]
+
+    def test_a_manifest_that_cannot_be_read_is_named_all_the_same(self, store: ObjectStore) -> None:
+        impostor = DataKey(SUITE_KEY.data_key_id, bytes(32))
+        store.put_many(ObjectKind.MANIFEST, [(address_of(b"damaged"), b"{}")], impostor)
+        with pytest.raises(DamageError):
+            store.get(ObjectKind.MANIFEST, address_of(b"damaged"))
+        assert list(store.manifests()) == [address_of(b"damaged")]
+        assert store.manifest_count() == 1
+
+    # -- more than one process --
+
+    def test_what_one_opening_does_the_other_sees_at_once(self, store: ObjectStore, other: ObjectStore) -> None:
+        assert put_block(store, numbered_block(1)) is True
+        assert put_block(other, numbered_block(1)) is False
+        assert put_block(other, numbered_block(2)) is True
+        assert put_block(store, numbered_block(2)) is False
+        for reader in (store, other):
+            for number in (1, 2):
+                assert get_block(reader, address_of(numbered_block(number))) == numbered_block(number)
+        assert other.remove([address_of(numbered_block(1))]) == 1
+        assert not store.has(address_of(numbered_block(1)))
+        assert [entry.address for entry in store.walk()] == [address_of(numbered_block(2))]
+
+    def test_of_openings_that_race_to_put_a_block_one_writes_it(self, opener: StoreOpener) -> None:
+        stores = [opener() for _ in range(THREADS)]
+        for number in range(10):
+            content = numbered_block(number)
+            written = at_once(lambda thread, content=content: put_block(stores[thread], content))  # type: ignore[misc]
+            assert written.count(True) == 1
+        for number in range(10):
+            assert get_block(stores[0], address_of(numbered_block(number))) == numbered_block(number)
+        for opened in stores:
+            opened.close()
+
+    def test_two_processes_share_their_objects(self, store: ObjectStore, opener: StoreOpener) -> None:
+        put_block(store, numbered_block(1))
+        processes = multiprocessing.get_context("spawn")
+        here, there = processes.Pipe()
+        process = processes.Process(target=_put_and_ask, args=(opener, there))
+        process.start()
+        there.close()
+
+        def ask(command: str, number: int) -> bool:
+            here.send((command, number))
+            answer: bool = here.recv()
+            return answer
+
+        assert not ask("put", 1)
+        assert ask("get", 1)
+        assert ask("put", 2)
+        assert put_block(store, numbered_block(2)) is False
+        for number in (1, 2):
+            assert get_block(store, address_of(numbered_block(number))) == numbered_block(number)
+        put_block(store, numbered_block(3))
+        assert ask("get", 3)
+        here.close()
+        process.join()
+        assert process.exitcode == 0
+
     # -- durable --
+
+    @pytest.mark.parametrize("acknowledged_count", [1, 7, 40])
+    def test_every_put_acknowledged_before_kill_9_is_readable(
+        self, opener: StoreOpener, acknowledged_count: int
+    ) -> None:
+        processes = multiprocessing.get_context("spawn")
+        receiver, sender = processes.Pipe(duplex=False)
+        writer = processes.Process(target=_put_and_tell, args=(opener, sender))
+        writer.start()
+        sender.close()
+        acknowledged = [receiver.recv() for _ in range(acknowledged_count)]
+        writer.kill()
+        writer.join()
+        try:
+            while True:
+                acknowledged.append(receiver.recv())
+        except EOFError:
+            receiver.close()
+        store = opener()
+        for number in acknowledged:
+            assert get_block(store, address_of(numbered_block(number))) == numbered_block(number)
+        # What was not acknowledged is there whole or not at all.
+        for entry in store.walk():
+            assert address_of(store.get(entry.kind, entry.address)) == entry.address
+        store.close()
 
     def test_everything_is_there_after_reopening(self, store: ObjectStore, reopen: Callable[[], ObjectStore]) -> None:
         for number in range(20):
@@ -312,3 +519,33 @@ class ObjectStoreSuite:
             put_block(small_store, numbered_block(number))
         for number in range(20):
             assert get_block(small_store, address_of(numbered_block(number))) == numbered_block(number)
+
+
+# -- what other processes run --
+
+
+def _put_and_ask(opener: StoreOpener, asked: Connection) -> None:
+    """Put and read numbered blocks as asked, until the asker hangs up."""
+    store = opener()
+    while True:
+        try:
+            command, number = asked.recv()
+        except EOFError:
+            store.close()
+            return
+        content = numbered_block(number)
+        asked.send(put_block(store, content) if command == "put" else get_block(store, address_of(content)) == content)
+
+
+def _put_and_tell(opener: StoreOpener, told: Connection) -> None:
+    """Put numbered blocks from four threads until killed, and tell each number once its put is acknowledged."""
+    store, telling = opener(), Lock()
+
+    def put(thread: int) -> None:
+        for step in count():
+            put_block(store, numbered_block(step * 4 + thread))
+            with telling:
+                told.send(step * 4 + thread)
+
+    for thread in range(4):
+        Thread(target=put, args=(thread,)).start()

@@ -73,7 +73,9 @@ class ObjectStore(Protocol):
         """Store small objects, with one sync for many; returns how many were new. Durable when it returns."""
 
     def get(self, kind: ObjectKind, address: Address) -> bytes:
-        """The payload of an object. Raises DamageError where it is missing or not what was written."""
+        """The payload of an object. Raises DamageError where it is missing or not what was written, and KeyHiddenError
+        where its data key is gone.
+        """
 
     def get_block(self, address: Address) -> BlockBuffer:
         """A block's bytes, in a buffer that the caller releases. Raises as `get` and `borrow_block_buffer`."""

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from snapstone.core.blocks import BLOCK_SIZE, Address, digest_of
 from snapstone.core.data_key import DataKey, Domain
-from snapstone.core.errors import DamageError
 from snapstone.core.key_errors import KeyHiddenError
 from snapstone.storage.cipher import SealBrokenError, decrypt_in_place, encrypt_in_place
 from snapstone.storage.contract import Encryption, ObjectKind
@@ -70,12 +69,6 @@ def test_a_block_comes_back_after_the_index_was_lost(tmp_path: Path) -> None:
     buffer.release()
 
 
-def test_a_second_put_of_an_address_writes_nothing(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    assert put(store)
-    assert not put(store)
-
-
 def test_small_objects_are_encrypted_too(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     objects = [(Address(bytes([number]) * 32), b"page %d" % number * 7) for number in range(1, 40)]
@@ -85,30 +78,13 @@ def test_small_objects_are_encrypted_too(tmp_path: Path) -> None:
     assert b"page 7" not in everything_below(tmp_path)
 
 
-def test_a_plain_block_is_read_without_any_key(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    buffer = store.borrow_block_buffer()
-    buffer.payload[:] = CONTENT
-    assert store.put_block(Address(DIGEST), buffer)
-    buffer.release()
-    read = store.get_block(Address(DIGEST))
-    assert (bytes(read.payload), read.digest) == (CONTENT, DIGEST)
-
-
-def test_without_its_key_a_block_is_not_read_and_its_buffer_comes_back(tmp_path: Path) -> None:
+def test_a_store_opened_without_keys_reads_no_encrypted_block_and_its_buffer_comes_back(tmp_path: Path) -> None:
     store = SegmentStore(tmp_path, now_ms=lambda: 1, segment_size=SEGMENT_SIZE, block_buffers=1)
     put(store)
     for _ in range(3):
         with pytest.raises(KeyHiddenError):
             store.get_block(ADDRESS)
     assert store.has(ADDRESS)
-
-
-def test_another_key_of_the_same_id_is_damage(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    put(store, key=DataKey(KEY.data_key_id, bytes(32)))
-    with pytest.raises(DamageError):
-        store.get_block(ADDRESS)
 
 
 def test_what_is_sealed_is_gcm_over_payload_and_digest() -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -35,6 +32,7 @@ from tests.suites.object_store_suite import (
     SUITE_NOW_MS,
     THREADS,
     ObjectStoreSuite,
+    StoreOpener,
     address_of,
     at_once,
     get_block,
@@ -42,6 +40,7 @@ from tests.suites.object_store_suite import (
     numbered_page,
     put_block,
     put_pages,
+    suite_data_key,
 )
 
 SEGMENT_SIZE: Final = 8 << 20
@@ -54,11 +53,15 @@ RECORD_SIZE: Final = 4_096 + 524_288
 EXTENT_BLOCK_SIZE: Final = 4_096
 """What the file system may take for its own list of a file's pieces."""
 
-SOURCE_FOLDER: Final = Path(__file__).parents[3] / "src"
-
 
 def open_store(folder: Path, *, segment_size: int = SEGMENT_SIZE, block_buffers: int = 16) -> SegmentStore:
-    return SegmentStore(folder, now_ms=lambda: SUITE_NOW_MS, segment_size=segment_size, block_buffers=block_buffers)
+    return SegmentStore(
+        folder,
+        now_ms=lambda: SUITE_NOW_MS,
+        segment_size=segment_size,
+        block_buffers=block_buffers,
+        find_data_key=suite_data_key,
+    )
 
 
 @pytest.fixture
@@ -104,6 +107,10 @@ class TestContract(ObjectStoreSuite):
     @pytest.fixture
     def reopen(self, reopening: Reopening) -> Callable[[], ObjectStore]:
         return reopening
+
+    @pytest.fixture
+    def opener(self, folder: Path) -> StoreOpener:
+        return partial(open_store, folder)
 
     @pytest.fixture
     def small_store(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
@@ -291,99 +298,7 @@ def test_stores_that_race_to_put_the_same_blocks_keep_one_record_of_each(folder:
     assert disk_usage(folder) <= 10 * RECORD_SIZE + THREADS * (SEGMENT_HEADER_SIZE + EXTENT_BLOCK_SIZE)
 
 
-_PUT_AND_ASK = """
-import sys
-from pathlib import Path
-from tests.suites.object_store_suite import address_of, get_block, numbered_block, put_block
-from tests.unit.storage.test_segment_store import open_store
-
-store = open_store(Path(sys.argv[1]))
-for line in sys.stdin:
-    command, number = line.split()
-    content = numbered_block(int(number))
-    if command == "put":
-        print(put_block(store, content), flush=True)
-    else:
-        print(get_block(store, address_of(content)) == content, flush=True)
-store.close()
-"""
-
-_PUT_FOR_EVER = """
-import sys
-from itertools import count
-from pathlib import Path
-from threading import Lock, Thread
-from tests.suites.object_store_suite import numbered_block, put_block
-from tests.unit.storage.test_segment_store import open_store
-
-store, lock = open_store(Path(sys.argv[1])), Lock()
-
-def put(thread):
-    for step in count():
-        number = step * 4 + thread
-        put_block(store, numbered_block(number))
-        with lock:
-            print(number, flush=True)
-
-for thread in range(4):
-    Thread(target=put, args=(thread,)).start()
-"""
-
-
-def child(code: str, folder: Path) -> subprocess.Popen[str]:
-    """A Python process that runs code on a store's folder."""
-    root = SOURCE_FOLDER.parent
-    environment = os.environ | {"PYTHONPATH": f"{SOURCE_FOLDER}{os.pathsep}{root}"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(folder)],
-        env=environment,
-        cwd=root,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_two_processes_on_one_folder_share_their_records(folder: Path, store: SegmentStore) -> None:
-    put_block(store, numbered_block(1))
-    with child(_PUT_AND_ASK, folder) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
-
-        def ask(command: str) -> str:
-            assert other.stdin is not None
-            assert other.stdout is not None
-            other.stdin.write(command + "\n")
-            other.stdin.flush()
-            return other.stdout.readline().strip()
-
-        assert ask("put 1") == "False"
-        assert ask("get 1") == "True"
-        assert ask("put 2") == "True"
-        assert put_block(store, numbered_block(2)) is False
-        assert all_blocks_read(store, [1, 2])
-        put_block(store, numbered_block(3))
-        assert ask("get 3") == "True"
-        other.stdin.close()
-    assert other.returncode == 0
-
-
 # -- recovery --
-
-
-def test_every_put_acknowledged_before_a_kill_is_readable(folder: Path) -> None:
-    for acknowledged_count in (1, 7, 40):
-        with child(_PUT_FOR_EVER, folder) as killed:
-            assert killed.stdout is not None
-            acknowledged = [int(killed.stdout.readline()) for _ in range(acknowledged_count)]
-            killed.send_signal(signal.SIGKILL)
-            acknowledged += [int(line) for line in killed.stdout if line.endswith("\n")]
-        store = open_store(folder)
-        assert all_blocks_read(store, acknowledged)
-        # What was not acknowledged is there whole or not at all.
-        for entry in store.walk():
-            assert address_of(store.get(entry.kind, entry.address)) == entry.address
-        store.close()
 
 
 def test_the_rest_of_a_segment_that_a_crash_left_is_used_again(folder: Path, tmp_path: Path) -> None:
@@ -814,14 +729,6 @@ def test_a_read_only_store_reads_and_writes_nothing(folder: Path, tmp_path: Path
 def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
     """When each file was written last, and what it holds."""
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
-
-
-def test_manifests_are_counted_and_named(store: SegmentStore) -> None:
-    names = sorted(address_of(f"manifest {number}".encode()) for number in range(3))
-    store.put_many(ObjectKind.MANIFEST, [(name, b"{}") for name in names])
-    put_block(store, numbered_block(1))
-    assert store.manifest_count() == 3
-    assert list(store.manifests()) == names
 
 
 def test_new_records_never_stand_where_torn_ones_stood(folder: Path, tmp_path: Path, store: SegmentStore) -> None:
