@@ -8,13 +8,15 @@ import pytest
 
 from snapstone.catalog.contract import Catalog
 from snapstone.catalog.contract_errors import RowRefusedError
-from snapstone.catalog.protection_rows import PublicAccess
+from snapstone.catalog.protection_rows import Deletion, PublicAccess, RetentionRule
 from snapstone.catalog.rows import Snapshot, SnapshotState
 from snapstone.catalog.sharing_contract import Tags
 from snapstone.catalog.sharing_rows import EncryptionDefaults, OwnTag, Place, Reach
 from snapstone.core.ids import AccountId, Region, SnapshotId
+from snapstone.core.retention import Retention
 from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import ALICE, BOB, FRANKFURT, OREGON, STARTED, name, pending, put_in_state
+from tests.suites.races import racing
 
 EVERY_REACH = list(Reach)
 MANY = 100
@@ -34,6 +36,14 @@ def seen(
 ) -> list[SnapshotId]:
     found = catalog.visible_snapshots(account_id, region, reaches, start, limit)
     return [snapshot.snapshot_id for snapshot in found]
+
+
+def recycle(catalog: Catalog, *numbers: int) -> None:
+    """Put completed snapshots of alice's into the bin."""
+    rule = RetentionRule("abcdefghijk", ALICE, FRANKFURT, "EBS_SNAPSHOT", Retention(7), "", (), STARTED)
+    catalog.insert_rule(rule, 250)
+    for number in numbers:
+        assert catalog.begin_delete(name(number), STARTED, STARTED) is Deletion.RECYCLED
 
 
 class SharingSuite(CatalogFixtures):
@@ -71,6 +81,20 @@ class SharingSuite(CatalogFixtures):
         assert catalog.begin_delete(name(1), STARTED, STARTED)
         assert seen(catalog) == []
         assert seen(catalog, ALICE) == []
+
+    def test_what_lies_in_the_bin_is_not_seen_until_it_is_restored(self, catalog: Catalog) -> None:
+        put_in_state(catalog, 1, SnapshotState.COMPLETED)
+        put_in_state(catalog, 2, SnapshotState.COMPLETED)
+        share(catalog, 1, BOB)
+        share(catalog, 2, "all")
+        recycle(catalog, 1, 2)
+        for reach in Reach:
+            assert seen(catalog, reaches=[reach]) == []
+            assert seen(catalog, ALICE, reaches=[reach]) == []
+        for number in (1, 2):
+            assert catalog.restore_recycled(ALICE, FRANKFURT, name(number), STARTED)
+        assert seen(catalog) == [name(1), name(2)]
+        assert seen(catalog, ALICE, reaches=[Reach.OWN]) == [name(1), name(2)]
 
     def test_a_block_of_all_public_access_hides_and_a_block_of_new_sharing_does_not(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)
@@ -137,6 +161,22 @@ class SharingSuite(CatalogFixtures):
         put_in_state(catalog, 2, SnapshotState.DELETING)
         assert not catalog.change_shares(name(2), lambda _: frozenset({BOB}))
 
+    def test_what_lies_in_the_bin_changes_neither_readers_nor_tags(self, catalog: Catalog) -> None:
+        put_in_state(catalog, 1, SnapshotState.COMPLETED, tags=(("a", "1"),))
+        recycle(catalog, 1)
+        before = catalog.snapshot(name(1))
+        assert not catalog.change_shares(name(1), lambda _: frozenset({BOB}))
+        given: list[Snapshot | None] = []
+
+        def change(_: SnapshotId, row: Snapshot | None) -> Tags:
+            given.append(row)
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            catalog.change_tags([name(1)], change)
+        assert given == [None]
+        assert catalog.snapshot(name(1)) == before
+
     def test_of_racing_changes_none_is_lost(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)
         readers = [f"{number:012d}" for number in range(24)]
@@ -188,6 +228,24 @@ class SharingSuite(CatalogFixtures):
         assert catalog.tags(ALICE, FRANKFURT, (first, "b"), MANY) == every[1:]
         assert catalog.tags(ALICE, FRANKFURT, (second, ""), MANY) == every[2:]
         assert catalog.tags(ALICE, FRANKFURT, None, 2) == every[:2]
+
+    def test_tags_of_what_is_being_deleted_or_lies_in_the_bin_are_not_listed(self, catalog: Catalog) -> None:
+        for number in (1, 2, 3):
+            put_in_state(catalog, number, SnapshotState.COMPLETED, tags=(("a", str(number)),))
+        catalog.begin_delete(name(1), STARTED, STARTED)
+        recycle(catalog, 2)
+        assert catalog.tags(ALICE, FRANKFURT, None, MANY) == [OwnTag(Place(STARTED, name(3)), "a", "3")]
+
+    def test_of_racing_changes_of_tags_none_is_lost(self, catalog: Catalog) -> None:
+        catalog.insert_snapshot(pending(1), None)
+
+        def tag(number: int) -> None:
+            catalog.change_tags([name(1)], lambda _id, row: (*(row.tags if row else ()), (str(number), "")))
+
+        racing(8, tag)
+        row = catalog.snapshot(name(1))
+        assert row is not None
+        assert sorted(row.tags) == [(str(number), "") for number in range(8)]
 
     # -- encryption by default --
 
