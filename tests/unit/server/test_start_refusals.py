@@ -1,0 +1,28 @@
+"""What goes wrong with catalog or store at a start becomes one sentence."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from snapstone.catalog import opening
+from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.server.data_folder import StartRefusedError, use_data_folder
+from snapstone.server.start_refusals import start_refusals
+
+
+def test_a_catalog_that_fails_after_it_was_opened_refuses_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_SECONDS", 0.1)
+    with use_data_folder(tmp_path / "data") as folder:
+        catalog = SqliteCatalog(folder.catalog)
+        foreign = sqlite3.connect(folder.catalog, isolation_level=None)
+        foreign.execute("BEGIN IMMEDIATE")
+        sentence = r"a database in .* cannot be used: .*catalog\.db: .*locked"
+        with pytest.raises(StartRefusedError, match=sentence), start_refusals(folder):
+            catalog.release_seals()
+        foreign.close()
+        catalog.close()
