@@ -166,12 +166,16 @@ class KeySuite(CatalogFixtures):
         assert sorted(made.tags) == [(str(number), "") for number in range(8)]
 
     def test_a_change_elsewhere_is_seen_at_once(self, catalog: Catalog, other: Catalog) -> None:
-        add(catalog, key())
+        assert catalog.kms_key("key-1") is None
+        add(other, key())
+        assert catalog.kms_key("key-1") == key()
         for state in (KeyState.DISABLED, KeyState.ENABLED):
-            assert catalog.kms_key("key-1") == catalog.kms_key("key-1")  # read, and remembered
             change(other, state=state)
             assert catalog.kms_key("key-1") == key(state=state)
+        assert other.add_key_material(key(), b"second", STARTED, 25) is MaterialAdded.ADDED
+        assert catalog.kms_key("key-1") == key(material_version=2)
         doom(other)
+        assert catalog.kms_key("key-1") == key(state=KeyState.PENDING_DELETION, deletion_at_ms=500, material_version=2)
         assert other.destroy_kms_key("key-1", 500)
         assert catalog.kms_key("key-1") is None
 
@@ -308,7 +312,8 @@ class KeySuite(CatalogFixtures):
 
     def test_an_alias_is_moved_and_others_see_it_at_once(self, catalog: Catalog, other: Catalog) -> None:
         add(catalog, key(), key("key-2"))
-        catalog.insert_kms_alias(alias("alias/a"))
+        assert catalog.kms_alias(ALICE, FRANKFURT, "alias/a") is None
+        other.insert_kms_alias(alias("alias/a"))
         catalog.insert_kms_alias(alias("alias/b"))
         assert catalog.kms_alias(ALICE, FRANKFURT, "alias/a") == alias("alias/a")
         assert other.move_kms_alias(ALICE, FRANKFURT, "alias/a", "key-2", STARTED + 5)
