@@ -284,6 +284,13 @@ class ProtectionSuite(CatalogFixtures):
         assert catalog.restore_recycled(ALICE, FRANKFURT, name(1), STARTED)
         assert catalog.locks(ALICE, FRANKFURT) == []
 
+    def test_an_expired_lock_of_what_is_being_deleted_is_not_listed(self, catalog: Catalog) -> None:
+        completed(catalog)
+        lock(catalog, 1, SnapshotLock(LockMode.GOVERNANCE, 1, 1, None, STARTED))
+        assert catalog.begin_delete(name(1), STARTED, STARTED) is Deletion.BEGUN
+        assert catalog.locks(ALICE, FRANKFURT) == []
+        assert catalog.locks(ALICE, FRANKFURT, [name(1)]) == []
+
     # -- block public access --
 
     def test_public_access_is_unblocked_until_it_is_set(self, catalog: Catalog) -> None:

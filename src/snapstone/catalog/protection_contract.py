@@ -43,7 +43,10 @@ class ProtectionCatalog(Protocol):
     def locks(
         self, account_id: AccountId, region: Region, snapshot_ids: Collection[SnapshotId] | None = None
     ) -> list[tuple[Snapshot, SnapshotLock]]:
-        """An account's locks in a region, expired ones included, ordered by the snapshots' start time, then id."""
+        """An account's locks in a region, expired ones included, ordered by the snapshots' start time, then id.
+
+        Those of snapshots that are being deleted or lie in the recycle bin are left out.
+        """
 
     # -- block public access --
 
