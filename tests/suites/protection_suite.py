@@ -434,6 +434,8 @@ class ProtectionSuite(CatalogFixtures):
         assert catalog.deletions_due() == [name(1)]
         assert [each.snapshot_id for each in catalog.recycled(ALICE, FRANKFURT)] == [name(2)]
         assert catalog.restore_recycled(ALICE, FRANKFURT, name(1), STARTED) is None
+        assert catalog.empty_recycle_bin(until + 1) == [name(2)]
+        assert catalog.deletions_due() == [name(1), name(2)]
 
     def test_of_a_restore_and_an_emptying_that_race_one_has_the_snapshot(self, catalog: Catalog) -> None:
         recycled(catalog)
@@ -567,6 +569,13 @@ class ProtectionSuite(CatalogFixtures):
         snapshot = catalog.snapshot(name(2))
         assert snapshot is not None
         assert (snapshot.state, snapshot.state_message) == (SnapshotState.ERROR, "why")
+
+    def test_a_copy_that_failed_elsewhere_is_remembered_so_at_once(self, catalog: Catalog, other: Catalog) -> None:
+        completed(catalog)
+        catalog.insert_copy(a_copy(2), work(2), 20)
+        assert catalog.remembered_snapshot(name(2)) == a_copy(2)
+        assert other.fail_copy(name(2), "why")
+        assert catalog.remembered_snapshot(name(2)) == a_copy(2, SnapshotState.ERROR, state_message="why")
 
     def test_a_sealed_copy_is_not_due(self, catalog: Catalog) -> None:
         completed(catalog)
