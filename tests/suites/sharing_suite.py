@@ -99,6 +99,9 @@ class SharingSuite(CatalogFixtures):
     def test_a_block_of_all_public_access_hides_and_a_block_of_new_sharing_does_not(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)
         share(catalog, 1, "all")
+        catalog.set_public_access(ALICE, OREGON, PublicAccess.BLOCK_ALL)
+        catalog.set_public_access(BOB, FRANKFURT, PublicAccess.BLOCK_ALL)
+        assert seen(catalog) == [name(1)]
         catalog.set_public_access(ALICE, FRANKFURT, PublicAccess.BLOCK_ALL)
         assert seen(catalog) == []
         assert seen(catalog, ALICE) == [name(1)]
@@ -123,6 +126,16 @@ class SharingSuite(CatalogFixtures):
         assert seen(catalog, start=start, limit=3) == [name(2), name(3), name(4)]
         assert seen(catalog, start=Place(STARTED, name(6))) == [name(6)]
         assert seen(catalog, start=Place(STARTED + 1, SnapshotId(""))) == []
+
+    @pytest.mark.parametrize("reach", list(Reach))
+    def test_a_list_for_one_reason_begins_with_the_snapshot_at_its_place(self, catalog: Catalog, reach: Reach) -> None:
+        owner = BOB if reach is Reach.OWN else ALICE
+        for number in range(1, 5):
+            catalog.insert_snapshot(pending(number, account_id=owner), None)
+            if reach is not Reach.OWN:
+                share(catalog, number, BOB if reach is Reach.SHARED else "all")
+        assert seen(catalog, reaches=[reach], start=Place(STARTED, name(2)), limit=2) == [name(2), name(3)]
+        assert seen(catalog, reaches=[reach], start=Place(STARTED, name(4)), limit=2) == [name(4)]
 
     # -- shares --
 
@@ -235,6 +248,14 @@ class SharingSuite(CatalogFixtures):
         catalog.begin_delete(name(1), STARTED, STARTED)
         recycle(catalog, 2)
         assert catalog.tags(ALICE, FRANKFURT, None, MANY) == [OwnTag(Place(STARTED, name(3)), "a", "3")]
+
+    def test_readers_and_tags_changed_elsewhere_are_remembered_at_once(self, catalog: Catalog, other: Catalog) -> None:
+        catalog.insert_snapshot(pending(1), None)
+        assert catalog.remembered_snapshot(name(1)) == pending(1)
+        other.change_tags([name(1)], lambda _id, _row: (("a", "1"),))
+        assert catalog.remembered_snapshot(name(1)) == pending(1, tags=(("a", "1"),))
+        share(other, 1, BOB)
+        assert catalog.remembered_snapshot(name(1)) == pending(1, tags=(("a", "1"),), shared_with=frozenset({BOB}))
 
     def test_of_racing_changes_of_tags_none_is_lost(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)
