@@ -666,6 +666,31 @@ class CatalogSuite(CatalogFixtures):
             record(catalog, 1, plain(1))
         other.close()
 
+    def test_a_remembered_snapshot_is_as_others_have_just_left_it(self, catalog: Catalog, other: Catalog) -> None:
+        def remembered(number: int = 1) -> SnapshotState | None:
+            row = catalog.remembered_snapshot(name(number))
+            return None if row is None else row.state
+
+        assert remembered() is None
+        for number in (1, 2, 3):
+            other.insert_snapshot(pending(number), None)
+            assert remembered(number) is SnapshotState.PENDING
+        other.begin_seal(name(1), 0, None, STARTED, STARTED)
+        assert remembered() is SnapshotState.SEALING
+        assert other.finish_seal(name(1), OTHER_ROOT, 0, STARTED)
+        assert catalog.remembered_snapshot(name(1)) == other.snapshot(name(1))
+        assert remembered() is SnapshotState.COMPLETED
+        other.begin_delete(name(1), STARTED, STARTED)
+        assert remembered() is SnapshotState.DELETING
+        other.finish_delete(name(1), STARTED)
+        assert remembered() is None
+        other.begin_seal(name(2), 0, None, STARTED, STARTED)
+        assert remembered(2) is SnapshotState.SEALING
+        assert other.fail_seal(name(2), "why")
+        assert remembered(2) is SnapshotState.ERROR
+        assert other.expire_pending(DEADLINE + 1, TIMED_OUT) == [name(3)]
+        assert remembered(3) is SnapshotState.ERROR
+
     def test_an_open_catalog_passes_its_check(self, catalog: Catalog) -> None:
         catalog.check()
 
