@@ -43,6 +43,7 @@ def test_where_one_resource_is_missing_none_is_tagged(ebs: Client, ec2: Client) 
     ("resource", "tags", "code"),
     [
         (None, [{"Key": "aws:x", "Value": ""}], "InvalidTagKey.Malformed"),
+        (None, [{"Key": "AWS:x", "Value": ""}], "InvalidTagKey.Malformed"),
         (None, [{"Key": "", "Value": ""}], "InvalidTagKey.Malformed"),
         (None, [{"Key": str(number), "Value": ""} for number in range(51)], "TagLimitExceeded"),
         (None, [{"Key": "a", "Value": "v" * 257}], "InvalidParameterValue"),

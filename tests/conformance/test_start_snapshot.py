@@ -224,9 +224,10 @@ class TestTags:
         with expect_invalid("INVALID_TAG"):
             started(ebs, Tags=[{"Key": "Name", "Value": "one"}, {"Key": "Name", "Value": "two"}])
 
-    def test_a_key_with_the_prefix_of_aws_is_refused(self, ebs: Client) -> None:
+    @pytest.mark.parametrize("key", ["aws:mine", "AWS:mine"])
+    def test_a_key_with_the_prefix_of_aws_is_refused_in_any_case(self, ebs: Client, key: str) -> None:
         with expect_invalid("INVALID_TAG"):
-            started(ebs, Tags=[{"Key": "aws:mine", "Value": ""}])
+            started(ebs, Tags=[{"Key": key, "Value": ""}])
 
     @pytest.mark.parametrize(
         "tag", [{"Key": "k" * 128, "Value": ""}, {"Key": "k", "Value": "v" * 256}], ids=["key", "value"]

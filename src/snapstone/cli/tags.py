@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
 
-MAX_KEY_LENGTH: Final = 128
-MAX_VALUE_LENGTH: Final = 256
+from snapstone.core.tags import MAX_KEY_LENGTH, MAX_VALUE_LENGTH, is_removable, is_reserved
 
 
 def tag(text: str) -> tuple[str, str]:
@@ -14,14 +12,18 @@ def tag(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is no tag: KEY=VALUE")
-    return tag_key(name), _bounded(value, MAX_VALUE_LENGTH, "a tag's value")
+    return _key(name, allowed=not is_reserved(name)), _bounded(value, MAX_VALUE_LENGTH, "a tag's value")
 
 
 def tag_key(text: str) -> str:
-    """A tag's key; a `type` of argparse."""
+    """The key of a tag that is to go; a `type` of argparse."""
+    return _key(text, allowed=is_removable(text))
+
+
+def _key(text: str, *, allowed: bool) -> str:
     if not text:
         raise argparse.ArgumentTypeError("a tag's key is empty")
-    if text.lower().startswith("aws:"):
+    if not allowed:
         raise argparse.ArgumentTypeError(f"tag keys that begin with aws: are AWS's own, as {text!r}")
     return _bounded(text, MAX_KEY_LENGTH, "a tag's key")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from typing import Final
@@ -20,15 +20,30 @@ from snapstone.core.errors import (
 )
 from snapstone.core.ids import SNAPSHOT_ID_RANDOM_SIZE, mint_snapshot_id
 from snapstone.core.limit_errors import PendingSnapshotLimitError
+from snapstone.core.tags import MAX_TAGS, Pair, SentTags, TagProblem, TagRule
 from snapstone.service.encryption import data_key_for_new, key_for_new
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import require_parent
 
 DEFAULT_TIMEOUT_MINUTES: Final = 60
-MAX_TAGS: Final = 50
 
-Tags = Sequence[Mapping[str, str]]
 Answer = dict[str, object]
+
+
+def _tag_error(problem: TagProblem, key: str) -> InvalidTagError:
+    match problem:
+        case TagProblem.RESERVED:
+            return InvalidTagError(f"Tag keys starting with 'aws:' are reserved: {key}")
+        case TagProblem.DUPLICATE:
+            return InvalidTagError(f"Duplicate tag key: {key}")
+        case TagProblem.TOO_MANY_SENT | TagProblem.TOO_MANY_KEPT:
+            return InvalidTagError(f"A snapshot takes at most {MAX_TAGS} tags")
+        case _:
+            return InvalidTagError(f"Tag keys have 1 to 127 characters and values at most 255: {key}")
+
+
+TAG_RULE: Final = TagRule(_tag_error, max_key_length=127, max_value_length=255)
+"""The lengths are the model's (api-ebs.md, section 2): one less than other services take."""
 
 
 def start_snapshot(
@@ -37,7 +52,7 @@ def start_snapshot(
     *,
     volume_size: int,
     parent_snapshot_id: str | None = None,
-    tags: Tags | None = None,
+    tags: SentTags | None = None,
     description: str | None = None,
     client_token: str | None = None,
     encrypted: bool | None = None,
@@ -48,12 +63,13 @@ def start_snapshot(
 
     Raises what api-ebs.md, section 5, lists.
     """
-    _check_members(volume_size, parent_snapshot_id, tags or (), encrypted, kms_key_arn)
+    _check_members(volume_size, parent_snapshot_id, encrypted, kms_key_arn)
+    pairs = TAG_RULE.sent(tags or ())
     fingerprint = _fingerprint(
         {
             "VolumeSize": volume_size,
             "ParentSnapshotId": parent_snapshot_id,
-            "Tags": sorted((tag["Key"], tag.get("Value", "")) for tag in tags or ()),
+            "Tags": sorted(pairs),
             "Description": description,
             "Encrypted": encrypted,
             "KmsKeyArn": kms_key_arn,
@@ -66,7 +82,7 @@ def start_snapshot(
             return _replay(stored, fingerprint)
     while True:
         parent = None if parent_snapshot_id is None else require_parent(engine, caller, parent_snapshot_id)
-        snapshot = _new_snapshot(engine, caller, volume_size, parent, tags or (), description, timeout)
+        snapshot = _new_snapshot(engine, caller, volume_size, parent, pairs, description, timeout)
         key = key_for_new(engine, caller, parent, encrypted, kms_key_arn)
         if key is not None:
             snapshot = replace(snapshot, kms_key_arn=key.arn, data_key_id=data_key_for_new(engine, key, parent))
@@ -84,7 +100,7 @@ def start_snapshot(
 
 
 def _check_members(
-    volume_size: int, parent_snapshot_id: str | None, tags: Tags, encrypted: bool | None, kms_key_arn: str | None
+    volume_size: int, parent_snapshot_id: str | None, encrypted: bool | None, kms_key_arn: str | None
 ) -> None:
     """The rules across members, and those the model does not carry."""
     if parent_snapshot_id is not None and kms_key_arn is not None:
@@ -95,14 +111,6 @@ def _check_members(
         raise InvalidParameterError("Encrypt cannot be false when KmsKeyArn is specified")
     if volume_size > MAX_VOLUME_SIZE_GIB:
         raise InvalidVolumeSizeError(f"Invalid volume size: {volume_size}")
-    keys = [tag["Key"] for tag in tags]
-    if len(keys) > MAX_TAGS:
-        raise InvalidTagError(f"{len(keys)} tags were given; a snapshot takes at most {MAX_TAGS}")
-    for key in keys:
-        if key.startswith("aws:"):
-            raise InvalidTagError(f"Tag keys starting with 'aws:' are reserved: {key}")
-        if keys.count(key) > 1:
-            raise InvalidTagError(f"Duplicate tag key: {key}")
 
 
 def _new_snapshot(
@@ -110,7 +118,7 @@ def _new_snapshot(
     caller: Caller,
     volume_size: int,
     parent: Snapshot | None,
-    tags: Tags,
+    tags: tuple[Pair, ...],
     description: str | None,
     timeout: int,
 ) -> Snapshot:
@@ -129,7 +137,7 @@ def _new_snapshot(
         parent_id=None if parent is None else parent.snapshot_id,
         lineage_id=snapshot_id if parent is None else parent.lineage_id,
         description=description,
-        tags=tuple((tag["Key"], tag.get("Value", "")) for tag in tags),
+        tags=tags,
         state=SnapshotState.PENDING,
         state_message=None,
         started_at_ms=now_ms,

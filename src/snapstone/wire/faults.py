@@ -1,12 +1,15 @@
-"""The table from errors to AWS faults: for each error its words, and its code and reason for EBS, rbin, and EC2.
+"""The table from errors to AWS faults: one row for each error, with its code in each protocol, and its words.
 
-What STS, IAM and KMS call them is in `codes`.
+No code is a default. An error that a protocol cannot meet has NEVER in its column; if it meets it all the same, that is
+an internal failure, and logged. The faults of EBS, rbin and EC2 are made here, those of STS, IAM and KMS in `codes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final, TypeVar
 
 from snapstone.core import absent_errors, errors, identity_errors, key_errors, limit_errors, protection_errors
@@ -72,9 +75,10 @@ EC2_STATUS: Final = {
     "RequestEntityTooLarge": 413,
     "InternalError": 500,
     "RequestLimitExceeded": 503,
+    "RequestTimeout": 503,
     "Unavailable": 503,
 }
-"""Where it is not 400."""
+"""Where it is not 400. A time-out is 503 in every protocol but EBS's: some SDKs' retries go by the status alone."""
 
 _CAUSES: Final = {
     errors.DamageError: Cause.DAMAGED,
@@ -111,17 +115,44 @@ class CodedFault:
     message: str
 
 
+class Protocol(Enum):
+    """The protocols that a fault can be put in; each is a column of the table."""
+
+    EBS = "the EBS direct APIs and rbin"
+    EC2 = "EC2"
+    KMS = "KMS"
+    QUERY = "STS and IAM"
+
+
+class Never(Enum):
+    """The type of NEVER."""
+
+    NEVER = "never"
+
+
+NEVER: Final = Never.NEVER
+"""Stands in the column of a protocol in which an error cannot occur: no operation there raises it."""
+
+Code = str | Never
+
+
 @dataclass(frozen=True, slots=True)
-class _Row:
-    ebs: str
-    """Code, and after a slash the Reason."""
-    ec2: str
+class Row:
+    """What one error is in each protocol."""
+
+    codes: Mapping[Protocol, Code]
+    """For EBS: code, and after a slash the Reason."""
     text: Callable[[Any], str]
     ec2_text: Callable[[Any], str]
 
 
 _Error = TypeVar("_Error", bound=Exception)
-_ROWS: dict[type[Exception], _Row] = {}
+_ROWS: dict[type[Exception], Row] = {}
+
+ROWS: Final[Mapping[type[Exception], Row]] = _ROWS
+"""The table."""
+
+_log = logging.getLogger(__name__)
 
 
 def _own_message(error: Any) -> str:
@@ -131,27 +162,61 @@ def _own_message(error: Any) -> str:
 
 def _row(
     error: type[_Error],
-    ebs: str,
-    ec2: str,
+    ebs: Code,
+    ec2: Code,
+    kms: Code,
+    query: Code,
     text: Callable[[_Error], str] | str = _own_message,
     ec2_text: Callable[[_Error], str] | str | None = None,
 ) -> None:
     """Add a row; without a text the error's own `message` is it, and the EC2 text is the EBS one unless given."""
-    _ROWS[error] = _Row(ebs, ec2, _as_function(text), _as_function(text if ec2_text is None else ec2_text))
+    _ROWS[error] = _as_row(ebs, ec2, kms, query, text, text if ec2_text is None else ec2_text)
+
+
+def _as_row(
+    ebs: Code,
+    ec2: Code,
+    kms: Code,
+    query: Code,
+    text: Callable[[_Error], str] | str,
+    ec2_text: Callable[[_Error], str] | str,
+) -> Row:
+    codes = {Protocol.EBS: ebs, Protocol.EC2: ec2, Protocol.KMS: kms, Protocol.QUERY: query}
+    return Row(codes, _as_function(text), _as_function(ec2_text))
 
 
 def _as_function(text: Callable[[_Error], str] | str) -> Callable[[_Error], str]:
     return (lambda _: text) if isinstance(text, str) else text
 
 
-def has_row(error: type[Exception]) -> bool:
-    return error in _ROWS
+_INTERNAL_TEXT: Final = "The request failed because of an error in the server."
+_INTERNAL: Final = _as_row(
+    "InternalServerException",
+    "InternalError",
+    "KMSInternalException",
+    "InternalFailure",
+    _INTERNAL_TEXT,
+    _INTERNAL_TEXT,
+)
+"""What an error is that a protocol was never to meet."""
+
+
+def row_of(error: Exception, protocol: Protocol) -> tuple[Row, str]:
+    """The row of an error, and its code in a protocol; those of an internal failure, and a line in the log, if none."""
+    row = _ROWS.get(type(error), _INTERNAL)
+    code = row.codes[protocol]
+    if row is _INTERNAL or code is NEVER:
+        fields = {"protocol": protocol.value, "error": type(error).__name__}
+        _log.error("an error that the protocol has no code for", exc_info=error, extra={"fields": fields})
+        row, code = _INTERNAL, _INTERNAL.codes[protocol]
+    assert isinstance(code, str)
+    return row, code
 
 
 def ebs_fault(error: Exception) -> EbsFault:
     """The EBS fault of an error that is one of REFUSALS."""
-    row = _ROWS[type(error)]
-    code, _, reason = row.ebs.partition("/")
+    row, named = row_of(error, Protocol.EBS)
+    code, _, reason = named.partition("/")
     message = row.text(error)
     if isinstance(error, refusals.ConstraintError):
         return EbsFault(code, EBS_STATUS[code], VALIDATION, None, message)
@@ -162,18 +227,13 @@ def ebs_fault(error: Exception) -> EbsFault:
 
 def ec2_fault(error: Exception) -> CodedFault:
     """The EC2 fault of an error that is one of REFUSALS."""
-    row = _ROWS[type(error)]
-    return CodedFault(row.ec2, EC2_STATUS.get(row.ec2, 400), row.ec2_text(error))
+    row, code = row_of(error, Protocol.EC2)
+    return CodedFault(code, EC2_STATUS.get(code, 400), row.ec2_text(error))
 
 
 def cause_headers(error: Exception) -> list[tuple[str, str]]:
     """What an answer says beside the fault, in every protocol: see `core.causes`."""
     return [(CAUSE_HEADER, cause) for kind, cause in _CAUSES.items() if isinstance(error, kind)]
-
-
-def text_of(error: Exception) -> str:
-    """The words of an error that is one of REFUSALS."""
-    return _ROWS[type(error)].text(error)
 
 
 def _short(value: str) -> str:
@@ -210,184 +270,199 @@ def _denied_text(error: AccessDeniedError) -> str:
     )
 
 
+# The columns: the error, EBS and rbin, EC2, KMS, STS and IAM; then the words.
 # fmt: off
 # -- core's family --
 _row(errors.SnapshotNotFoundError, "ResourceNotFoundException/SNAPSHOT_NOT_FOUND", "InvalidSnapshot.NotFound",
-     _not_found_text)
-_row(errors.ParentNotCompleteError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+     "ValidationException", "ValidationError", _not_found_text)
+_row(errors.ParentNotCompleteError, "ValidationException/INVALID_SNAPSHOT_ID", NEVER, NEVER, NEVER,
      lambda e: f"Source snapshot ({e.snapshot_id}) is not complete.")
-_row(errors.SnapshotAlreadyCompletedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+_row(errors.SnapshotAlreadyCompletedError, "ValidationException/INVALID_SNAPSHOT_ID", NEVER, NEVER, NEVER,
      "Snapshot is already completed")
-_row(errors.FirstSnapshotMissingError, "ValidationException/INVALID_SNAPSHOT_ID", "MissingParameter",
+_row(errors.FirstSnapshotMissingError, "ValidationException/INVALID_SNAPSHOT_ID", NEVER, NEVER, NEVER,
      "First snapshot should not be empty or null")
-_row(errors.UnrelatedSnapshotsError, "ValidationException/UNRELATED_SNAPSHOTS", "InvalidParameterCombination",
+_row(errors.UnrelatedSnapshotsError, "ValidationException/UNRELATED_SNAPSHOTS", NEVER, NEVER, NEVER,
      lambda e: f"The snapshot {e.first_snapshot_id} and {e.second_snapshot_id} are not related.")
-_row(errors.InvalidVolumeSizeError, "ValidationException/INVALID_VOLUME_SIZE", "InvalidParameterValue")
-_row(errors.InvalidParameterError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
-_row(errors.InvalidParameterCombinationError, "ValidationException/INVALID_PARAMETER_VALUE",
-     "InvalidParameterCombination")
-_row(errors.InvalidTagError, "ValidationException/INVALID_TAG", "InvalidParameterValue")
-_row(errors.InvalidBlockError, "ValidationException/INVALID_BLOCK", "InvalidParameterValue")
-_row(errors.BlockChecksumMismatchError, "InvalidSignatureException", "InvalidParameterValue", _mismatch_text)
-_row(errors.InvalidContentEncodingError, "ValidationException/INVALID_CONTENT_ENCODING", "InvalidParameterValue",
+_row(errors.InvalidVolumeSizeError, "ValidationException/INVALID_VOLUME_SIZE", NEVER, NEVER, NEVER)
+_row(errors.InvalidParameterError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue",
+     "ValidationException", "ValidationError")
+_row(errors.InvalidParameterCombinationError, NEVER, "InvalidParameterCombination", NEVER, NEVER)
+_row(errors.InvalidTagError, "ValidationException/INVALID_TAG", NEVER, NEVER, NEVER)
+_row(errors.InvalidBlockError, "ValidationException/INVALID_BLOCK", NEVER, NEVER, NEVER)
+_row(errors.BlockChecksumMismatchError, "InvalidSignatureException", NEVER, NEVER, NEVER, _mismatch_text)
+_row(errors.InvalidContentEncodingError, "ValidationException/INVALID_CONTENT_ENCODING", NEVER, NEVER, NEVER,
      lambda e: f"The content encoding '{_short(e.content_encoding)}' is not supported; send the block as it is.")
-_row(errors.WriteTimedOutError, "ValidationException/WRITE_REQUEST_TIMEOUT", "RequestTimeout",
+_row(errors.WriteTimedOutError, "InternalServerException", "RequestTimeout", "RequestTimeoutException",
+     "RequestTimeout",
      lambda e: f"The request body was not received in time: no byte came for {e.seconds:g} seconds.")
 _row(errors.InvalidBlockTokenError, "ValidationException/INVALID_BLOCK_TOKEN", "InvalidParameterValue",
-     lambda e: f"The block token {_short(e.token)} is invalid.")
+     "ValidationException", "ValidationError", lambda e: f"The block token {_short(e.token)} is invalid.")
 _row(errors.InvalidPageTokenError, "ValidationException/INVALID_PAGE_TOKEN", "InvalidNextToken",
-     lambda e: f"The pagination token {_short(e.token)} is invalid.")
+     "ValidationException", "ValidationError", lambda e: f"The pagination token {_short(e.token)} is invalid.")
 _row(errors.IdempotencyConflictError, "ConflictException", "IdempotentParameterMismatch",
-     "Current request does not match request stored with this token.")
-_row(errors.UnknownKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
-_row(errors.KeyServiceError, "ValidationException/INVALID_DEPENDENCY_REQUEST", "InvalidParameterValue")
-_row(errors.DamageError, "InternalServerException", "InternalError",
+     "ValidationException", "ValidationError", "Current request does not match request stored with this token.")
+_row(errors.UnknownKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue", NEVER, NEVER)
+_row(errors.KeyServiceError, "ValidationException/INVALID_DEPENDENCY_REQUEST", "InvalidParameterValue", NEVER, NEVER)
+_row(errors.DamageError, "InternalServerException", "InternalError", "KMSInternalException", "InternalFailure",
      "What is stored is damaged and cannot be returned; the server's damage log names it.")
 _row(errors.OverloadedError, "RequestThrottledException/ACCOUNT_THROTTLED", "RequestLimitExceeded",
-     lambda e: f"The server is at a limit ({e.what}); try again.")
-_row(errors.StoreFullError, "InternalServerException", "InternalError",
+     "ThrottlingException", "Throttling", lambda e: f"The server is at a limit ({e.what}); try again.")
+_row(errors.StoreFullError, "InternalServerException", "InternalError", "KMSInternalException", "InternalFailure",
      "The server's storage is full; nothing was stored.")
 _row(errors.StoreLostError, "InternalServerException", "Unavailable",
+     "DependencyTimeoutException", "ServiceUnavailable",
      "The server's data folder is gone or was replaced; nothing was stored.")
-_row(errors.ReadOnlyError, "AccessDeniedException", "UnauthorizedOperation",
+_row(errors.ReadOnlyError, "AccessDeniedException", "UnauthorizedOperation", "AccessDeniedException", "AccessDenied",
      "This server is read-only: it serves what is there, and changes nothing.")
-_row(errors.MalformedSnapshotIdError, "ValidationException/INVALID_SNAPSHOT_ID", "InvalidSnapshotID.Malformed",
+_row(errors.MalformedSnapshotIdError, NEVER, "InvalidSnapshotID.Malformed", NEVER, NEVER,
      lambda e: f'Invalid id: "{_short(e.snapshot_id)}"')
-_row(errors.MalformedAccountIdError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidUserID.Malformed",
+_row(errors.MalformedAccountIdError, NEVER, "InvalidUserID.Malformed", NEVER, NEVER,
      lambda e: f'Invalid user id: "{_short(e.account_id)}"')
-_row(errors.FilterLimitError, "ValidationException/INVALID_PARAMETER_VALUE", "FilterLimitExceeded",
+_row(errors.FilterLimitError, NEVER, "FilterLimitExceeded", NEVER, NEVER,
      lambda e: f"The maximum number of filter values specified on a single call is {e.limit}")
-_row(errors.DryRunPassedError, "ValidationException/INVALID_PARAMETER_VALUE", "DryRunOperation",
+_row(errors.DryRunPassedError, NEVER, "DryRunOperation", "DryRunOperationException", NEVER,
      "Request would have succeeded, but DryRun flag is set.")
 
-_row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation", _denied_text)
+_row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation",
+     "AccessDeniedException", "AccessDenied", _denied_text)
 _row(KeyHiddenError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
-     "KMS key not found")
+     "NotFoundException", NEVER, "KMS key not found")
 
 # -- KMS keys --
 _row(key_errors.KmsKeyNotFoundError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
-     lambda e: e.named)
-_row(key_errors.InvalidKeyArnError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+     "NotFoundException", NEVER, lambda e: e.named)
+_row(key_errors.InvalidKeyArnError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+     "InvalidArnException", NEVER)
 _row(key_errors.KmsKeyDisabledError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
-     lambda e: f"{e.key_arn} is disabled.")
-_row(key_errors.KmsKeyStateError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
-_row(key_errors.ManagedKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
-_row(key_errors.AliasExistsError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+     "DisabledException", NEVER, lambda e: f"{e.key_arn} is disabled.")
+_row(key_errors.KmsKeyStateError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+     "KMSInvalidStateException", NEVER)
+_row(key_errors.ManagedKeyError, NEVER, NEVER, "AccessDeniedException", NEVER)
+_row(key_errors.AliasExistsError, NEVER, NEVER, "AlreadyExistsException", NEVER,
      lambda e: f"An alias with the name {e.alias_arn} already exists")
-_row(key_errors.InvalidAliasNameError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
-_row(key_errors.InvalidCiphertextError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+_row(key_errors.InvalidAliasNameError, NEVER, NEVER, "InvalidAliasNameException", NEVER)
+_row(key_errors.InvalidCiphertextError, NEVER, NEVER, "InvalidCiphertextException", NEVER,
      "The ciphertext is not of this service, or was made with another encryption context")
-_row(key_errors.IncorrectKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+_row(key_errors.IncorrectKeyError, NEVER, NEVER, "IncorrectKeyException", NEVER,
      "The key ID in the request does not identify a CMK that can perform this operation.")
-_row(key_errors.InvalidMarkerError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue",
+_row(key_errors.InvalidMarkerError, NEVER, NEVER, "InvalidMarkerException", NEVER,
      "The marker is not from an answer to this request")
-_row(key_errors.KeyTagError, "ValidationException/INVALID_TAG", "InvalidParameterValue")
-_row(key_errors.UnsupportedKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
-_row(key_errors.KeyLimitError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue")
+_row(key_errors.KeyTagError, NEVER, NEVER, "TagException", NEVER)
+_row(key_errors.UnsupportedKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+     "UnsupportedOperationException", NEVER)
+_row(key_errors.KeyLimitError, NEVER, NEVER, "LimitExceededException", NEVER)
 
 # -- protection: locks, public access, the recycle bin, the archive tier, copies --
-_row(protection_errors.SnapshotLockedError, "ValidationException/INVALID_SNAPSHOT_ID", "OperationNotPermitted")
-_row(protection_errors.SnapshotNotLockedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+_row(protection_errors.SnapshotLockedError, NEVER, "OperationNotPermitted", NEVER, NEVER)
+_row(protection_errors.SnapshotNotLockedError, NEVER, "IncorrectState", NEVER, NEVER,
      lambda e: f"The snapshot '{_short(e.snapshot_id)}' is not locked.")
-_row(protection_errors.PublicAccessBlockedError, "ValidationException/INVALID_PARAMETER_VALUE", "OperationNotPermitted",
+_row(protection_errors.PublicAccessBlockedError, NEVER, "OperationNotPermitted", NEVER, NEVER,
      lambda e: f"Block public access for snapshots is enabled in {_short(e.region)}: none can be shared with all.")
-_row(protection_errors.PublicAccessRequestError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidRequest",
+_row(protection_errors.PublicAccessRequestError, NEVER, "InvalidRequest", NEVER, NEVER,
      lambda e: f"The state '{_short(e.state)}' cannot be asked for; disable block public access instead.")
 _row(protection_errors.SnapshotArchivedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+     NEVER, NEVER,
      lambda e: f"The snapshot '{_short(e.snapshot_id)}' is archived; restore it from the archive tier first.")
-_row(protection_errors.SnapshotStateError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState")
-_row(protection_errors.RuleNotFoundError, "ResourceNotFoundException/RULE_NOT_FOUND", "InvalidParameterValue",
+_row(protection_errors.SnapshotStateError, NEVER, "IncorrectState", NEVER, NEVER)
+_row(protection_errors.RuleNotFoundError, "ResourceNotFoundException/RULE_NOT_FOUND", NEVER, NEVER, NEVER,
      lambda e: f"Rule with identifier {_short(e.rule_id)} was not found.")
-_row(protection_errors.RuleLockedError, "ConflictException/INVALID_RULE_STATE", "IncorrectState")
-_row(protection_errors.RuleQuotaError, "ServiceQuotaExceededException/SERVICE_QUOTA_EXCEEDED", "ResourceLimitExceeded")
-_row(protection_errors.InvalidRuleError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
-_row(protection_errors.SourceNotCompleteError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+_row(protection_errors.RuleLockedError, "ConflictException/INVALID_RULE_STATE", NEVER, NEVER, NEVER)
+_row(protection_errors.RuleQuotaError, "ServiceQuotaExceededException/SERVICE_QUOTA_EXCEEDED", NEVER, NEVER, NEVER)
+_row(protection_errors.InvalidRuleError, "ValidationException/INVALID_PARAMETER_VALUE", NEVER, NEVER, NEVER)
+_row(protection_errors.SourceNotCompleteError, NEVER, "IncorrectState", NEVER, NEVER,
      lambda e: f"The source snapshot '{_short(e.snapshot_id)}' is not in a valid state: it must be completed.")
-_row(protection_errors.UnknownSourceRegionError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidRegion",
+_row(protection_errors.UnknownSourceRegionError, NEVER, "InvalidRegion", NEVER, NEVER,
      lambda e: f"The region '{_short(e.region)}' does not exist.")
-_row(protection_errors.ParameterDependencyError, "ValidationException/INVALID_PARAMETER_VALUE",
-     "InvalidParameterDependency")
-_row(protection_errors.CopyLimitError, "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
-     "ResourceLimitExceeded", lambda e: f"At most {e.limit} snapshot copies may be in progress to one region.")
+_row(protection_errors.ParameterDependencyError, NEVER, "InvalidParameterDependency", NEVER, NEVER)
+_row(protection_errors.CopyLimitError, NEVER, "ResourceLimitExceeded", NEVER, NEVER,
+     lambda e: f"At most {e.limit} snapshot copies may be in progress to one region.")
 
 # -- wire's own: who calls --
 _row(refusals.MissingCredentialsError, "MissingAuthenticationTokenException", "MissingAuthenticationToken",
-     "Missing Authentication Token", "Request is missing 'Authorization' header")
-_row(refusals.MalformedSignatureError, "IncompleteSignatureException", "IncompleteSignature")
+     "MissingAuthenticationTokenException", "MissingAuthenticationToken", "Missing Authentication Token",
+     "Request is missing 'Authorization' header")
+_row(refusals.MalformedSignatureError, "IncompleteSignatureException", "IncompleteSignature",
+     "IncompleteSignatureException", "IncompleteSignature")
 _row(refusals.UnknownAccessKeyError, "UnrecognizedClientException", "AuthFailure",
-     _INVALID_TOKEN_TEXT, _AUTH_FAILURE_TEXT)
+     "UnrecognizedClientException", "InvalidClientTokenId", _INVALID_TOKEN_TEXT, _AUTH_FAILURE_TEXT)
 _row(refusals.InvalidSessionTokenError, "UnrecognizedClientException", "AuthFailure",
-     _INVALID_TOKEN_TEXT, _AUTH_FAILURE_TEXT)
+     "UnrecognizedClientException", "InvalidClientTokenId", _INVALID_TOKEN_TEXT, _AUTH_FAILURE_TEXT)
 _row(refusals.ExpiredCredentialsError, "ExpiredTokenException", "RequestExpired",
-     "The security token included in the request is expired", "Request has expired.")
+     "ExpiredTokenException", "ExpiredToken", "The security token included in the request is expired",
+     "Request has expired.")
 _row(refusals.UnknownRegionError, "UnrecognizedClientException", "AuthFailure",
+     "UnrecognizedClientException", "InvalidClientTokenId",
      lambda e: f"Credential should be scoped to a valid region: this server does not answer for '{_short(e.region)}'.")
 _row(refusals.SignatureMismatchError, "InvalidSignatureException", "AuthFailure",
-     _own_message, _AUTH_FAILURE_TEXT)
+     "InvalidSignatureException", "SignatureDoesNotMatch", _own_message, _AUTH_FAILURE_TEXT)
 _row(refusals.ClockSkewError, "InvalidSignatureException", "RequestExpired",
-     _own_message, lambda e: f"Request has expired. {e.message}")
+     "InvalidSignatureException", "SignatureDoesNotMatch", _own_message,
+     lambda e: f"Request has expired. {e.message}")
 
 # -- wire's own: what is called --
-_row(refusals.UnknownOperationError, "UnknownOperationException", "InvalidAction",
+_row(refusals.UnknownOperationError, "UnknownOperationException", NEVER, NEVER, NEVER,
      lambda e: f"No operation answers to {e.method} {e.path}")
-_row(refusals.UnknownActionError, "UnknownOperationException", "InvalidAction",
+_row(refusals.UnknownActionError, NEVER, "InvalidAction", "UnknownOperationException", "InvalidAction",
      lambda e: f"The action {e.action} is not valid for this web service.")
-_row(refusals.UnknownVersionError, "UnknownOperationException", "NoSuchVersion",
+_row(refusals.UnknownVersionError, NEVER, "NoSuchVersion", NEVER, "InvalidAction",
      lambda e: f"The requested version ({e.version}) of service {e.service} does not exist")
-_row(refusals.MissingActionError, "UnknownOperationException", "MissingAction",
+_row(refusals.MissingActionError, NEVER, "MissingAction", "UnknownOperationException", "MissingAction",
      "The request must contain the parameter Action")
-_row(refusals.SerializationError, "SerializationException", "InvalidParameterValue")
-_row(refusals.ConstraintError, "ValidationException", "InvalidParameterValue", _constraint_text)
-_row(refusals.MissingParameterError, "SerializationException", "MissingParameter",
+_row(refusals.SerializationError, "SerializationException", NEVER, "SerializationException", NEVER)
+_row(refusals.ConstraintError, "ValidationException", NEVER, "ValidationException", "ValidationError",
+     _constraint_text)
+_row(refusals.MissingParameterError, NEVER, "MissingParameter", NEVER, NEVER,
      lambda e: f"The request must contain the parameter {e.parameter}")
-_row(refusals.InvalidParameterTypeError, "SerializationException", "InvalidParameterValue",
+_row(refusals.InvalidParameterTypeError, NEVER, "InvalidParameterValue", NEVER, "ValidationError",
      lambda e: f"Value ({e.value}) for parameter {e.parameter} is invalid. Expected {e.expected}.")
 _row(BodyTooLargeError, "RequestEntityTooLargeException", "RequestEntityTooLarge",
+     "RequestEntityTooLargeException", "RequestEntityTooLarge",
      lambda e: f"The request body is longer than {e.limit} bytes.")
 
 # -- sharing and tags --
-_row(PublicSnapshotError, "ValidationException/INVALID_SNAPSHOT_ID", "InvalidSnapshot.NotFound",
-     "Public snapshots are not supported", lambda e: f"The snapshot '{e.snapshot_id}' does not exist.")
-_row(NotShareableError, "ValidationException/INVALID_PARAMETER_VALUE", "OperationNotPermitted")
-_row(ShareLimitError, "ValidationException/INVALID_PARAMETER_VALUE", "ResourceLimitExceeded",
+_row(PublicSnapshotError, "ValidationException/INVALID_SNAPSHOT_ID", NEVER, NEVER, NEVER,
+     "Public snapshots are not supported")
+_row(NotShareableError, NEVER, "OperationNotPermitted", NEVER, NEVER)
+_row(ShareLimitError, NEVER, "ResourceLimitExceeded", NEVER, NEVER,
      lambda e: f"A snapshot can be shared with at most {e.limit} accounts.")
-_row(InvalidTagKeyError, "ValidationException/INVALID_TAG", "InvalidTagKey.Malformed")
-_row(TagLimitError, "ValidationException/INVALID_TAG", "TagLimitExceeded",
-     lambda e: f"A resource can have at most {e.limit} tags.")
-_row(UnknownResourceError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidID",
+_row(InvalidTagKeyError, NEVER, "InvalidTagKey.Malformed", NEVER, NEVER)
+_row(TagLimitError, NEVER, "TagLimitExceeded", NEVER, NEVER, lambda e: f"A resource can have at most {e.limit} tags.")
+_row(UnknownResourceError, NEVER, "InvalidID", NEVER, NEVER,
      lambda e: f"The ID '{_short(e.resource_id)}' is not valid")
-_row(absent_errors.InstanceNotFoundError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidInstanceID.NotFound",
+_row(absent_errors.InstanceNotFoundError, NEVER, "InvalidInstanceID.NotFound", NEVER, NEVER,
      lambda e: f"The instance ID '{_short(e.instance_id)}' does not exist")
-_row(absent_errors.VolumeNotFoundError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidVolume.NotFound",
+_row(absent_errors.VolumeNotFoundError, NEVER, "InvalidVolume.NotFound", NEVER, NEVER,
      lambda e: f"The volume '{_short(e.volume_id)}' does not exist.")
 
 # -- identities --
-_row(identity_errors.NoSuchEntityError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
-_row(identity_errors.EntityAlreadyExistsError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
-_row(identity_errors.DeleteConflictError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
-_row(identity_errors.IdentityLimitError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
-_row(identity_errors.MalformedPolicyDocumentError, "ValidationException/INVALID_PARAMETER_VALUE",
-     "InvalidParameterValue")
-_row(identity_errors.InvalidIdentityInputError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
-_row(identity_errors.IdentityValidationError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
-_row(identity_errors.PackedPolicyTooLargeError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue",
+_row(identity_errors.NoSuchEntityError, NEVER, NEVER, NEVER, "NoSuchEntity")
+_row(identity_errors.EntityAlreadyExistsError, NEVER, NEVER, NEVER, "EntityAlreadyExists")
+_row(identity_errors.DeleteConflictError, NEVER, NEVER, NEVER, "DeleteConflict")
+_row(identity_errors.IdentityLimitError, NEVER, NEVER, NEVER, "LimitExceeded")
+_row(identity_errors.MalformedPolicyDocumentError, NEVER, NEVER,
+     "MalformedPolicyDocumentException", "MalformedPolicyDocument")
+_row(identity_errors.InvalidIdentityInputError, NEVER, NEVER, NEVER, "InvalidInput")
+_row(identity_errors.IdentityValidationError, NEVER, NEVER, NEVER, "ValidationError")
+_row(identity_errors.PackedPolicyTooLargeError, NEVER, NEVER, NEVER, "PackedPolicyTooLarge",
      lambda e: f"Packed size of session tags and policies consumes {e.percent}% of allotted space.")
-_row(identity_errors.SessionRefusedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation")
+_row(identity_errors.SessionRefusedError, NEVER, NEVER, NEVER, "AccessDenied")
 
 # -- the policy language --
-_row(identity_errors.MalformedPolicyError, "ValidationException/INVALID_PARAMETER_VALUE", "InvalidParameterValue")
+_row(identity_errors.MalformedPolicyError, NEVER, NEVER, "MalformedPolicyDocumentException", "MalformedPolicyDocument")
 
 # -- limits --
 _row(limit_errors.AccountThrottledError, "RequestThrottledException/ACCOUNT_THROTTLED", "RequestLimitExceeded",
-     "Rate exceeded", "Request limit exceeded.")
+     "ThrottlingException", "Throttling", "Rate exceeded", "Request limit exceeded.")
 _row(limit_errors.SnapshotThrottledError, "RequestThrottledException/RESOURCE_LEVEL_THROTTLE", "RequestLimitExceeded",
-     "Rate exceeded for this snapshot")
+     "ThrottlingException", "Throttling", "Rate exceeded for this snapshot")
 _row(limit_errors.PendingSnapshotLimitError, "ConcurrentLimitExceededException", "PendingSnapshotLimitExceeded",
+     "LimitExceededException", "LimitExceeded",
      lambda e: f"At most {e.limit} pending snapshots are allowed for an account in a region.")
 _row(limit_errors.InjectedFailureError, "InternalServerException", "InternalError",
-     "This failure was asked for: fault injection is on.")
+     "KMSInternalException", "InternalFailure", "This failure was asked for: fault injection is on.")
 _row(limit_errors.InjectedOutageError, "InternalServerException", "Unavailable",
-     "This outage was asked for: fault injection is on.")
+     "DependencyTimeoutException", "ServiceUnavailable", "This outage was asked for: fault injection is on.")
 _row(limit_errors.InjectedQuotaError, "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
-     "ResourceLimitExceeded", "This refusal was asked for: fault injection is on.")
+     "ResourceLimitExceeded", "LimitExceededException", "LimitExceeded",
+     "This refusal was asked for: fault injection is on.")
 # fmt: on

@@ -20,6 +20,13 @@ def test_what_ec2_takes_for_no_tag_is_refused(text: str) -> None:
         tag(text)
 
 
+def test_a_reserved_key_may_be_taken_off_in_any_case_but_lower() -> None:
+    assert tag_key("AWS:owner") == "AWS:owner"
+    for key in ("aws:owner", ""):
+        with pytest.raises(argparse.ArgumentTypeError):
+            tag_key(key)
+
+
 def test_keys_and_values_may_be_as_long_as_ec2_takes_them() -> None:
     assert tag("k" * 128 + "=" + "v" * 256) == ("k" * 128, "v" * 256)
     assert tag_key("k" * 128) == "k" * 128

@@ -115,6 +115,10 @@ def test_a_child_may_grow_and_not_shrink(installation: Installation) -> None:
     [
         [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}],
         [{"Key": "aws:owner", "Value": "1"}],
+        [{"Key": "AWS:owner", "Value": "1"}],
+        [{"Value": "1"}],
+        [{"Key": "k" * 128, "Value": ""}],
+        [{"Key": "k", "Value": "v" * 256}],
         [{"Key": str(number), "Value": ""} for number in range(51)],
     ],
 )

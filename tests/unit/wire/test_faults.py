@@ -2,46 +2,205 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from snapstone.core import errors
+from snapstone.core import errors, identity_errors
 from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import AccessDeniedError
+from snapstone.server.fault_errors import SHORT_NAMES
 from snapstone.wire import refusals
-from snapstone.wire.codes import json_fault
+from snapstone.wire.call import Call
+from snapstone.wire.codes import JSON_STATUS, QUERY_STATUS, json_fault, query_fault
 from snapstone.wire.faults import (
     EBS_STATUS,
+    EC2_STATUS,
     FRAMEWORK,
     MESSAGE_LIMIT,
     MODELLED,
+    NEVER,
     REFUSALS,
+    ROWS,
     VALIDATION,
+    CodedFault,
+    EbsFault,
+    Protocol,
     ebs_fault,
     ec2_fault,
-    has_row,
 )
 from snapstone.wire.http import BodyTooLargeError
 
 EBS_MODEL = ServiceModel(Loader().load_service_model("ebs", "service-2"))
 
 
-def family(root: type[Exception]) -> Iterator[type[Exception]]:
-    for member in root.__subclasses__():
-        yield member
-        yield from family(member)
+KMS_MODEL = ServiceModel(Loader().load_service_model("kms", "service-2"))
+IAM_MODEL = ServiceModel(Loader().load_service_model("iam", "service-2"))
+STS_MODEL = ServiceModel(Loader().load_service_model("sts", "service-2"))
+
+BELOW_THE_LISTENER = ("core", "storage", "catalog", "service", "wire")
+"""The floors that a request goes through below the listener."""
+
+NEVER_LEAVE = {
+    "ClientGoneError",  # nobody is there to answer
+    "EnvelopeError",
+    "SessionTooLargeError",
+}
+"""Errors of core, service and wire that are caught before an answer is made."""
 
 
-@pytest.mark.parametrize("error", [*family(SnapstoneError), *family(refusals.WireError), BodyTooLargeError])
-def test_every_error_has_a_row(error: type[Exception]) -> None:
-    assert has_row(error)
+def _modules(*floors: str) -> Iterator[ModuleType]:
+    """Every module of some floors, imported."""
+    for floor in floors:
+        package = importlib.import_module(f"snapstone.{floor}")
+        yield package
+        for found in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{package.__name__}."):
+            yield importlib.import_module(found.name)
 
 
-def test_refusals_are_the_roots_of_all_rows() -> None:
-    assert (SnapstoneError, refusals.WireError, BodyTooLargeError) == REFUSALS
+def _classes_of(*floors: str) -> set[type[Exception]]:
+    """Every error class that a module of these floors defines."""
+    return {
+        value
+        for module in _modules(*floors)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == module.__name__
+    }
+
+
+ROOTS = {SnapstoneError, refusals.WireError}
+FAMILIES = {
+    error for error in _classes_of(*BELOW_THE_LISTENER, "server") if issubclass(error, REFUSALS) and error not in ROOTS
+}
+
+
+def _named(errors: Iterable[type[Exception]]) -> list[type[Exception]]:
+    return sorted(errors, key=lambda error: error.__name__)
+
+
+def test_the_table_has_a_row_for_every_error_that_is_answered_and_no_other() -> None:
+    assert len(FAMILIES) > 90
+    assert set(ROWS) == FAMILIES
+
+
+def test_every_other_error_of_core_service_and_wire_is_known_to_be_caught() -> None:
+    others = _classes_of("core", "service", "wire") - FAMILIES - ROOTS
+    assert {error.__name__ for error in others} == NEVER_LEAVE
+
+
+@pytest.mark.parametrize("error", _named(ROWS))
+def test_a_row_says_for_each_protocol_what_the_error_is(error: type[Exception]) -> None:
+    codes = ROWS[error].codes
+    assert set(codes) == set(Protocol)
+    assert any(code is not NEVER for code in codes.values())
+
+
+def _codes(protocol: Protocol) -> set[str]:
+    return {code for row in ROWS.values() if isinstance(code := row.codes[protocol], str)}
+
+
+COMMON_JSON_CODES = {
+    *("AccessDeniedException", "ExpiredTokenException", "IncompleteSignatureException", "InvalidSignatureException"),
+    *("MissingAuthenticationTokenException", "RequestEntityTooLargeException", "RequestTimeoutException"),
+    *("SerializationException", "ThrottlingException", "UnknownOperationException", "UnrecognizedClientException"),
+    "ValidationException",
+}
+"""AWS, "Common errors", and what the framework of its JSON services answers by itself."""
+
+COMMON_QUERY_CODES = {
+    *("AccessDenied", "ExpiredToken", "IncompleteSignature", "InternalFailure", "InvalidAction", "MissingAction"),
+    *("InvalidClientTokenId", "MissingAuthenticationToken", "RequestEntityTooLarge", "RequestTimeout", "Throttling"),
+    *("ServiceUnavailable", "SignatureDoesNotMatch", "ValidationError"),
+}
+"""AWS, "Common errors" of the query services."""
+
+
+def test_every_code_is_one_of_its_services() -> None:
+    kms = {shape.name for shape in KMS_MODEL.error_shapes}
+    query = {shape.error_code for model in (IAM_MODEL, STS_MODEL) for shape in model.error_shapes}
+    assert _codes(Protocol.KMS) <= kms | COMMON_JSON_CODES
+    assert _codes(Protocol.QUERY) <= query | COMMON_QUERY_CODES
+    assert {code.partition("/")[0] for code in _codes(Protocol.EBS)} <= set(EBS_STATUS)
+
+
+def test_statuses_are_of_codes_that_the_table_has() -> None:
+    assert set(EC2_STATUS) <= _codes(Protocol.EC2)
+    assert set(QUERY_STATUS) <= _codes(Protocol.QUERY)
+    assert set(JSON_STATUS) <= _codes(Protocol.KMS)
+
+
+def _raised_in(floors: Iterable[str]) -> set[str]:
+    """The names of what the modules of these floors raise."""
+    raises = (
+        node.exc
+        for module in _modules(*floors)
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Raise)
+    )
+    named = (raised.func if isinstance(raised, ast.Call) else raised for raised in raises)
+    return {name.id for name in named if isinstance(name, ast.Name)}
+
+
+@pytest.mark.parametrize(
+    ("floors", "protocol"),
+    [
+        (("service.start_snapshot", "service.write_blocks", "service.read_blocks", "service.visibility"), Protocol.EBS),
+        (("service.recycle_bin",), Protocol.EBS),
+        (("service.ec2",), Protocol.EC2),
+        (("service.kms",), Protocol.KMS),
+        (("service.iam",), Protocol.QUERY),
+    ],
+)
+def test_an_error_that_a_service_raises_has_a_code_in_its_protocol(floors: Iterable[str], protocol: Protocol) -> None:
+    by_name = {error.__name__: row for error, row in ROWS.items()}
+    met = _raised_in(floors) & by_name.keys()
+    assert len(met) >= 2
+    assert [name for name in sorted(met) if by_name[name].codes[protocol] is NEVER] == []
+
+
+def test_an_error_that_can_be_asked_for_by_fault_injection_has_a_code_in_every_protocol() -> None:
+    call = SimpleNamespace(
+        service="s", operation="o", members={}, caller=SimpleNamespace(principal=SimpleNamespace(arn="arn"))
+    )
+    for make in SHORT_NAMES.values():
+        assert NEVER not in ROWS[type(make(cast(Call, call)))].codes.values()
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (ebs_fault, "InternalServerException"),
+        (ec2_fault, "InternalError"),
+        (json_fault, "KMSInternalException"),
+        (query_fault, "InternalFailure"),
+    ],
+)
+def test_an_error_that_a_protocol_was_never_to_meet_is_an_internal_failure_and_logged(
+    fault: Callable[[Exception], EbsFault | CodedFault], code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class UnforeseenError(SnapstoneError):
+        """One without a row."""
+
+    never = (
+        identity_errors.NoSuchEntityError("secret") if fault is not query_fault else errors.InvalidBlockError("secret")
+    )
+    for error in (never, UnforeseenError("secret")):
+        caplog.clear()
+        answered = fault(error)
+        assert (answered.code, answered.status) == (code, 500)
+        assert "secret" not in answered.message
+        [record] = caplog.records
+        assert record.levelname == "ERROR"
+        assert record.exc_info is not None
+        assert record.exc_info[1] is error
 
 
 @pytest.mark.parametrize(
@@ -142,7 +301,7 @@ def test_the_ebs_services_own_words(error: Exception, code: str, status: int, re
     ("error", "code", "status", "reason"),
     [
         (errors.InvalidContentEncodingError("gzip"), INVALID, 400, "INVALID_CONTENT_ENCODING"),
-        (errors.WriteTimedOutError(30.0), INVALID, 400, "WRITE_REQUEST_TIMEOUT"),
+        (errors.WriteTimedOutError(30.0), "InternalServerException", 500, None),
         (errors.OverloadedError("buffers"), "RequestThrottledException", 400, "ACCOUNT_THROTTLED"),
         (errors.DamageError("address", "what"), "InternalServerException", 500, None),
         (errors.StoreFullError("what"), "InternalServerException", 500, None),

@@ -14,12 +14,10 @@ from snapstone.client.transfer.counterparts import COPIED_FROM, Counterpart, Cou
 from snapstone.client.transfer.pending import new_client_token
 from snapstone.client.transfer.upload_request import SIZE_TAG, TIMEOUT_MINUTES
 from snapstone.core.blocks import BLOCK_SIZE
+from snapstone.core.tags import MAX_TAGS, is_reserved
 
 AUTO: Final = "auto"
 """Look for a parent on the other side."""
-
-MAX_TAG_COUNT: Final = 50
-"""Tags that a snapshot may have."""
 
 
 @dataclass(frozen=True)
@@ -130,11 +128,11 @@ def request_for(asked: Asked, source: SourceSnapshot, plan: Plan, region: str) -
     carried = {} if info is None else dict(info.tags)
     if not asked.carry_tags:
         carried = {name: value for name, value in carried.items() if name == SIZE_TAG}
-    tags = {name: value for name, value in carried.items() if not name.lower().startswith("aws:")} | dict(asked.tags)
+    tags = {name: value for name, value in carried.items() if not is_reserved(name)} | dict(asked.tags)
     tags[COPIED_FROM] = origin_value(source.snapshot_id, region, "" if info is None else info.owner_id)
-    if len(tags) > MAX_TAG_COUNT:
+    if len(tags) > MAX_TAGS:
         raise UsageError(
-            f"the copy would have {len(tags)} tags, of which one says what it is a copy of, and {MAX_TAG_COUNT} are "
+            f"the copy would have {len(tags)} tags, of which one says what it is a copy of, and {MAX_TAGS} are "
             "allowed: carry none over, or take one off the source"
         )
     description = asked.description

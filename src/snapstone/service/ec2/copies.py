@@ -34,7 +34,7 @@ from snapstone.core.protection_errors import (
 from snapstone.service.data_keys import make_data_key
 from snapstone.service.ec2.encryption_defaults import default_key_arn, is_encrypted_by_default
 from snapstone.service.ec2.pages import require_ids
-from snapstone.service.ec2.tags import check_tags
+from snapstone.service.ec2.tags import TAG_RULE
 from snapstone.service.encryption import key_for_new, keys_for_reading
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.follow_up import follow_up
@@ -132,7 +132,7 @@ def _check_completion(minutes: int | None) -> None:
 
 
 def _tags(specifications: TagSpecifications) -> tuple[tuple[str, str], ...]:
-    """The tags for the copy. Raises what `check_tags` raises."""
+    """The tags for the copy. Raises what CreateTags raises."""
     given: list[Mapping[str, str]] = []
     for specification in specifications:
         if specification.get("ResourceType") != "snapshot":
@@ -140,7 +140,7 @@ def _tags(specifications: TagSpecifications) -> tuple[tuple[str, str], ...]:
         tags = specification.get("Tags") or ()
         assert isinstance(tags, Sequence)
         given += tags
-    return tuple(check_tags(given))
+    return TAG_RULE.sent(given)
 
 
 def _require_source(engine: Engine, source_caller: Caller, snapshot_id: str) -> Snapshot:

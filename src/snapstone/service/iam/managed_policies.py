@@ -71,7 +71,7 @@ def create_policy(
         default_version=1,
         next_version=2,
         versions=(PolicyVersion(1, policy_document, now_ms),),
-        tags=tuple(sorted(read_tags(tags).items())),
+        tags=read_tags(tags),
     )
     try:
         engine.catalog.insert_managed_policy(policy, POLICY_LIMIT)

@@ -6,7 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from snapstone.core.errors import SnapstoneError
 from snapstone.core.identity_errors import IdentityLimitError, IdentityValidationError, InvalidIdentityInputError
+from snapstone.core.tags import (
+    MAX_KEY_LENGTH,
+    MAX_TAGS,
+    MAX_VALUE_LENGTH,
+    TAG_CHARACTERS,
+    Pair,
+    TagProblem,
+    TagRule,
+)
 
 Tag = Mapping[str, str]
 """`Key` and `Value`, as the wire hands them over."""
@@ -15,13 +25,9 @@ NAME_LIMIT: Final = 64
 POLICY_NAME_LIMIT: Final = 128
 PATH_LIMIT: Final = 512
 DESCRIPTION_LIMIT: Final = 1_000
-TAG_LIMIT: Final = 50
-TAG_KEY_LIMIT: Final = 128
-TAG_VALUE_LIMIT: Final = 256
 
 _NAME: Final = re.compile(r"[\w+=,.@-]+", re.ASCII)
 _PATH: Final = re.compile(r"/|/[!-~]+/")
-_TAG_TEXT: Final = re.compile(r"[\w\s_.:/=+\-@]*")
 
 
 def check_name(member: str, name: str, limit: int = NAME_LIMIT) -> None:
@@ -66,39 +72,37 @@ def _constraint(member: str, rule: str) -> IdentityValidationError:
     )
 
 
-def read_tags(tags: Sequence[Tag] | None) -> dict[str, str]:
-    """Tags by key. Keys that differ in case only are the same. Raises IdentityValidationError and
-    InvalidIdentityInputError."""
-    read: dict[str, str] = {}
-    for tag in tags or ():
-        key, value = tag["Key"], tag["Value"]
-        check_length("tags.member.key", key, 1, TAG_KEY_LIMIT)
-        check_length("tags.member.value", value, 0, TAG_VALUE_LIMIT)
-        if not _TAG_TEXT.fullmatch(key) or not _TAG_TEXT.fullmatch(value):
-            raise InvalidIdentityInputError(f"The tag {key!r} has a character that no tag may have.")
-        if key.lower().startswith("aws:"):
-            raise InvalidIdentityInputError("Tag keys that begin with aws: are reserved.")
-        if key.lower() in {other.lower() for other in read}:
-            raise InvalidIdentityInputError("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-        read[key] = value
-    if len(read) > TAG_LIMIT:
-        raise InvalidIdentityInputError(f"Tags cannot be more than {TAG_LIMIT}.")
-    return read
+def _tag_error(problem: TagProblem, key: str) -> SnapstoneError:
+    match problem:
+        case TagProblem.KEY_EMPTY:
+            return _constraint("tags.member.key", "Member must have length greater than or equal to 1")
+        case TagProblem.KEY_TOO_LONG:
+            return _constraint("tags.member.key", f"Member must have length less than or equal to {MAX_KEY_LENGTH}")
+        case TagProblem.VALUE_TOO_LONG:
+            return _constraint("tags.member.value", f"Member must have length less than or equal to {MAX_VALUE_LENGTH}")
+        case TagProblem.CHARACTER:
+            return InvalidIdentityInputError(f"The tag {key!r} has a character that no tag may have.")
+        case TagProblem.RESERVED:
+            return InvalidIdentityInputError("Tag keys that begin with aws: are reserved.")
+        case TagProblem.DUPLICATE:
+            return InvalidIdentityInputError(
+                "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+            )
+        case TagProblem.TOO_MANY_SENT:
+            return InvalidIdentityInputError(f"Tags cannot be more than {MAX_TAGS}.")
+        case TagProblem.TOO_MANY_KEPT:
+            return IdentityLimitError(f"The number of tags has reached the maximum limit of {MAX_TAGS}.")
 
 
-def with_tags(before: Sequence[tuple[str, str]], added: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Tags with others in place of those of the same key. Raises IdentityLimitError."""
-    replaced = {key.lower() for key in added}
-    tags = {key: value for key, value in before if key.lower() not in replaced} | dict(added)
-    if len(tags) > TAG_LIMIT:
-        raise IdentityLimitError(f"The number of tags has reached the maximum limit of {TAG_LIMIT}.")
-    return tuple(sorted(tags.items()))
+TAG_RULE: Final = TagRule(_tag_error, characters=TAG_CHARACTERS, ignores_case=True)
 
 
-def without_tags(before: Sequence[tuple[str, str]], keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Tags but for those of these keys."""
-    removed = {key.lower() for key in keys}
-    return tuple((key, value) for key, value in before if key.lower() not in removed)
+def read_tags(tags: Sequence[Tag] | None) -> tuple[Pair, ...]:
+    """Tags in order of key. Keys that differ in case only are the same.
+
+    Raises IdentityValidationError and InvalidIdentityInputError.
+    """
+    return tuple(sorted(TAG_RULE.sent(tags or ())))
 
 
 def tag_members(tags: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

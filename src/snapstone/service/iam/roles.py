@@ -48,7 +48,7 @@ def create_role(
         trust_policy=assume_role_policy_document,
         description=description,
         max_session_seconds=max_session_duration,
-        tags=tuple(sorted(read_tags(tags).items())),
+        tags=read_tags(tags),
     )
     insert(engine, role)
     return {"Role": _members(role, with_details=True)}

@@ -117,7 +117,7 @@ def assume_role(
         role_session_name,
         policy=_session_policy(policy),
         policy_arns=_session_policy_arns(engine, role, policy_arns or ()),
-        tags=tuple(sorted(read_tags(tags).items())),
+        tags=read_tags(tags),
     )
     answer: dict[str, object] = {
         "Credentials": _credentials(engine, session),

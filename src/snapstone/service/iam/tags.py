@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from snapstone.service.engine import Caller
 from snapstone.service.iam.identity_engine import IdentityEngine
-from snapstone.service.iam.members import Tag, read_tags, with_tags, without_tags
+from snapstone.service.iam.members import TAG_RULE, Tag, read_tags
 from snapstone.service.iam.owners import Owner, change, find
 from snapstone.service.iam.paging import page_of
 
@@ -16,14 +16,20 @@ def tag(engine: IdentityEngine, caller: Caller, owner: Owner, *, tags: Sequence[
     """Add tags, in place of those of the same key."""
     added = read_tags(tags)
     return change(
-        engine, caller.account_id, owner, lambda identity: replace(identity, tags=with_tags(identity.tags, added))
+        engine,
+        caller.account_id,
+        owner,
+        lambda identity: replace(identity, tags=tuple(sorted(TAG_RULE.added(identity.tags, added)))),
     )
 
 
 def untag(engine: IdentityEngine, caller: Caller, owner: Owner, *, tag_keys: Sequence[str]) -> dict[str, object]:
     """Remove the tags of these keys; keys that it does not have change nothing."""
     return change(
-        engine, caller.account_id, owner, lambda identity: replace(identity, tags=without_tags(identity.tags, tag_keys))
+        engine,
+        caller.account_id,
+        owner,
+        lambda identity: replace(identity, tags=TAG_RULE.without(identity.tags, tag_keys)),
     )
 
 

@@ -41,7 +41,7 @@ def create_user(
         path,
         engine.now_ms(),
         boundary_arn=permissions_boundary,
-        tags=tuple(sorted(read_tags(tags).items())),
+        tags=read_tags(tags),
     )
     insert(engine, user)
     return {"User": identity_members(user, with_details=True)}

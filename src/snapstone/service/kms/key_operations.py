@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from snapstone.core.key_errors import (
     UnsupportedKeyError,
 )
 from snapstone.core.snapshot_lock import DAY_MS
+from snapstone.core.tags import MAX_TAGS, SentTags, TagProblem, TagRule
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.kms.key_policy import checked_policy, default_policy
 from snapstone.service.kms.keys import find_key, find_key_itself, require_not_pending
@@ -23,9 +24,23 @@ from snapstone.service.kms.material import new_material
 from snapstone.service.kms.paging import one_page
 
 SYMMETRIC: Final = "SYMMETRIC_DEFAULT"
-MAX_TAGS: Final = 50
 
 Answer = dict[str, object]
+
+
+def _tag_error(problem: TagProblem, key: str) -> KeyTagError:
+    match problem:
+        case TagProblem.RESERVED:
+            return KeyTagError(f"Tag keys starting with 'aws:' are reserved: {key}")
+        case TagProblem.DUPLICATE:
+            return KeyTagError("A tag key was given twice")
+        case TagProblem.TOO_MANY_SENT | TagProblem.TOO_MANY_KEPT:
+            return KeyTagError(f"A key takes at most {MAX_TAGS} tags")
+        case _:
+            return KeyTagError(f"Tag keys have 1 to 128 characters and values at most 256: {key}")
+
+
+TAG_RULE: Final = TagRule(_tag_error, key_member="TagKey", value_member="TagValue")
 
 
 def create_key(
@@ -38,7 +53,7 @@ def create_key(
     customer_master_key_spec: str | None = None,
     origin: str = "AWS_KMS",
     policy: str | None = None,
-    tags: Sequence[Mapping[str, str]] = (),
+    tags: SentTags = (),
     multi_region: bool = False,
     bypass_policy_lockout_safety_check: bool = False,
     custom_key_store_id: str | None = None,
@@ -68,7 +83,7 @@ def create_key(
         description=description,
         policy=policy or default_policy(caller),
         created_at_ms=engine.now_ms(),
-        tags=merged_tags((), tags),
+        tags=tuple(sorted(TAG_RULE.sent(tags))),
     )
     engine.catalog.insert_kms_key(key, new_material(engine, key.key_id, 1))
     return {"KeyMetadata": metadata(key)}
@@ -134,17 +149,16 @@ def cancel_key_deletion(engine: Engine, caller: Caller, *, key_id: str) -> Answe
     return {"KeyId": change_own_key(engine, own_key(engine, caller, key_id), cancel).arn}
 
 
-def tag_resource(engine: Engine, caller: Caller, *, key_id: str, tags: Sequence[Mapping[str, str]]) -> Answer:
+def tag_resource(engine: Engine, caller: Caller, *, key_id: str, tags: SentTags) -> Answer:
     """Add tags to a key, in place of those with the same keys."""
-    change_key(engine, caller, key_id, lambda key: replace(key, tags=merged_tags(key.tags, tags)))
+    sent = TAG_RULE.sent(tags)
+    change_key(engine, caller, key_id, lambda key: replace(key, tags=tuple(sorted(TAG_RULE.added(key.tags, sent)))))
     return {}
 
 
 def untag_resource(engine: Engine, caller: Caller, *, key_id: str, tag_keys: Sequence[str]) -> Answer:
     """Take tags away; those that are not there do not matter."""
-    change_key(
-        engine, caller, key_id, lambda key: replace(key, tags=tuple(t for t in key.tags if t[0] not in tag_keys))
-    )
+    change_key(engine, caller, key_id, lambda key: replace(key, tags=TAG_RULE.without(key.tags, tag_keys)))
     return {}
 
 
@@ -180,20 +194,6 @@ def metadata(key: KmsKey) -> Answer:
         "EncryptionAlgorithms": [SYMMETRIC],
         "MultiRegion": False,
     }
-
-
-def merged_tags(tags: Sequence[tuple[str, str]], new: Sequence[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Tags with others added, in order of tag key. Raises KeyTagError."""
-    merged = dict(tags)
-    for tag in new:
-        if tag["TagKey"].startswith("aws:"):
-            raise KeyTagError(f"Tag keys starting with 'aws:' are reserved: {tag['TagKey']}")
-        merged[tag["TagKey"]] = tag["TagValue"]
-    if len({tag["TagKey"] for tag in new}) < len(new):
-        raise KeyTagError("A tag key was given twice")
-    if len(merged) > MAX_TAGS:
-        raise KeyTagError(f"A key takes at most {MAX_TAGS} tags")
-    return tuple(sorted(merged.items()))
 
 
 def own_key(engine: Engine, caller: Caller, key_id: str) -> KmsKey:

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Final
 
+from snapstone.core.errors import SnapstoneError
 from snapstone.core.protection_errors import InvalidRuleError, RuleQuotaError
-
-MAX_TAGS: Final = 50
-"""Tags of one rule."""
-
-Tags = Sequence[Mapping[str, str]]
+from snapstone.core.tags import MAX_TAGS, TAG_CHARACTERS, TagProblem, TagRule
 
 
-def checked_tags(tags: Tags) -> tuple[tuple[str, str], ...]:
-    """The tags as pairs. Raises InvalidRuleError and RuleQuotaError."""
-    pairs = tuple((tag["Key"], tag["Value"]) for tag in tags)
-    for key, _ in pairs:
-        if key.lower().startswith("aws:"):
-            raise InvalidRuleError(f"Tag keys starting with 'aws:' are reserved: {key}")
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise InvalidRuleError("A tag key was given twice.")
-    check_tag_count(len(pairs))
-    return pairs
+def _tag_error(problem: TagProblem, key: str) -> SnapstoneError:
+    match problem:
+        case TagProblem.RESERVED:
+            return InvalidRuleError(f"Tag keys starting with 'aws:' are reserved: {key}")
+        case TagProblem.DUPLICATE:
+            return InvalidRuleError("A tag key was given twice.")
+        case TagProblem.TOO_MANY_SENT | TagProblem.TOO_MANY_KEPT:
+            return RuleQuotaError(f"A retention rule takes at most {MAX_TAGS} tags.")
+        case TagProblem.CHARACTER:
+            return InvalidRuleError(f"A tag has a character that no tag may have: {key}")
+        case _:
+            return InvalidRuleError(f"Tag keys have 1 to 128 characters and values at most 256: {key}")
 
 
-def check_tag_count(count: int) -> None:
-    """Raises RuleQuotaError."""
-    if count > MAX_TAGS:
-        raise RuleQuotaError(f"A retention rule takes at most {MAX_TAGS} tags.")
+TAG_RULE: Final = TagRule(_tag_error, characters=TAG_CHARACTERS)
 
 
 def tag_members(tags: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from snapstone.catalog.protection_contract import RuleLimitError
 from snapstone.catalog.protection_rows import RetentionRule
 from snapstone.core.protection_errors import InvalidRuleError, RuleLockedError, RuleNotFoundError, RuleQuotaError
 from snapstone.core.retention import Retention, TagMatch
+from snapstone.core.tags import SentTags
 from snapstone.service.ec2.pages import page_of
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.recycle_bin.rule_lock import (
@@ -19,7 +20,7 @@ from snapstone.service.recycle_bin.rule_lock import (
     locking_state,
     require_lockable,
 )
-from snapstone.service.recycle_bin.rule_tags import Tags, checked_tags, tag_members
+from snapstone.service.recycle_bin.rule_tags import TAG_RULE, tag_members
 
 RULE_LIMIT: Final = 250
 """Retention rules of an account in a region (AWS: "Recycle Bin quotas")."""
@@ -45,7 +46,7 @@ def create_rule(
     retention_period: Period,
     resource_type: str,
     description: str = "",
-    tags: Tags | None = None,
+    tags: SentTags | None = None,
     resource_tags: ResourceTags | None = None,
     lock_configuration: LockConfiguration | None = None,
     exclude_resource_tags: ResourceTags | None = None,
@@ -58,7 +59,7 @@ def create_rule(
         resource_type=resource_type,
         retention=_retention(retention_period, resource_type, resource_tags or (), exclude_resource_tags or ()),
         description=description,
-        tags=checked_tags(tags or ()),
+        tags=TAG_RULE.sent(tags or ()),
         created_at_ms=engine.now_ms(),
         unlock_delay_days=delay_of(lock_configuration),
     )

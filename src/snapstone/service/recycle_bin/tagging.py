@@ -7,21 +7,20 @@ from dataclasses import replace
 
 from snapstone.catalog.protection_rows import RetentionRule
 from snapstone.core.protection_errors import RuleNotFoundError
+from snapstone.core.tags import SentTags
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.recycle_bin.rule_tags import Tags, check_tag_count, checked_tags, tag_members
+from snapstone.service.recycle_bin.rule_tags import TAG_RULE, tag_members
 from snapstone.service.recycle_bin.rules import change_rule, require_rule, rule_arn
 
 Answer = dict[str, object]
 
 
-def tag_resource(engine: Engine, caller: Caller, *, resource_arn: str, tags: Tags) -> Answer:
+def tag_resource(engine: Engine, caller: Caller, *, resource_arn: str, tags: SentTags) -> Answer:
     """Add tags to a rule; one with a key that is there replaces it."""
-    given = checked_tags(tags)
+    given = TAG_RULE.sent(tags)
 
     def tag(rule: RetentionRule) -> RetentionRule:
-        merged = dict(rule.tags) | dict(given)
-        check_tag_count(len(merged))
-        return replace(rule, tags=tuple(merged.items()))
+        return replace(rule, tags=TAG_RULE.added(rule.tags, given))
 
     change_rule(engine, caller, _rule_id(engine, caller, resource_arn), tag)
     return {}
@@ -31,7 +30,7 @@ def untag_resource(engine: Engine, caller: Caller, *, resource_arn: str, tag_key
     """Take tags off a rule; keys that are not there are no error."""
 
     def untag(rule: RetentionRule) -> RetentionRule:
-        return replace(rule, tags=tuple((key, value) for key, value in rule.tags if key not in tag_keys))
+        return replace(rule, tags=TAG_RULE.without(rule.tags, tag_keys))
 
     change_rule(engine, caller, _rule_id(engine, caller, resource_arn), untag)
     return {}

@@ -13,6 +13,7 @@ from snapstone.core.errors import (
     MalformedSnapshotIdError,
     SnapshotNotFoundError,
 )
+from snapstone.core.ids import SnapshotId
 from snapstone.core.sharing_errors import InvalidTagKeyError, TagLimitError, UnknownResourceError
 from snapstone.service.ec2.describe_tags import describe_tags
 from snapstone.service.ec2.tags import create_tags, delete_tags
@@ -119,6 +120,17 @@ class TestDelete:
     def test_reserved_keys_are_refused(self, installation: Installation) -> None:
         with pytest.raises(InvalidTagKeyError):
             untag(installation, start(installation, OWNER), **{"aws:x": None})
+
+    @pytest.mark.parametrize("value", [None, "v"])
+    def test_a_reserved_key_of_an_older_catalog_can_be_taken_off_in_any_case_but_lower(
+        self, installation: Installation, value: str | None
+    ) -> None:
+        snapshot_id = SnapshotId(start(installation, OWNER))
+        stored = (("AWS:x", "v"), ("a", "1"))
+        installation.engine.catalog.change_tags([snapshot_id], lambda _id, _row: stored)
+        tag(installation, snapshot_id, b="2")
+        untag(installation, snapshot_id, **{"AWS:x": value})
+        assert tags_of(installation, snapshot_id) == (("a", "1"), ("b", "2"))
 
     def test_1000_tags_are_one_request_and_1001_too_many(self, installation: Installation) -> None:
         snapshot_id = start(installation, OWNER, tags=sent(k1=""))

@@ -171,6 +171,7 @@ def _numbered(count: int) -> list[dict[str, str]]:
         _numbered(51),
         [{"Key": "a", "Value": ""}, {"Key": "A", "Value": ""}],
         [{"Key": "aws:x", "Value": ""}],
+        [{"Key": "AWS:x", "Value": ""}],
         [{"Key": "a", "Value": "a\0b"}],
     ],
 )

@@ -317,6 +317,7 @@ class TestTagsAndPolicies:
         "tags",
         [
             [{"TagKey": "aws:x", "TagValue": ""}],
+            [{"TagKey": "AWS:x", "TagValue": ""}],
             [{"TagKey": "a", "TagValue": "1"}, {"TagKey": "a", "TagValue": "2"}],
             [{"TagKey": str(number), "TagValue": ""} for number in range(51)],
         ],
@@ -325,6 +326,16 @@ class TestTagsAndPolicies:
         with pytest.raises(KeyTagError):
             call(installation, "TagResource", key_id=key, tags=tags)
         assert call(installation, "ListResourceTags", key_id=key)["Tags"] == []
+        with pytest.raises(KeyTagError):
+            call(installation, "CreateKey", tags=tags)
+
+    def test_a_reserved_key_of_an_older_catalog_can_be_taken_off(self, installation: Installation, key: str) -> None:
+        stored = (("AWS:x", "v"), ("a", "1"))
+        installation.engine.catalog.change_kms_key(key, lambda row: replace(row, tags=stored))
+        call(installation, "TagResource", key_id=key, tags=[{"TagKey": "b", "TagValue": ""}])
+        call(installation, "UntagResource", key_id=key, tag_keys=["AWS:x"])
+        tags = call(installation, "ListResourceTags", key_id=key)["Tags"]
+        assert [tag["TagKey"] for tag in tags] == ["a", "b"]
 
     @pytest.mark.parametrize("policy", ["", "{", '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow"}]}'])
     def test_what_is_no_policy_is_refused_and_the_old_one_stays(

@@ -126,6 +126,7 @@ class TestRules:
             {"resource_type": "EC2_IMAGE"},
             {"resource_tags": [tag("a", "b")], "exclude_resource_tags": [tag("c", "d")]},
             {"tags": [{"Key": "aws:mine", "Value": ""}]},
+            {"tags": [{"Key": "AWS:mine", "Value": ""}]},
             {"tags": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]},
             {"lock_configuration": SEVEN_DAYS, "resource_tags": [tag("a", "b")]},
             {"lock_configuration": SEVEN_DAYS, "exclude_resource_tags": [tag("a", "b")]},
