@@ -363,6 +363,18 @@ class TestWaiter:
                 SnapshotIds=[failed(ebs)], WaiterConfig={"Delay": 1, "MaxAttempts": 5}
             )
 
+    def test_boto3_pages_what_the_model_pages(self, ec2: Client) -> None:
+        paged = [
+            "describe_snapshots",
+            "describe_tags",
+            "describe_snapshot_tier_status",
+            "list_snapshots_in_recycle_bin",
+        ]
+        unpaged = ["describe_regions", "describe_availability_zones", "describe_locked_snapshots"]
+        assert [name for name in paged + unpaged if ec2.can_paginate(name)] == paged
+        for name in paged:
+            assert list(ec2.get_paginator(name).paginate(PaginationConfig={"PageSize": 5, "MaxItems": 5})), name
+
 
 def test_boto3s_resource_loads_filters_and_deletes(ebs: Client, server: ServerProcess) -> None:
     session = boto3.Session(server.key.access_key_id, server.key.secret_access_key, region_name=REGION)

@@ -7,7 +7,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from tests.conformance.faults import (
@@ -366,3 +366,14 @@ class TestClientToken:
 
     def test_without_a_token_each_request_makes_a_snapshot(self, raw: RawClient) -> None:
         assert start_raw(raw, VolumeSize=1).json["SnapshotId"] != start_raw(raw, VolumeSize=1).json["SnapshotId"]
+
+    def test_boto3_sends_a_token_of_its_own(self, server: ServerProcess) -> None:
+        ebs = server.client("ebs")
+        sent: list[dict[str, Any]] = []
+        ebs.meta.events.register(
+            "before-send.ebs.StartSnapshot", lambda request, **_: sent.append(json.loads(request.body))
+        )
+        for _ in range(2):
+            ebs.start_snapshot(VolumeSize=1)
+        one, two = (UUID(body["ClientToken"]) for body in sent)
+        assert one != two
