@@ -1,4 +1,4 @@
-"""EC2's view of snapshots: DescribeSnapshots, DeleteSnapshot, DescribeRegions (api-control-plane.md, 2.1-2.7)."""
+"""EC2's view of snapshots: DescribeSnapshots, DeleteSnapshot, DescribeRegions (docs/aws-behaviour/snapshots.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Signature version 4 in headers: what gets in, and what each fault is called (api-control-plane.md, 4)."""
+"""Signature version 4 in headers: what gets in, and what each fault is called.
+
+Source: docs/aws-behaviour/signing-and-protocols.md, SIG.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""StartSnapshot: what it makes, what it refuses, and how a client token makes it safe to repeat (api-ebs.md, 5)."""
+"""StartSnapshot: what it makes, what it refuses, and how a client token makes it safe to repeat.
+
+Source: docs/aws-behaviour/ebs-direct.md, EBS-START.
+"""
 
 from __future__ import annotations
 

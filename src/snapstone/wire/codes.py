@@ -1,4 +1,7 @@
-"""What STS, IAM and KMS call an error (api-control-plane.md, sections 2.9, 2.10, 4.2); its words are in `faults`."""
+"""What STS, IAM and KMS call an error; its words are in `faults`.
+
+Source: docs/aws-behaviour/signing-and-protocols.md, ERR-9, QUERY and JSON.
+"""
 
 from __future__ import annotations
 
