@@ -101,7 +101,8 @@ def get_snapshot_block(
     """One block's bytes, checked against what was written; the caller releases `BlockData`.
 
     Raises SnapshotNotFoundError, PublicSnapshotError, SnapshotArchivedError, InvalidBlockTokenError, KeyServiceError
-    and KeyHiddenError (the key of an encrypted one), and DamageError. Source: docs/aws-behaviour/ebs-direct.md, EBS-GET.
+    and KeyHiddenError (the key of an encrypted one), and DamageError.
+    Source: docs/aws-behaviour/ebs-direct.md, EBS-GET.
     """
     snapshot = require_readable(engine, caller, snapshot_id)
     keys = keys_for_reading(engine, caller, snapshot)
