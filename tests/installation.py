@@ -54,7 +54,7 @@ Blocks = Mapping[int, bytes]
 
 
 def block(name: str) -> bytes:
-    """A block of its own for each name: the line that api-ebs.md's vectors repeat, cut to a block's size."""
+    """A block of its own for each name: the line that the vectors of EBS-COMPLETE repeat, cut to a block's size."""
     line = f"stackd-ebs-synthetic-{name}\n".encode()
     return (line * (BLOCK_SIZE // len(line) + 1))[:BLOCK_SIZE]
 

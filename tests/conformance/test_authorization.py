@@ -79,6 +79,31 @@ def test_ec2_refuses_before_it_answers_a_dry_run(server: ServerProcess, iam: Cli
         cleaner.delete_snapshot(SnapshotId=snapshot_id, DryRun=True)
 
 
+def test_a_comparison_needs_its_permission_on_both_snapshots_and_a_denial_names_the_one_that_lacks_it(
+    server: ServerProcess, iam: Client, ebs: Client
+) -> None:
+    allowed, other = (ebs.start_snapshot(VolumeSize=1)["SnapshotId"] for _ in range(2))
+    reader = client(server, key_of(iam, "of-one-side"), "ebs")
+    resource = f"arn:aws:ec2:{REGION}::snapshot/{allowed}"
+    set_policy(iam, "of-one-side", {"Effect": "Allow", "Action": "ebs:ListChangedBlocks", "Resource": resource})
+    for first, second in ((allowed, other), (other, allowed)):
+        with pytest.raises(ClientError, match="AccessDeniedException") as refused:
+            reader.list_changed_blocks(FirstSnapshotId=first, SecondSnapshotId=second)
+        assert f"snapshot/{other} " in refused.value.response["Error"]["Message"]
+
+
+def test_what_describes_or_sets_a_whole_region_has_no_resource_but_the_star(server: ServerProcess, iam: Client) -> None:
+    ec2 = client(server, key_of(iam, "of-snapshots"), "ec2")
+    calls = [ec2.describe_snapshots, ec2.get_ebs_encryption_by_default, ec2.get_snapshot_block_public_access_state]
+    set_policy(iam, "of-snapshots", {"Effect": "Allow", "Action": "ec2:*", "Resource": "arn:aws:ec2:*::snapshot/*"})
+    for call in calls:
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            call()
+    set_policy(iam, "of-snapshots", {"Effect": "Allow", "Action": "ec2:*", "Resource": "*"})
+    for call in calls:
+        assert call()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
 def test_the_request_itself_is_a_condition(server: ServerProcess, iam: Client) -> None:
     key = key_of(iam, "by-address")
     local = {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}, "StringLike": {"aws:UserAgent": "*Boto3/*"}}

@@ -1,4 +1,4 @@
-"""CompleteSnapshot: count, aggregate, and what a wrong one does (api-ebs.md, 4 and 7)."""
+"""CompleteSnapshot: count, aggregate, and what a wrong one does (docs/aws-behaviour/ebs-direct.md, EBS-COMPLETE)."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.conformance.faults import expect_refusal, expect_snapshot_not_found
 from tests.conformance.given import A, completed, content, started
 from tests.conformance.raw_client import RawClient
@@ -150,6 +152,42 @@ def test_what_is_encrypted_is_read_where_the_keys_policy_lets_the_reader_in(
     with expect_refusal("ResourceNotFoundException", 404, "DEPENDENCY_RESOURCE_NOT_FOUND"):
         other_ebs.list_snapshot_blocks(SnapshotId=snapshot_id)
     assert content(ebs, snapshot_id) == {0: A}
+
+
+def test_a_readers_user_needs_a_policy_of_its_own_account_and_sees_the_owners_account_in_it(
+    ebs: Client, ec2: Client, server: ServerProcess, other: dict[str, str], other_id: str
+) -> None:
+    snapshot_id = completed(ebs, {0: A})
+    ec2.modify_snapshot_attribute(SnapshotId=snapshot_id, CreateVolumePermission={"Add": [{"UserId": other_id}]})
+    [shown] = ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+    iam = server.client("iam", key=AccessKeyPair(other["AccessKeyId"], other["SecretAccessKey"]))
+    iam.create_user(UserName="reader")
+    made = iam.create_access_key(UserName="reader")["AccessKey"]
+    reader = server.client("ebs", key=AccessKeyPair(made["AccessKeyId"], made["SecretAccessKey"]))
+    with expect_denial():
+        reader.list_snapshot_blocks(SnapshotId=snapshot_id)
+    iam.put_user_policy(UserName="reader", PolicyName="p", PolicyDocument=reading_of(shown["OwnerId"]))
+    assert content(reader, snapshot_id) == {0: A}
+    iam.put_user_policy(UserName="reader", PolicyName="p", PolicyDocument=reading_of(other_id))
+    with expect_denial():
+        reader.list_snapshot_blocks(SnapshotId=snapshot_id)
+
+
+def reading_of(account_id: str) -> str:
+    """A policy that lets its user read blocks of one account's snapshots."""
+    condition = {"StringEquals": {"aws:ResourceAccount": account_id}}
+    statement = {"Effect": "Allow", "Action": "ebs:*", "Resource": "*", "Condition": condition}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@contextmanager
+def expect_denial() -> Iterator[None]:
+    """Expect AccessDeniedException, whatever its reason: AWS's denials have none."""
+    with pytest.raises(ClientError) as caught:
+        yield
+    response: Any = caught.value.response
+    assert response["Error"]["Code"] == "AccessDeniedException", response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
 def test_adding_and_removing_at_once_is_refused(ebs: Client, ec2: Client, other_id: str) -> None:

@@ -1,4 +1,4 @@
-"""EC2's view of snapshots: DescribeSnapshots, DeleteSnapshot, DescribeRegions (api-control-plane.md, 2.1-2.7)."""
+"""EC2's view of snapshots: DescribeSnapshots, DeleteSnapshot, DescribeRegions (docs/aws-behaviour/snapshots.md)."""
 
 from __future__ import annotations
 
@@ -362,6 +362,18 @@ class TestWaiter:
             ec2.get_waiter("snapshot_completed").wait(
                 SnapshotIds=[failed(ebs)], WaiterConfig={"Delay": 1, "MaxAttempts": 5}
             )
+
+    def test_boto3_pages_what_the_model_pages(self, ec2: Client) -> None:
+        paged = [
+            "describe_snapshots",
+            "describe_tags",
+            "describe_snapshot_tier_status",
+            "list_snapshots_in_recycle_bin",
+        ]
+        unpaged = ["describe_regions", "describe_availability_zones", "describe_locked_snapshots"]
+        assert [name for name in paged + unpaged if ec2.can_paginate(name)] == paged
+        for name in paged:
+            assert list(ec2.get_paginator(name).paginate(PaginationConfig={"PageSize": 5, "MaxItems": 5})), name
 
 
 def test_boto3s_resource_loads_filters_and_deletes(ebs: Client, server: ServerProcess) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conformance.faults import expect_invalid
+from tests.conformance.faults import expect_invalid, expect_refusal
 from tests.conformance.given import A, B, completed, started
 from tests.server_process import Client, ServerProcess
 
@@ -41,6 +41,21 @@ def test_a_disabled_key_is_disabled_for_every_process_at_once(
         for client in clients:
             answer = client.get_snapshot_block(SnapshotId=snapshot_id, BlockIndex=0, BlockToken=token)
             assert answer["BlockData"].read() == A
+
+
+def test_ec2_describes_tags_and_deletes_what_a_disabled_key_encrypted(server_of_two: ServerProcess) -> None:
+    kms, ec2 = server_of_two.client("kms"), server_of_two.client("ec2")
+    key_arn = kms.create_key()["KeyMetadata"]["Arn"]
+    snapshot_id = completed(server_of_two.client("ebs"), {0: A}, KmsKeyArn=key_arn)
+    kms.disable_key(KeyId=key_arn)
+    ec2.create_tags(Resources=[snapshot_id], Tags=[{"Key": "k", "Value": "v"}])
+    [shown] = ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+    assert (shown["KmsKeyId"], shown["Tags"]) == (key_arn, [{"Key": "k", "Value": "v"}])
+    attribute = ec2.describe_snapshot_attribute(SnapshotId=snapshot_id, Attribute="createVolumePermission")
+    assert attribute["CreateVolumePermissions"] == []
+    ec2.delete_snapshot(SnapshotId=snapshot_id)
+    with expect_refusal("InvalidSnapshot.NotFound", 400):
+        ec2.describe_snapshots(SnapshotIds=[snapshot_id])
 
 
 def test_neither_blocks_nor_keys_lie_in_the_data_folder(

@@ -78,7 +78,7 @@ EBS_ERRORS = {
     "ConflictException": 409,
     "ExpiredTokenException": 403,
 }
-"""AWS's names, with their reasons, and statuses (api-ebs.md, section 3)."""
+"""AWS's names, with their reasons, and statuses (docs/aws-behaviour/signing-and-protocols.md, ERR-4)."""
 
 
 @pytest.mark.parametrize(("name", "status"), EBS_ERRORS.items())

@@ -1,4 +1,7 @@
-"""GetSnapshotBlock: the bytes, and the tokens without which nobody gets them (api-ebs.md, 10)."""
+"""GetSnapshotBlock: the bytes, and the tokens without which nobody gets them.
+
+Source: docs/aws-behaviour/ebs-direct.md, EBS-GET.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ListChangedBlocks: what differs between any two snapshots of a lineage, page by page (api-ebs.md, 9)."""
+"""ListChangedBlocks: what differs between any two snapshots of a lineage, page by page.
+
+Source: docs/aws-behaviour/ebs-direct.md, EBS-DIFF.
+"""
 
 from __future__ import annotations
 

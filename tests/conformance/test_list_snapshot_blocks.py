@@ -1,4 +1,4 @@
-"""ListSnapshotBlocks: which blocks are listed, page by page (api-ebs.md, 8)."""
+"""ListSnapshotBlocks: which blocks are listed, page by page (docs/aws-behaviour/ebs-direct.md, EBS-LIST)."""
 
 from __future__ import annotations
 

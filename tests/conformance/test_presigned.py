@@ -1,4 +1,7 @@
-"""Presigned URLs: all that botocore can presign, and a presigned put (api-ebs.md, 3.6)."""
+"""Presigned URLs: all that botocore can presign, and a presigned put.
+
+Source: docs/aws-behaviour/signing-and-protocols.md, PRE.
+"""
 
 from __future__ import annotations
 

@@ -196,6 +196,7 @@ class TestCopies:
         snapshot = described(ec2, answer["SnapshotId"])
         assert (snapshot["Description"], snapshot["Encrypted"]) == ("copy", False)
         assert snapshot["TransferType"] == "standard"
+        assert snapshot["VolumeId"] == "vol-ffffffff"
         assert content(ebs, answer["SnapshotId"]) == {0: A, 7: ZERO}
 
     def test_between_regions_with_the_presigned_url_that_boto3_adds(

@@ -1,4 +1,7 @@
-"""PutSnapshotBlock: bytes and checksum, overwriting, and every reason to refuse a block (api-ebs.md, 6)."""
+"""PutSnapshotBlock: bytes and checksum, overwriting, and every reason to refuse a block.
+
+Source: docs/aws-behaviour/ebs-direct.md, EBS-PUT.
+"""
 
 from __future__ import annotations
 

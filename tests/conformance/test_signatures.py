@@ -1,14 +1,19 @@
-"""Signature version 4 in headers: what gets in, and what each fault is called (api-control-plane.md, 4)."""
+"""Signature version 4 in headers: what gets in, and what each fault is called.
+
+Source: docs/aws-behaviour/signing-and-protocols.md, SIG.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from tests.conformance.faults import NO_SNAPSHOT, expect_refusal
 from tests.conformance.given import ZERO, A, B, checksum, completed, put, started
 from tests.conformance.raw_client import FORM, UNSIGNED_PAYLOAD, Answer, RawClient, RawRequest
@@ -101,6 +106,69 @@ class TestWrongKey:
 
     def test_a_scope_of_ebs_reaches_no_ec2_action(self, raw: RawClient) -> None:
         assert raw.action("DescribeRegions", service="ebs").status >= 400
+
+
+CALLS: dict[str, Callable[[Client], object]] = {
+    "ebs": lambda ebs: ebs.list_snapshot_blocks(SnapshotId=NO_SNAPSHOT),
+    "rbin": lambda rbin: rbin.list_rules(ResourceType="EBS_SNAPSHOT"),
+    "ec2": lambda ec2: ec2.describe_regions(),
+    "kms": lambda kms: kms.list_keys(),
+    "sts": lambda sts: sts.get_caller_identity(),
+    "iam": lambda iam: iam.list_users(),
+}
+"""One call of each service."""
+
+REST = {
+    "no credentials": ("MissingAuthenticationTokenException", 403),
+    "malformed": ("IncompleteSignatureException", 403),
+    "unknown key": ("UnrecognizedClientException", 403),
+    "wrong secret": ("InvalidSignatureException", 403),
+}
+QUERY = {
+    "no credentials": ("MissingAuthenticationToken", 403),
+    "malformed": ("IncompleteSignature", 400),
+    "unknown key": ("InvalidClientTokenId", 403),
+    "wrong secret": ("SignatureDoesNotMatch", 403),
+}
+NAMES = {
+    "ebs": REST,
+    "rbin": REST,
+    "ec2": {
+        "no credentials": ("MissingAuthenticationToken", 403),
+        "malformed": ("IncompleteSignature", 400),
+        "unknown key": ("AuthFailure", 401),
+        "wrong secret": ("AuthFailure", 401),
+    },
+    "kms": {fault: (code, 400) for fault, (code, _) in REST.items()},
+    "sts": QUERY,
+    "iam": QUERY,
+}
+"""docs/aws-behaviour/signing-and-protocols.md, ERR-9: what each service calls each fault of who calls."""
+
+
+@pytest.mark.parametrize("fault", sorted(REST))
+@pytest.mark.parametrize("service", sorted(NAMES))
+def test_each_service_names_a_fault_of_who_calls_in_its_own_words(
+    server: ServerProcess, service: str, fault: str
+) -> None:
+    known, secret = server.key.access_key_id, server.key.secret_access_key
+    keys = {
+        "unknown key": AccessKeyPair("AKIAIOSFODNN7EXAMPLE", secret),
+        "wrong secret": AccessKeyPair(known, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+    }
+    client = server.client(service, key=keys.get(fault))
+    client.meta.events.register("before-send", lambda request, **_: spoil(request, fault))
+    code, status = NAMES[service][fault]
+    with expect_refusal(code, status):
+        CALLS[service](client)
+
+
+def spoil(request: AWSPreparedRequest, fault: str) -> None:
+    """Take from a signed request what this fault is about; keys are wrong before signing."""
+    if fault == "no credentials":
+        del request.headers["Authorization"]
+    if fault == "malformed":
+        request.headers["Authorization"] = "AWS4-HMAC-SHA256 Credential=AKID"
 
 
 class TestChangedAfterSigning:

@@ -1,4 +1,7 @@
-"""StartSnapshot: what it makes, what it refuses, and how a client token makes it safe to repeat (api-ebs.md, 5)."""
+"""StartSnapshot: what it makes, what it refuses, and how a client token makes it safe to repeat.
+
+Source: docs/aws-behaviour/ebs-direct.md, EBS-START.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from tests.conformance.faults import (
@@ -367,3 +370,14 @@ class TestClientToken:
 
     def test_without_a_token_each_request_makes_a_snapshot(self, raw: RawClient) -> None:
         assert start_raw(raw, VolumeSize=1).json["SnapshotId"] != start_raw(raw, VolumeSize=1).json["SnapshotId"]
+
+    def test_boto3_sends_a_token_of_its_own(self, server: ServerProcess) -> None:
+        ebs = server.client("ebs")
+        sent: list[dict[str, Any]] = []
+        ebs.meta.events.register(
+            "before-send.ebs.StartSnapshot", lambda request, **_: sent.append(json.loads(request.body))
+        )
+        for _ in range(2):
+            ebs.start_snapshot(VolumeSize=1)
+        one, two = (UUID(body["ClientToken"]) for body in sent)
+        assert one != two

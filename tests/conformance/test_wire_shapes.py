@@ -1,4 +1,7 @@
-"""The bytes themselves: envelopes, nulls, spelling, framing and connections (api-ebs.md, 3 and 14)."""
+"""The bytes themselves: envelopes, nulls, spelling, framing and connections.
+
+Source: docs/aws-behaviour/signing-and-protocols.md, WIRE and ERR.
+"""
 
 from __future__ import annotations
 

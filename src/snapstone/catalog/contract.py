@@ -19,7 +19,7 @@ from snapstone.core.blocks import Address, Digest
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
 TIMED_OUT: Final = "Snapshot timed out"
-"""State message of a pending snapshot past its deadline (api-ebs.md, section 4)."""
+"""State message of a pending snapshot past its deadline (docs/aws-behaviour/ebs-direct.md, EBS-STATE-8)."""
 
 
 class ParentGoneError(Exception):

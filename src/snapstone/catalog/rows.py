@@ -11,7 +11,7 @@ from snapstone.core.ids import AccountId, Region, SnapshotId
 
 
 class SnapshotState(StrEnum):
-    """Where a snapshot is in its life (api-ebs.md, section 4)."""
+    """Where a snapshot is in its life (docs/aws-behaviour/ebs-direct.md, EBS-STATE)."""
 
     PENDING = "pending"
     SEALING = "sealing"

@@ -1,7 +1,8 @@
 """Block tokens and page tokens: self-contained, sealed by a MAC, made of lower-case hexadecimal digits only.
 
 A block token is bound to its snapshot and block index, not to an account: whoever may read the snapshot as it stands
-now may use it (api-ebs.md, sections 3.5 and 10). A page token (`NextToken`) is bound to the call that it continues.
+now may use it (docs/aws-behaviour/ebs-direct.md, EBS-GET-9). A page token (`NextToken`) is bound to the
+call that it continues.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Which key a snapshot is encrypted under, and whether a caller may use it now (api-ebs.md, section 11).
+"""Which key a snapshot is encrypted under, and whether a caller may use it now.
+
+Source: docs/aws-behaviour/encryption-and-kms.md, ENC-START and ENC-KEY.
 
 A key says no in two ways: disabled or pending deletion, it is a refusal of the key service; destroyed, or closed to the
 caller by its policy, it does not exist for the caller.
@@ -50,7 +52,9 @@ PLAIN = BlockKeys(None, None)
 def key_for_new(
     engine: Engine, caller: Caller, parent: Snapshot | None, encrypted: bool | None, kms_key_arn: str | None
 ) -> KmsKey | None:
-    """The key of a snapshot that starts, by the table of api-ebs.md, section 11; None where it is not encrypted.
+    """The key of a snapshot that starts, by the table in docs/aws-behaviour/encryption-and-kms.md, ENC-START.
+
+    None where it is not encrypted.
 
     What may not be said beside a parent has been refused before. Raises InvalidParameterError where encryption by
     default forbids a plain snapshot, UnknownKeyError, KeyServiceError and KeyHiddenError.

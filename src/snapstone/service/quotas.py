@@ -36,7 +36,7 @@ AWS_QUOTAS: Final = Quotas(
     of_snapshot={"ebs:GetSnapshotBlock": Rate(1000, 1000), "ebs:PutSnapshotBlock": Rate(1000, 1000)},
     pending_snapshots=100,
 )
-"""By default (api-ebs.md, section 12). Bursts are not documented: one second's worth."""
+"""By default (docs/aws-behaviour/throttling-and-quotas.md, RATE-1). Bursts are not documented: one second's worth."""
 
 
 def parse_quotas(text: str) -> Quotas:

@@ -33,7 +33,11 @@ def list_snapshot_blocks(
     max_results: int | None = None,
     starting_block_index: int = 0,
 ) -> Answer:
-    """The blocks present in a snapshot, written there or inherited, with a token for each (api-ebs.md, section 8)."""
+    """The blocks present in a snapshot, written there or inherited, with a token for each.
+
+    Raises SnapshotNotFoundError, PublicSnapshotError, SnapshotArchivedError, InvalidPageTokenError, KeyServiceError and
+    KeyHiddenError (the key of an encrypted one), and DamageError. Source: docs/aws-behaviour/ebs-direct.md, EBS-LIST.
+    """
     snapshot = require_readable(engine, caller, snapshot_id)
     require_listable(engine, caller, snapshot)
     hold_against_manifest(engine, snapshot)
@@ -56,9 +60,11 @@ def list_changed_blocks(
     max_results: int | None = None,
     starting_block_index: int = 0,
 ) -> Answer:
-    """The blocks whose content differs between two snapshots of one lineage (api-ebs.md, section 9).
+    """The blocks whose content differs between two snapshots of one lineage.
 
     A block present in one of them only has that one's token alone. Full pages are returned while there is more.
+    Raises FirstSnapshotMissingError, UnrelatedSnapshotsError, and what `list_snapshot_blocks` raises, for either one.
+    Source: docs/aws-behaviour/ebs-direct.md, EBS-DIFF.
     """
     if not first_snapshot_id:
         raise FirstSnapshotMissingError
@@ -92,7 +98,12 @@ def list_changed_blocks(
 def get_snapshot_block(
     engine: Engine, caller: Caller, *, snapshot_id: str, block_index: int, block_token: str
 ) -> Answer:
-    """One block's bytes, checked against what was written; the caller releases `BlockData` (api-ebs.md, section 10)."""
+    """One block's bytes, checked against what was written; the caller releases `BlockData`.
+
+    Raises SnapshotNotFoundError, PublicSnapshotError, SnapshotArchivedError, InvalidBlockTokenError, KeyServiceError
+    and KeyHiddenError (the key of an encrypted one), and DamageError.
+    Source: docs/aws-behaviour/ebs-direct.md, EBS-GET.
+    """
     snapshot = require_readable(engine, caller, snapshot_id)
     keys = keys_for_reading(engine, caller, snapshot)
     address = engine.tokens.open_block_token(block_token, snapshot.snapshot_id, block_index, engine.now_ms() / 1000)

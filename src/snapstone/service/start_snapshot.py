@@ -61,7 +61,12 @@ def start_snapshot(
 ) -> Answer:
     """Start a snapshot of `volume_size` GiB, on top of a parent or from nothing; `timeout` is in minutes.
 
-    Raises what api-ebs.md, section 5, lists.
+    Raises InvalidParameterError (members that do not go together; a plain snapshot although encryption is the default),
+    InvalidVolumeSizeError (too large, or smaller than the parent), InvalidTagError; SnapshotNotFoundError,
+    ParentNotCompleteError, SnapshotArchivedError and DamageError (the parent); UnknownKeyError, KeyServiceError and
+    KeyHiddenError (the key); IdempotencyConflictError (the client token came with another request); and
+    PendingSnapshotLimitError.
+    Source: docs/aws-behaviour/ebs-direct.md, EBS-START.
     """
     _check_members(volume_size, parent_snapshot_id, encrypted, kms_key_arn)
     pairs = TAG_RULE.sent(tags or ())

@@ -1,4 +1,7 @@
-"""Which snapshot a caller may name for what: everything else does not exist for it (api-ebs.md, sections 3.5 and 4)."""
+"""Which snapshot a caller may name for what: everything else does not exist for it.
+
+Sources: docs/aws-behaviour/ebs-direct.md, EBS-STATE; docs/aws-behaviour/sharing-and-public-access.md, SHARE.
+"""
 
 from __future__ import annotations
 

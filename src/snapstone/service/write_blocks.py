@@ -64,7 +64,12 @@ def put_snapshot_block(
 ) -> dict[str, object]:
     """Write one block to a pending snapshot; durable, with its place, when this returns.
 
-    Whatever the request's head condemns is refused before the block is read. Raises what api-ebs.md, section 6, lists.
+    Whatever the request's head condemns is refused before the block is read. A refused put leaves the index as it was.
+
+    Raises InvalidParameterError (another algorithm, or fewer bytes than a block has), InvalidBlockError (an index past
+    the volume, another length, or more bytes), BlockChecksumMismatchError, SnapshotNotFoundError,
+    SnapshotAlreadyCompletedError, KeyServiceError and KeyHiddenError (the key), OverloadedError, StoreFullError,
+    StoreLostError, and whatever `block_data` raises as it is read. Source: docs/aws-behaviour/ebs-direct.md, EBS-PUT.
     """
     begun_at_ms = engine.timekeeper.due_running_ms()
     if checksum_algorithm != CHECKSUM_ALGORITHM:
@@ -107,7 +112,11 @@ def complete_snapshot(
     """Close a snapshot: from here no write is accepted, and what was declared is held against what was written.
 
     Waits a stated time for the seal; a wrong count or aggregate is the status `error`, as with AWS. Repeating it is
-    harmless. Raises what api-ebs.md, section 7, lists.
+    harmless.
+
+    Raises InvalidParameterError (some of the checksum's members without the others), SnapshotNotFoundError,
+    KeyServiceError (the key is disabled) and KeyHiddenError (the key was destroyed).
+    Source: docs/aws-behaviour/ebs-direct.md, EBS-COMPLETE.
     """
     _check_combination(checksum, checksum_algorithm, checksum_aggregation_method)
     snapshot = written_by_caller(engine, caller, snapshot_id)

@@ -1,4 +1,7 @@
-"""The faults of STS, IAM and KMS, by the table in `faults` (api-control-plane.md, sections 2.9, 2.10, 4.2)."""
+"""The faults of STS, IAM and KMS, by the table in `faults`.
+
+Source: docs/aws-behaviour/signing-and-protocols.md, ERR-9, QUERY and JSON.
+"""
 
 from __future__ import annotations
 

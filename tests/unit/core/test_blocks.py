@@ -1,4 +1,7 @@
-"""Sizes, digests and checksums, held against values that AWS accepted (api-ebs.md, sections 6 and 7)."""
+"""Sizes, digests and checksums, held against values that AWS accepted.
+
+Source: docs/aws-behaviour/ebs-direct.md, EBS-PUT, EBS-COMPLETE.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Who may do what with whose snapshot: one table, worked by hand from api-ebs.md, sections 3.5 and 11, and
-api-control-plane.md, sections 2.5, 3.5 and 5.
+"""Who may do what with whose snapshot: one table, worked by hand.
+
+Sources: docs/aws-behaviour/sharing-and-public-access.md, SHARE; docs/aws-behaviour/encryption-and-kms.md, ENC-KEY;
+docs/aws-behaviour/iam-and-sts.md, PERM.
 
 Every cell is a whole call (permission, then the operation) on a completed snapshot of its own.
 """

@@ -1,4 +1,4 @@
-"""Time-outs of pending snapshots, with a clock that tests move (api-ebs.md, section 4)."""
+"""Time-outs of pending snapshots, with a clock that tests move (docs/aws-behaviour/ebs-direct.md, EBS-STATE)."""
 
 from __future__ import annotations
 

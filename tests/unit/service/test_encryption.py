@@ -43,7 +43,7 @@ def key_of(installation: Installation, snapshot_id: Any) -> str | None:
 
 
 class TestTheTableOfStartSnapshot:
-    """api-ebs.md, section 11: parent, Encrypted, KmsKeyArn, and encryption by default off and on."""
+    """docs/aws-behaviour/encryption-and-kms.md, ENC-START: parent, Encrypted, KmsKeyArn, and encryption by default."""
 
     @pytest.fixture
     def key(self, installation: Installation) -> str:

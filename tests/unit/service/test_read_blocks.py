@@ -1,4 +1,4 @@
-"""Lists, comparisons and reads: pages, tokens and one-sided blocks (api-ebs.md, sections 8 to 10)."""
+"""Lists, comparisons and reads: pages, tokens and one-sided blocks (docs/aws-behaviour/ebs-direct.md)."""
 
 from __future__ import annotations
 

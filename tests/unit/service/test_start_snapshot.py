@@ -1,4 +1,7 @@
-"""StartSnapshot: what is refused, what is stored, and the rules of client tokens (api-ebs.md, section 5)."""
+"""StartSnapshot: what is refused, what is stored, and the rules of client tokens.
+
+Source: docs/aws-behaviour/ebs-direct.md, EBS-START.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each call meets in each state: the table of api-ebs.md, section 4, row by row."""
+"""What each call meets in each state: the table of docs/aws-behaviour/ebs-direct.md, EBS-STATE, row by row."""
 
 from __future__ import annotations
 

@@ -422,6 +422,47 @@ def test_ec2s_codes(error: Exception, code: str, status: int) -> None:
     assert (fault.code, fault.status) == (code, status)
 
 
+@pytest.mark.parametrize(
+    ("error", "ec2", "query", "kms", "ebs"),
+    [
+        (
+            refusals.InvalidSessionTokenError(),
+            ("AuthFailure", 401),
+            ("InvalidClientTokenId", 403),
+            ("UnrecognizedClientException", 400),
+            ("UnrecognizedClientException", 403),
+        ),
+        (
+            refusals.ClockSkewError("m"),
+            ("RequestExpired", 400),
+            ("SignatureDoesNotMatch", 403),
+            ("InvalidSignatureException", 400),
+            ("InvalidSignatureException", 403),
+        ),
+        (
+            refusals.ExpiredCredentialsError(),
+            ("RequestExpired", 400),
+            ("ExpiredToken", 403),
+            ("ExpiredTokenException", 400),
+            ("ExpiredTokenException", 403),
+        ),
+        (
+            AccessDeniedError("arn", "ebs:PutSnapshotBlock", "*", explicit=False),
+            ("UnauthorizedOperation", 403),
+            ("AccessDenied", 403),
+            ("AccessDeniedException", 400),
+            ("AccessDeniedException", 403),
+        ),
+    ],
+)
+def test_each_protocol_has_its_name_for_a_fault_of_who_calls(
+    error: Exception, ec2: tuple[str, int], query: tuple[str, int], kms: tuple[str, int], ebs: tuple[str, int]
+) -> None:
+    """docs/aws-behaviour/signing-and-protocols.md, ERR-9."""
+    faults = (ec2_fault(error), query_fault(error), json_fault(error), ebs_fault(error))
+    assert [(fault.code, fault.status) for fault in faults] == [ec2, query, kms, ebs]
+
+
 def test_damage_does_not_tell_an_address() -> None:
     error = errors.DamageError("a1b2c3", "segment 7")
     assert "a1b2c3" not in ebs_fault(error).message + ec2_fault(error).message

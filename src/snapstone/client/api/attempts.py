@@ -11,7 +11,10 @@ from snapstone.client.api.faults import STORAGE_TROUBLE, Fault, Kind
 FIRST_WAIT_SECONDS: Final = 0.05
 LONGEST_WAIT_SECONDS: Final = 10.0
 SETTLE_SECONDS: Final = 120.0
-"""How long what was just made may be unknown: AWS's planes disagree for up to two minutes (api-ebs.md, section 4)."""
+"""How long what was just made may be unknown: AWS's services disagree for up to two minutes.
+
+Source: docs/aws-behaviour/ebs-direct.md, EBS-STATE-12.
+"""
 
 MAX_CORRUPT_COUNT: Final = 5
 MAX_FAULT_COUNT: Final = 15

@@ -1,6 +1,7 @@
 """PutSnapshotBlock and GetSnapshotBlock the lean way: own signing, own connections, the caller's buffers.
 
-Sources: api-ebs.md, sections 3.1, 6 and 10. What comes back is checked before anybody sees it.
+What comes back is checked before anybody sees it. Sources: docs/aws-behaviour/ebs-direct.md, EBS-PUT and EBS-GET;
+docs/aws-behaviour/signing-and-protocols.md, SIG-7 and WIRE-6.
 """
 
 from __future__ import annotations

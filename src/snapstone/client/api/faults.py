@@ -1,6 +1,7 @@
 """What an endpoint's refusal means for the caller: try again, wait, renew, or stop, and as which error.
 
-Sources: api-ebs.md, sections 3.3, 4 and 6; AWS's list of common errors for EC2.
+Sources: docs/aws-behaviour/ebs-direct.md, EBS-STATE and EBS-PUT; docs/aws-behaviour/signing-and-protocols.md, ERR and
+CLIENT; AWS's list of common errors for EC2.
 """
 
 from __future__ import annotations
@@ -187,7 +188,10 @@ def error_of(fault: Fault, action: str) -> ClientError:
 
 
 def is_refused_token(error: RemoteError) -> bool:
-    """Whether an endpoint no longer takes a block token: AWS's are good for about a week (api-ebs.md, section 8)."""
+    """Whether an endpoint no longer takes a block token: AWS's are good for about a week.
+
+    Source: docs/aws-behaviour/ebs-direct.md, EBS-LIST-4 and EBS-GET-3.
+    """
     return error.reason == "INVALID_BLOCK_TOKEN"
 
 

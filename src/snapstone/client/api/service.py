@@ -240,7 +240,10 @@ class Service:
             time.sleep(pause)
 
     def _is_readable(self, snapshot_id: str, *, recent: bool) -> bool:
-        """EC2 first, for it knows of errors; then EBS, for it may be a minute behind (api-ebs.md, section 4)."""
+        """EC2 first, for it knows of errors; then EBS, for it may be a minute behind.
+
+        Source: docs/aws-behaviour/ebs-direct.md, EBS-STATE-11 and EBS-STATE-12.
+        """
         try:
             described = self.describe([snapshot_id])
         except DeniedError:

@@ -1,6 +1,7 @@
 """Signature Version 4 for the two calls that come by the million: as little work for each as it allows.
 
-Sources: AWS's "Create a signed AWS API request"; api-ebs.md, section 3.1, for what is signed.
+Sources: AWS's "Create a signed AWS API request"; for what is signed,
+docs/aws-behaviour/signing-and-protocols.md, SIG-7 and SIG-8.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ WINDOW_ALIGNMENT: Final = 1_024
 """Windows begin at multiples of this, so that reading backwards does not list anew for every block."""
 
 TOKEN_LIFETIME_SECONDS: Final = 6 * 3600.0
-"""Tokens that are older are fetched anew. AWS's live for about seven days (api-ebs.md, section 8)."""
+"""Older tokens are fetched anew. AWS's live for about seven days (docs/aws-behaviour/ebs-direct.md, EBS-LIST-4)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""Policy documents, read strictly from JSON into statements that are quick to ask (api-control-plane.md, 5.3)."""
+"""Policy documents, read strictly from JSON into statements that are quick to ask.
+
+Source: docs/aws-behaviour/iam-and-sts.md, POL.
+"""
 
 from __future__ import annotations
 

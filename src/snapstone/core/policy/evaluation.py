@@ -1,4 +1,7 @@
-"""May this principal do this? All policies that have a say, weighed as AWS documents it (api-control-plane.md, 5.2)."""
+"""May this principal do this? All policies that have a say, weighed as AWS documents it.
+
+Source: docs/aws-behaviour/iam-and-sts.md, POL.
+"""
 
 from __future__ import annotations
 

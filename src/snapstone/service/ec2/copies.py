@@ -1,8 +1,8 @@
-"""CopySnapshot: a new snapshot with the content of another, in the same or another region (api-control-plane.md, 3.3).
+"""CopySnapshot: a new snapshot with the content of another, in the same or another region.
 
 Without a change of key nothing is copied: the copy has the source's root, and only its manifest is written. Under
 another key every block is encrypted anew, in the background (`service/copying.py`). What a key refuses is told as EC2
-tells it: the call succeeds, and the copy is in error.
+tells it: the call succeeds, and the copy is in error. Source: docs/aws-behaviour/snapshots.md, COPY.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _plan(
     encrypted: bool | None,
     kms_key_id: str | None,
 ) -> _Plan:
-    """The key of the copy, by the table of api-control-plane.md, section 3.3."""
+    """The key of the copy, by the table in docs/aws-behaviour/encryption-and-kms.md, ENC-COPY."""
     by_default = is_encrypted_by_default(engine, caller.account_id, caller.region)
     if not encrypted and not by_default and source.kms_key_arn is None:
         return _Plan()

@@ -1,4 +1,7 @@
-"""DescribeSnapshots: what the caller owns, what is shared with it, and what is public (api-control-plane.md, 2.4)."""
+"""DescribeSnapshots: what the caller owns, what is shared with it, and what is public.
+
+Source: docs/aws-behaviour/snapshots.md, DESC.
+"""
 
 from __future__ import annotations
 

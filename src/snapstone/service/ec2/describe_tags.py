@@ -1,4 +1,7 @@
-"""DescribeTags: the tags of the caller's snapshots in a region, one entry for each (api-control-plane.md, 2.6)."""
+"""DescribeTags: the tags of the caller's snapshots in a region, one entry for each.
+
+Source: docs/aws-behaviour/snapshots.md, TAG-7.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The operations on encryption by default and on the default key, region by region (api-control-plane.md, 2.8)."""
+"""The operations on encryption by default and on the default key, region by region.
+
+Source: docs/aws-behaviour/encryption-and-kms.md, ENC-DEF.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who reads a snapshot beside its owner: Describe-, Modify-, ResetSnapshotAttribute (api-control-plane.md, 2.5)."""
+"""Who reads a snapshot beside its owner: Describe-, Modify-, ResetSnapshotAttribute.
+
+Source: docs/aws-behaviour/sharing-and-public-access.md, SHARE.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from snapstone.service.ec2.snapshots import DIRECT_VOLUME_ID
 
 
 def snapshot_item(snapshot: Snapshot, reader: AccountId) -> dict[str, object]:
-    """One snapshot as an account sees it (api-control-plane.md, section 2.4)."""
+    """One snapshot as an account sees it (docs/aws-behaviour/snapshots.md, DESC)."""
     completed = snapshot.state is SnapshotState.COMPLETED
     return {
         "SnapshotId": snapshot.snapshot_id,

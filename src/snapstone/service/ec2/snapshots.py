@@ -1,4 +1,4 @@
-"""DeleteSnapshot (api-control-plane.md, section 2.5), and what every view of snapshots has in common."""
+"""DeleteSnapshot (docs/aws-behaviour/snapshots.md, DELETE), and what every view of snapshots has in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CreateTags and DeleteTags, on snapshots: of all resources named or of none (api-control-plane.md, section 2.6)."""
+"""CreateTags and DeleteTags, on snapshots: of all resources named or of none (docs/aws-behaviour/snapshots.md, TAG)."""
 
 from __future__ import annotations
 

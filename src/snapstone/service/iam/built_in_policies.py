@@ -1,4 +1,4 @@
-"""Managed policies that come with Snapstone, for every account (api-control-plane.md, section 5.1)."""
+"""Managed policies that come with Snapstone, for every account: full access, reading, and a backup's two sides."""
 
 from __future__ import annotations
 

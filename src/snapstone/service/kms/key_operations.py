@@ -176,7 +176,7 @@ def list_resource_tags(
 
 
 def metadata(key: KmsKey) -> Answer:
-    """KeyMetadata (api-control-plane.md, section 2.10)."""
+    """KeyMetadata (docs/aws-behaviour/encryption-and-kms.md, KMS-5)."""
     return {
         "AWSAccountId": key.account_id,
         "KeyId": key.key_id,

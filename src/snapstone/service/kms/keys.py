@@ -1,4 +1,7 @@
-"""Which key a text names, and whether it may be used: ids, ARNs and aliases (api-control-plane.md, section 2.10)."""
+"""Which key a text names, and whether it may be used: ids, ARNs and aliases.
+
+Source: docs/aws-behaviour/encryption-and-kms.md, KMS.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The AWS managed key for EBS: one for each account and region, made when first needed (api-control-plane.md, 3.1)."""
+"""The AWS managed key for EBS: one for each account and region, made when first needed.
+
+Source: docs/aws-behaviour/encryption-and-kms.md, ENC-DEF-5 and ENC-DEF-6.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the EBS direct APIs need (api-ebs.md, section 11, and api-control-plane.md, section 5.4)."""
+"""What the EBS direct APIs need (docs/aws-behaviour/iam-and-sts.md, PERM)."""
 
 from __future__ import annotations
 

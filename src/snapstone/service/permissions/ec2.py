@@ -1,4 +1,4 @@
-"""What the operations of EC2 need (api-control-plane.md, section 5.4)."""
+"""What the operations of EC2 need (docs/aws-behaviour/iam-and-sts.md, PERM)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from snapstone.service.permissions.tag_keys import resource_keys
 
 
 def snapshot_arn(region: str, snapshot_id: str) -> str:
-    """The account field is empty, whoever's the snapshot is (api-ebs.md, section 11)."""
+    """The account field is empty, whoever's the snapshot is (docs/aws-behaviour/iam-and-sts.md, PERM-1)."""
     return f"arn:aws:ec2:{region}::snapshot/{snapshot_id}"
 
 
@@ -38,7 +38,7 @@ def policy_account(caller: Caller, snapshot: Snapshot | None) -> AccountId | Non
 
 
 def ec2_keys(caller: Caller, snapshot: Snapshot | None) -> Keys:
-    """What EC2's actions on a snapshot know of it (api-control-plane.md, section 5.4)."""
+    """What EC2's actions on a snapshot know of it (docs/aws-behaviour/iam-and-sts.md, PERM-7)."""
     if snapshot is None:
         return {}
     keys: Keys = {

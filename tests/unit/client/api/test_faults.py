@@ -1,4 +1,8 @@
-"""Which fault means what. The rows are of api-ebs.md, sections 3.3, 4, 6 and 12, and of AWS's common errors of EC2."""
+"""Which fault means what.
+
+Sources: docs/aws-behaviour/signing-and-protocols.md, ERR; docs/aws-behaviour/ebs-direct.md, EBS-STATE and EBS-PUT;
+docs/aws-behaviour/throttling-and-quotas.md, RATE; AWS's common errors of EC2.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""Worked by hand from the IAM User Guide's rules for conditions (api-control-plane.md, section 5.3): each row is a
-claim, a Condition, a request's keys, and whether the condition is met. Each is tried in an Allow and in a Deny."""
+"""Worked by hand from the IAM User Guide's rules for conditions (docs/aws-behaviour/iam-and-sts.md, POL-6 to POL-9).
+
+Each row is a claim, a Condition, a request's keys, and whether the condition is met. Each is tried in an Allow and in a
+Deny.
+"""
 
 from __future__ import annotations
 

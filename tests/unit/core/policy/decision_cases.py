@@ -1,4 +1,4 @@
-"""Worked by hand from AWS's documents on how policies are weighed (api-control-plane.md, sections 5.2 to 5.4): actions,
+"""Worked by hand from AWS's documents on how policies are weighed (docs/aws-behaviour/iam-and-sts.md, POL): actions,
 resources, principals, boundaries, sessions, accounts, key policies and root. Each row: claim, decision, question,
 policies."""
 

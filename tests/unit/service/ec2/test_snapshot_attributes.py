@@ -236,7 +236,7 @@ class TestWhatMayBeShared:
 
 
 class TestWhatAReaderMay:
-    """Probed on AWS: api-ebs.md, section 3.5."""
+    """Recorded answers of AWS: docs/aws-behaviour/sharing-and-public-access.md, SHARE-6 to SHARE-9."""
 
     @pytest.fixture
     def pair(self, installation: Installation) -> tuple[str, str]:

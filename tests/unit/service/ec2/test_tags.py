@@ -1,4 +1,4 @@
-"""CreateTags, DeleteTags and DescribeTags: every rule of api-control-plane.md, section 2.6, on all or on none."""
+"""CreateTags, DeleteTags and DescribeTags: every rule of docs/aws-behaviour/snapshots.md, TAG, on all or on none."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class TestNames:
 
 
 class TestStates:
-    """The key state table of section 2.10."""
+    """docs/aws-behaviour/encryption-and-kms.md, KMS-6 and KMS-7."""
 
     USES = (
         ("Encrypt", {"plaintext": b"p"}),

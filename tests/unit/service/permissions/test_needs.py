@@ -1,4 +1,4 @@
-"""What calls need: actions, ARNs and condition keys, as api-control-plane.md, section 5.4, lists them."""
+"""What calls need: actions, ARNs and condition keys, as docs/aws-behaviour/iam-and-sts.md, PERM, lists them."""
 
 from __future__ import annotations
 
