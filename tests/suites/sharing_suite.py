@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from snapstone.catalog.contract import Catalog
-from snapstone.catalog.protection_rows import PublicAccess
+from snapstone.catalog.protection_rows import Deletion, PublicAccess, RetentionRule
 from snapstone.catalog.rows import Snapshot, SnapshotState
 from snapstone.catalog.sharing_contract import Tags
 from snapstone.catalog.sharing_rows import EncryptionDefaults, OwnTag, Place, Reach
 from snapstone.core.ids import AccountId, Region, SnapshotId
+from snapstone.core.retention import Retention
 from tests.suites.catalog_rows import ALICE, BOB, FRANKFURT, OREGON, STARTED, name, pending, put_in_state
 from tests.suites.catalog_suite import Opener
 
@@ -34,6 +35,14 @@ def seen(
 ) -> list[SnapshotId]:
     found = catalog.visible_snapshots(account_id, region, reaches, start, limit)
     return [snapshot.snapshot_id for snapshot in found]
+
+
+def recycle(catalog: Catalog, *numbers: int) -> None:
+    """Delete completed snapshots of alice in Frankfurt under a rule that keeps them for a week."""
+    rule = RetentionRule("abcdefghijk", ALICE, FRANKFURT, "EBS_SNAPSHOT", Retention(7), "", (), STARTED)
+    catalog.insert_rule(rule, 1)
+    for number in numbers:
+        assert catalog.begin_delete(name(number), STARTED, STARTED) is Deletion.RECYCLED
 
 
 class SharingSuite:
@@ -82,6 +91,23 @@ class SharingSuite:
         assert catalog.begin_delete(name(1), STARTED, STARTED)
         assert seen(catalog) == []
         assert seen(catalog, ALICE) == []
+
+    def test_what_lies_in_the_recycle_bin_is_not_seen(self, catalog: Catalog) -> None:
+        for number in (1, 2, 3):
+            put_in_state(catalog, number, SnapshotState.COMPLETED)
+        share(catalog, 1, BOB)
+        share(catalog, 2, "all")
+        recycle(catalog, 1, 2, 3)
+        assert seen(catalog, ALICE) == []
+        assert seen(catalog, BOB, [Reach.SHARED]) == []
+        assert seen(catalog, BOB, [Reach.PUBLIC]) == []
+
+    def test_a_block_of_public_access_holds_for_one_account_in_one_region(self, catalog: Catalog) -> None:
+        catalog.insert_snapshot(pending(1), None)
+        share(catalog, 1, "all")
+        catalog.set_public_access(BOB, FRANKFURT, PublicAccess.BLOCK_ALL)
+        catalog.set_public_access(ALICE, OREGON, PublicAccess.BLOCK_ALL)
+        assert seen(catalog) == [name(1)]
 
     def test_a_block_of_all_public_access_hides_and_a_block_of_new_sharing_does_not(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)
@@ -182,6 +208,13 @@ class SharingSuite:
         assert catalog.tags(ALICE, FRANKFURT, (first, "b"), MANY) == every[1:]
         assert catalog.tags(ALICE, FRANKFURT, (second, ""), MANY) == every[2:]
         assert catalog.tags(ALICE, FRANKFURT, None, 2) == every[:2]
+
+    def test_tags_of_what_is_being_deleted_or_lies_in_the_recycle_bin_are_not_listed(self, catalog: Catalog) -> None:
+        for number in (1, 2, 3):
+            put_in_state(catalog, number, SnapshotState.COMPLETED, tags=((f"of-{number}", ""),))
+        assert catalog.begin_delete(name(1), STARTED, STARTED) is Deletion.BEGUN
+        recycle(catalog, 2)
+        assert [tag.key for tag in catalog.tags(ALICE, FRANKFURT, None, MANY)] == ["of-3"]
 
     # -- encryption by default --
 

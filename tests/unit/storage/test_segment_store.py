@@ -659,6 +659,45 @@ def test_a_place_that_the_disk_cannot_read_is_reported_and_passed(
     again.close()
 
 
+def refuse_reads_of(monkeypatch: pytest.MonkeyPatch, place: int, code: int) -> None:
+    """Let reads fail that touch a place of any segment."""
+    real = os.preadv
+
+    def fail(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if offset <= place < offset + sum(map(len, buffers)):
+            raise OSError(code, os.strerror(code))
+        return real(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", fail)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENODATA, errno.EILSEQ, errno.EUCLEAN])
+def test_a_block_in_a_sector_that_the_disk_has_lost_is_damage_and_is_stored_again(
+    folder: Path, store: SegmentStore, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The errors by which Linux says that a medium, or the file system's own checksum, gives these bytes up."""
+    for number in range(2):
+        put_block(store, numbered_block(number))
+    refuse_reads_of(monkeypatch, place_of(folder, numbered_block(1)).offset + 4_096, code)
+    with pytest.raises(DamageError, match=os.strerror(code)):
+        get_block(store, address_of(numbered_block(1)))
+    assert os.strerror(code) in (folder / "damage.jsonl").read_text()
+    assert put_block(store, numbered_block(1)) is True
+    assert all_blocks_read(store, range(2))
+
+
+def test_a_read_for_which_the_machine_is_out_of_memory_is_no_damage(
+    folder: Path, store: SegmentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_block(store, numbered_block(0))
+    refuse_reads_of(monkeypatch, place_of(folder, numbered_block(0)).offset, errno.ENOMEM)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
+        get_block(store, address_of(numbered_block(0)))
+    monkeypatch.undo()
+    assert put_block(store, numbered_block(0)) is False
+    assert all_blocks_read(store, range(1))
+
+
 @pytest.mark.parametrize("step", ["write", "sync"])
 def test_a_start_on_a_disk_that_refuses_to_make_records_durable_again_vouches_for_none_of_them(
     folder: Path, tmp_path: Path, store: SegmentStore, monkeypatch: pytest.MonkeyPatch, step: str
