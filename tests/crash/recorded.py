@@ -295,9 +295,9 @@ class Scenario:
     def image(self) -> None:
         """A file that is written as a part, synced, written on and given its name."""
         target = open_target(self.folder / "disk.img", 4 * BLOCK_SIZE, part_name="snap-1")
-        target.write(0, memoryview(numbered_block(0)))
+        target.write(1, memoryview(numbered_block(1)))
         target.sync()
-        self.promise("part", "has block 0")
+        self.promise("part", "has block 1")
         target.write(3, memoryview(numbered_block(3)))
         self.take_back("part")
         target.commit()
@@ -311,9 +311,9 @@ class Scenario:
         os.fsync(descriptor)
         self._sync(self.folder)
         target = DeviceTarget(descriptor, str(path), 4 * BLOCK_SIZE)
-        target.write(0, memoryview(numbered_block(0)))
+        target.write(1, memoryview(numbered_block(1)))
         target.sync()
-        self.promise("block 0", "written")
+        self.promise("block 1", "written")
         target.write(3, memoryview(numbered_block(3)))
         target.commit()
         self.promise("block 3", "written")
