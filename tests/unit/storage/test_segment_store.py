@@ -659,6 +659,36 @@ def test_a_place_that_the_disk_cannot_read_is_reported_and_passed(
     again.close()
 
 
+@pytest.mark.parametrize("block_count", [1, BLOCKS_PER_SEGMENT + 1])
+def test_a_start_reports_a_damaged_copy_of_a_segments_header_and_reads_on_by_the_other(
+    folder: Path, reopen: Callable[[], SegmentStore], store: SegmentStore, block_count: int
+) -> None:
+    """Of the segment in use, and of one that is full."""
+    for number in range(block_count):
+        put_block(store, numbered_block(number))
+    store.close()
+    overwrite(segment_file(folder, 1), 24, bytes(8))
+    assert all_blocks_read(reopen(), range(block_count))
+    [report] = (folder / "damage.jsonl").read_text().splitlines()
+    assert "the copy at 0; the other is whole" in report
+    assert str(segment_file(folder, 1)) in report
+
+
+def test_second_records_that_were_noted_are_forgotten_once_their_object_is_removed(
+    folder: Path, store: SegmentStore
+) -> None:
+    put_pages(store, [numbered_page(1), numbered_page(2)])
+    with closing(Index(folder / "index.db")) as index:
+        for page in (numbered_page(1), numbered_page(2)):
+            place = index.find(address_of(page))
+            assert place is not None
+            second = NewRecord(address_of(page), place.kind, place.segment_id, place.offset, place.payload_size, 1)
+            index.note_leftovers([second])
+        store.remove([address_of(numbered_page(1))])
+        assert index.leftovers(address_of(numbered_page(1))) == []
+        assert len(index.leftovers(address_of(numbered_page(2)))) == 1
+
+
 def refuse_reads_of(monkeypatch: pytest.MonkeyPatch, place: int, code: int) -> None:
     """Let reads fail that touch a place of any segment."""
     real = os.preadv
