@@ -303,6 +303,17 @@ class Scenario:
         target.commit()
         self.promise("image", "whole")
 
+    def qemu_image(self) -> None:
+        """The same of a format of QEMU's, which qemu-nbd writes."""
+        target = open_target(self.folder / "disk.qcow2", 4 * BLOCK_SIZE, part_name="snap-1", format="qcow2")
+        target.write(1, memoryview(numbered_block(1)))
+        target.sync()
+        self.promise("part", "has block 1")
+        target.write(3, memoryview(numbered_block(3)))
+        self.take_back("part")
+        target.commit()
+        self.promise("image", "whole")
+
     def device(self) -> None:
         """What is written in place: a file here, as a device is nothing that can be recorded."""
         path = self.folder / "disk"

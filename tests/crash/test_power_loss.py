@@ -22,6 +22,7 @@ import pytest
 
 from snapstone.catalog.rows import SnapshotState
 from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.client.images.sources import open_source
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
@@ -315,6 +316,27 @@ def test_an_image_has_its_name_once_it_is_whole_and_a_synced_part_what_was_writt
             assert all(block_in(part, 1) == numbered_block(1) for part in parts)
 
     run("image").hold(judge, ways_at_syncs=6)
+
+
+def test_an_image_that_qemu_writes_is_there_as_a_plain_one_is(run: Run) -> None:
+    def judge(folder: Path, promised: Promised) -> None:
+        image, parts = folder / "disk.qcow2", list(folder.glob(".disk.qcow2*.part"))
+        if "image" in promised or image.exists():
+            assert blocks_by_qemu(image, 1, 3) == [numbered_block(1), numbered_block(3)]
+        elif "part" in promised:
+            assert all(blocks_by_qemu(part, 1) == [numbered_block(1)] for part in parts)
+
+    run("qemu_image").hold(judge)
+
+
+def blocks_by_qemu(path: Path, *block_indexes: int) -> list[bytes]:
+    """Blocks of an image in QEMU's own format."""
+    found, buffer = [], memoryview(bytearray(BLOCK_SIZE))
+    with closing(open_source(path, format="qcow2")) as image:
+        for block_index in block_indexes:
+            image.read(block_index, buffer)
+            found.append(bytes(buffer))
+    return found
 
 
 def test_what_was_synced_on_a_device_is_there(run: Run) -> None:
