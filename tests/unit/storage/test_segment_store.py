@@ -659,6 +659,20 @@ def test_a_place_that_the_disk_cannot_read_is_reported_and_passed(
     again.close()
 
 
+def test_no_more_segments_are_kept_open_than_the_limit(
+    folder: Path, store: SegmentStore, reopen: Callable[[], SegmentStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_store, "OPEN_SEGMENTS", 2)
+    count = 4 * BLOCKS_PER_SEGMENT
+    for number in range(count):
+        put_block(store, numbered_block(number))
+    assert len(segment_names(folder)) >= 4
+    assert all_blocks_read(reopen(), range(count))
+    opened = {os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
+    own = 1  # the one that is appended to
+    assert len([path for path in opened if path.startswith(str(folder / "segments"))]) <= 2 + own
+
+
 @pytest.mark.parametrize("block_count", [1, BLOCKS_PER_SEGMENT + 1])
 def test_a_start_reports_a_damaged_copy_of_a_segments_header_and_reads_on_by_the_other(
     folder: Path, reopen: Callable[[], SegmentStore], store: SegmentStore, block_count: int
