@@ -3,6 +3,9 @@
 
 PYTHON ?= python3
 ARGS ?=
+FLOOR ?= core
+COUNT ?= 50
+SEED ?=
 
 export PYTHON
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -12,7 +15,7 @@ SERIAL_TESTS := tests/crash
 CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test soak tour bench lock clean clients disk-tools image-tools backup-tools fault-tools
+.PHONY: help setup serve check test soak mutate tour bench lock clean clients disk-tools image-tools backup-tools fault-tools
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +39,9 @@ test: disk-tools image-tools fault-tools check clients  ## every test there is, 
 
 soak: setup fault-tools disk-tools  ## power cuts, failing calls, kills, damage, clocks, by the thousand; ARGS="--list"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+mutate: setup disk-tools image-tools fault-tools clients  ## change code of FLOOR in COUNT places, one at a time: what no test notices; SEED
+	$(BIN)/python -m tests.mutation $(FLOOR) --count $(COUNT) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
 	$(BIN)/python -m tour

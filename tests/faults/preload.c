@@ -442,8 +442,11 @@ static int name_call(const char *call, uint32_t kind, int folder, const char *pa
     return done;
 }
 
+EXPORT int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned int flags) {
+    return name_call("rename", RENAME, from_folder, from, to_folder, to, SYS_renameat2, flags);
+}
 EXPORT int renameat(int from_folder, const char *from, int to_folder, const char *to) {
-    return name_call("rename", RENAME, from_folder, from, to_folder, to, SYS_renameat2, 0);
+    return renameat2(from_folder, from, to_folder, to, 0);
 }
 EXPORT int rename(const char *from, const char *to) { return renameat(AT_FDCWD, from, AT_FDCWD, to); }
 EXPORT int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {

@@ -43,7 +43,7 @@ def _tag_error(problem: TagProblem, key: str) -> InvalidTagError:
 
 
 TAG_RULE: Final = TagRule(_tag_error, max_key_length=127, max_value_length=255)
-"""The lengths are the model's (api-ebs.md, section 2): one less than other services take."""
+"""The lengths are the model's: one less than other services take."""
 
 
 def start_snapshot(

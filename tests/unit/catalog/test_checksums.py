@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from xxhash import xxh3_64_intdigest
 
+from snapstone.catalog import connections, integrity
 from snapstone.catalog.checksums import COPY_COLUMNS, FIXED_COLUMNS, MOVING_COLUMNS
 from snapstone.catalog.contract_errors import CatalogUnavailableError
 from snapstone.catalog.protection_rows import CopyWork
@@ -234,6 +235,28 @@ def test_pending_writes_of_no_snapshot_are_told(catalog: SqliteCatalog, path: Pa
     record(catalog, 1, plain(4))
     raw(path, "DELETE FROM snapshot")
     assert list(catalog.integrity()) == ["1 pending writes are of snapshot key 1, which has none"]
+
+
+def test_of_many_problems_of_a_kind_the_first_are_told_and_that_there_are_more(
+    catalog: SqliteCatalog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integrity, "PROBLEM_LIMIT", 2)
+    for key in (901, 902, 903, 904):
+        raw(path, "INSERT INTO snapshot_tag VALUES (?, 'a', '', 0)", key)
+    told = list(catalog.integrity())
+    assert told.count("a row of snapshot_tag names a row of snapshot that is not there") == 2
+    assert "there are more than 2 problems of this kind" in told
+
+
+def test_more_damaged_places_than_are_remembered_are_told_again(
+    catalog: SqliteCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REPORTED_LIMIT", 2)
+    reported: list[DamageError] = []
+    catalog.watch_damage(reported.append)
+    for place in ("one", "one", "two", "three", "one"):
+        catalog._connections.report_damage(DamageError(place, "torn"))
+    assert [damage.address for damage in reported] == ["one", "two", "three", "one"]
 
 
 # -- no room, and a failing disk --

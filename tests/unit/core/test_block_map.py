@@ -153,3 +153,17 @@ def test_a_listing_that_goes_on_opens_no_page_above_the_leaves_again(pages: Page
     assert list(list_differences(pages, base, changed, 600)) == [(600, X, Y)]
     # The first root and branch, and the two leaves of block 600: what the second root and branch hold is known.
     assert len(pages.opened) == 4
+
+
+@pytest.mark.parametrize(("differing", "is_remembered"), [(64, True), (65, False)])
+def test_a_page_remembers_a_comparison_of_64_differences_and_none_of_more(
+    pages: Pages, differing: int, is_remembered: bool
+) -> None:
+    base = root_of(pages, {index * 512: X for index in range(differing)})
+    changed = root_of(pages, {index * 512: Y for index in range(differing)}, base)
+    assert len(list(list_differences(pages, base, changed))) == differing
+    pages.opened.clear()
+    assert len(list(list_differences(pages, base, changed))) == differing
+    # The first root and branch, and two leaves for each difference; the second root and branch if nothing is known of
+    # the branches, and the second branch alone if the roots' one difference is.
+    assert len(pages.opened) == 2 + 2 * differing + (0 if is_remembered else 1)

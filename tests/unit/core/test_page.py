@@ -80,6 +80,17 @@ def test_pages_of_equal_shape_differ_where_their_entries_do(slots: list[int]) ->
     assert FULL.differences(other) == [(slot, address(slot), address(1_000 + slot)) for slot in slots]
 
 
+@pytest.mark.parametrize("slot", [0, 1, 7, 8, 511])
+@pytest.mark.parametrize("position", [0, 31])
+@pytest.mark.parametrize("bit", [0, 7])
+def test_entries_that_differ_in_a_single_bit_are_found(slot: int, position: int, bit: int) -> None:
+    mine = bytes(32)
+    theirs = Address(bytes(1 << bit if at == position else 0 for at in range(32)))
+    first = FULL.with_children({slot: Address(mine)})
+    second = FULL.with_children({slot: theirs})
+    assert first.differences(second) == [(slot, mine, theirs)]
+
+
 def test_pages_of_different_shape_differ_where_either_has_what_the_other_has_not() -> None:
     first = EMPTY_PAGE.with_children({0: address(1), 2: address(2), 4: address(4)})
     second = EMPTY_PAGE.with_children({2: address(22), 3: address(3), 4: address(4)})

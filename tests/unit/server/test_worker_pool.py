@@ -143,6 +143,21 @@ def test_a_worker_that_cannot_be_made_is_tried_again_while_the_other_serves(
     assert told[-1].startswith("SOUND")
 
 
+def test_the_pause_before_another_try_doubles_up_to_its_limit_and_no_further(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_pool, "SOUND_SECONDS", 0.0)
+    monkeypatch.setattr(worker_pool, "LONGEST_RESTART_SECONDS", 0.3)
+    obstacles: list[str] = []
+    pool = start(SOUND, obstacle=lambda: obstacles[0] if obstacles else None)
+    obstacles.append("the data folder is gone")
+    os.kill(process_ids(pool)[0], signal.SIGKILL)
+    assert look_until(pool, lambda: len(events(caplog, "worker not started")) == 4)
+    [ended] = events(caplog, "worker ended")
+    pauses = [fields["next_try_in_seconds"] for fields in events(caplog, "worker not started")]
+    assert [ended["restart_in_seconds"], *pauses] == pytest.approx([0.1, 0.2, 0.3, 0.3, 0.3])
+
+
 def test_no_more_descriptors_are_a_failed_start_too(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """The real fault: the supervisor has no descriptor left for a channel."""
     pool = start(SOUND)

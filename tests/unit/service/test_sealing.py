@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from threading import Barrier, Event, Thread
 from typing import Any, Final
@@ -335,6 +336,25 @@ def test_two_seals_of_one_snapshot_at_once_end_as_one(installation: Installation
     assert installation.row(child) == row
     assert manifest_of(installation, child) == manifest
     assert installation.content(child) == {0: A, 1: C}
+
+
+def test_a_seal_that_finds_fewer_writes_when_it_builds_than_when_it_counted_ends_only_with_all_of_them(
+    installation: Installation,
+) -> None:
+    snapshot_id = written(installation, {0: A, 1: B})
+    passes = iter([2, 1])
+    pending_writes = installation.catalog.pending_writes
+
+    def fewer_in_the_second_pass(of: SnapshotId) -> Iterator[Any]:
+        return islice(pending_writes(of), next(passes))
+
+    installation.catalog.__dict__["pending_writes"] = fewer_in_the_second_pass
+    assert installation.complete(snapshot_id, 2) == "pending"
+    del installation.catalog.__dict__["pending_writes"]
+    installation.clock.now_ms += LEASE_MS
+    installation.tick()
+    assert installation.row(snapshot_id).state is SnapshotState.COMPLETED
+    assert installation.content(snapshot_id) == {0: A, 1: B}
 
 
 # -- deletion --

@@ -105,6 +105,13 @@ def test_places_never_overlap(appender: Appender, folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["00000001.segment", "00000002.segment"]
 
 
+def test_a_record_that_fits_exactly_is_appended_to_the_segment_in_use(appender: Appender) -> None:
+    with appender.reserve(SIZE) as first, appender.reserve(SEGMENT_SIZE - END_GAP - SEGMENT_HEADER_SIZE - SIZE) as rest:
+        assert (first.segment.segment_id, rest.segment.segment_id) == (1, 1)
+    with appender.reserve(END_GAP) as next_one:
+        assert next_one.segment.segment_id == 2
+
+
 def test_a_segment_is_full_once_nothing_is_under_way_in_it(appender: Appender, index: Index, folder: Path) -> None:
     with appender.reserve(SIZE) as slow:
         with appender.reserve(SEGMENT_SIZE - SEGMENT_HEADER_SIZE) as other:

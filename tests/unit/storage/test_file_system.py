@@ -20,6 +20,19 @@ def test_the_kind_of_a_file_system_is_what_statfs_says(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
+def test_a_kind_that_is_listed_is_copy_on_write_and_no_other_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = int(os.popen(f"stat -f -c %t '{tmp_path}'").read(), 16)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for listed, expected in [({kind}, True), ({kind + 1}, False), (set(), False)]:
+            monkeypatch.setattr(file_system, "COPY_ON_WRITE", listed)
+            assert is_copy_on_write(descriptor) is expected
+    finally:
+        os.close(descriptor)
+
+
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("content")
     make_in_place(tmp_path / "there")

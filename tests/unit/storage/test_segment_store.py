@@ -574,6 +574,89 @@ def test_a_place_that_the_disk_cannot_read_is_reported_and_passed(
     again.close()
 
 
+def test_no_more_segments_are_kept_open_than_the_limit(
+    folder: Path, store: SegmentStore, reopen: Callable[[], SegmentStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_store, "OPEN_SEGMENTS", 2)
+    count = 4 * BLOCKS_PER_SEGMENT
+    for number in range(count):
+        put_block(store, numbered_block(number))
+    assert len(segment_names(folder)) >= 4
+    assert all_blocks_read(reopen(), range(count))
+    opened = {os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
+    own = 1  # the one that is appended to
+    assert len([path for path in opened if path.startswith(str(folder / "segments"))]) <= 2 + own
+
+
+@pytest.mark.parametrize("block_count", [1, BLOCKS_PER_SEGMENT + 1])
+def test_a_start_reports_a_damaged_copy_of_a_segments_header_and_reads_on_by_the_other(
+    folder: Path, reopen: Callable[[], SegmentStore], store: SegmentStore, block_count: int
+) -> None:
+    """Of the segment in use, and of one that is full."""
+    for number in range(block_count):
+        put_block(store, numbered_block(number))
+    store.close()
+    overwrite(segment_file(folder, 1), 24, bytes(8))
+    assert all_blocks_read(reopen(), range(block_count))
+    [report] = (folder / "damage.jsonl").read_text().splitlines()
+    assert "the copy at 0; the other is whole" in report
+    assert str(segment_file(folder, 1)) in report
+
+
+def test_second_records_that_were_noted_are_forgotten_once_their_object_is_removed(
+    folder: Path, store: SegmentStore
+) -> None:
+    put_pages(store, [numbered_page(1), numbered_page(2)])
+    with closing(Index(folder / "index.db")) as index:
+        for page in (numbered_page(1), numbered_page(2)):
+            place = index.find(address_of(page))
+            assert place is not None
+            second = NewRecord(address_of(page), place.kind, place.segment_id, place.offset, place.payload_size, 1)
+            index.note_leftovers([second])
+        store.remove([address_of(numbered_page(1))])
+        assert index.leftovers(address_of(numbered_page(1))) == []
+        assert len(index.leftovers(address_of(numbered_page(2)))) == 1
+
+
+def refuse_reads_of(monkeypatch: pytest.MonkeyPatch, place: int, code: int) -> None:
+    """Let reads fail that touch a place of any segment."""
+    real = os.preadv
+
+    def fail(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if offset <= place < offset + sum(map(len, buffers)):
+            raise OSError(code, os.strerror(code))
+        return real(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", fail)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENODATA, errno.EILSEQ, errno.EUCLEAN])
+def test_a_block_in_a_sector_that_the_disk_has_lost_is_damage_and_is_stored_again(
+    folder: Path, store: SegmentStore, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The errors by which Linux says that a medium, or the file system's own checksum, gives these bytes up."""
+    for number in range(2):
+        put_block(store, numbered_block(number))
+    refuse_reads_of(monkeypatch, place_of(folder, numbered_block(1)).offset + 4_096, code)
+    with pytest.raises(DamageError, match=os.strerror(code)):
+        get_block(store, address_of(numbered_block(1)))
+    assert os.strerror(code) in (folder / "damage.jsonl").read_text()
+    assert put_block(store, numbered_block(1)) is True
+    assert all_blocks_read(store, range(2))
+
+
+def test_a_read_for_which_the_machine_is_out_of_memory_is_no_damage(
+    folder: Path, store: SegmentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_block(store, numbered_block(0))
+    refuse_reads_of(monkeypatch, place_of(folder, numbered_block(0)).offset, errno.ENOMEM)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
+        get_block(store, address_of(numbered_block(0)))
+    monkeypatch.undo()
+    assert put_block(store, numbered_block(0)) is False
+    assert all_blocks_read(store, range(1))
+
+
 @pytest.mark.parametrize("step", ["write", "sync"])
 def test_a_start_on_a_disk_that_refuses_to_make_records_durable_again_vouches_for_none_of_them(
     folder: Path, tmp_path: Path, store: SegmentStore, monkeypatch: pytest.MonkeyPatch, step: str

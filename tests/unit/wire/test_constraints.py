@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from snapstone.wire.constraints import ECHO_LIMIT, VIOLATIONS_LIMIT, check_members, echo
@@ -117,3 +119,21 @@ def test_an_echo_is_capped() -> None:
 
 def test_a_flood_of_violations_is_capped() -> None:
     assert len(violations("StartSnapshot", {"VolumeSize": 0, "Tags": [None] * 100_000})) == VIOLATIONS_LIMIT
+
+
+def test_one_message_tells_of_twenty_violations_however_many_members_a_request_has() -> None:
+    tags = [{"Key": "k" * 128, "Value": "v" * 257}] * 19  # two violations each
+    assert len(violations("StartSnapshot", {"VolumeSize": 0, "Tags": tags, "ParentSnapshotId": ""})) == 20
+
+
+def test_of_a_list_in_which_all_is_wrong_no_more_is_looked_at_than_a_message_tells() -> None:
+    looked_at = []
+
+    class Watched(list[object]):
+        def __iter__(self) -> Iterator[object]:
+            for number in range(1_000):
+                looked_at.append(number)
+                yield None
+
+    violations("StartSnapshot", {"VolumeSize": 1, "Tags": Watched()})
+    assert len(looked_at) <= VIOLATIONS_LIMIT + 1

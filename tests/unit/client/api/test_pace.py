@@ -210,6 +210,12 @@ def test_a_cap_that_lets_nothing_through_is_refused() -> None:
         Pace(8, 0)
 
 
+def test_a_cut_leaves_most_of_a_measured_quota() -> None:
+    """From the first settled second on, no second falls below nine tenths of it: each cut costs a few percent."""
+    run = Run(quota=200, latency=0.02)
+    assert min(run.per_second(second, second + 1) for second in range(5, SECONDS)) >= 0.9 * 200
+
+
 def test_nobody_starves() -> None:
     for run in (Run(quota=200, seconds=20), Run(latency=0.0005, cores=2, core_seconds=0.0015, seconds=10)):
         assert min(run.sent_counts) >= 0.9 * max(run.sent_counts) - 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import random
@@ -17,7 +18,7 @@ import pytest
 from snapstone.client.errors import ClientError, DamagedError, DeniedError, NoSpaceError, NotFoundError, UsageError
 from snapstone.client.images import qemu
 from snapstone.client.images.contract import Source, Target
-from snapstone.client.images.nbd import ServerGoneError
+from snapstone.client.images.nbd import Connection, ServerGoneError
 from snapstone.client.images.qemu import open_qemu_source, open_qemu_target
 from snapstone.core.blocks import BLOCK_SIZE
 
@@ -426,6 +427,26 @@ def test_a_target_is_not_seen_under_its_name_before_the_commit(tmp_path: Path) -
     assert not (tmp_path / "disk").exists()
     target.commit()
     assert (tmp_path / "disk").exists()
+
+
+@pytest.mark.parametrize("broken", ["flush", "file"])
+def test_an_image_that_cannot_be_made_durable_gets_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """By qemu-nbd, which has the tables that lead to blocks, or by the kernel."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    target = new_target(tmp_path / "disk")
+    target.write(0, memoryview(bytes(BLOCK_SIZE)))
+    if broken == "flush":
+        monkeypatch.setattr(Connection, "flush", fail)
+    else:
+        monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((OSError, ClientError)):
+        target.commit()
+    assert not (tmp_path / "disk").exists()
 
 
 def test_a_target_that_was_left_is_resumed_with_what_was_written(tmp_path: Path) -> None:

@@ -123,3 +123,31 @@ def test_a_copy_whose_sync_failed_is_removed(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DamagedError, match="be copied to"):
         start_part_from_copy(tmp_path / "image", tmp_path / ".image.part")
     assert os.listdir(tmp_path) == ["image"]
+
+
+def test_bytes_that_are_shared_and_cannot_be_made_durable_are_no_copy(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(kernel, "clone_file", lambda source_fd, target_fd: bool(os.write(target_fd, b"shared")))
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DamagedError, match="be copied to"):
+        start_part_from_copy(image, tmp_path / ".image.x.part")
+    assert os.listdir(tmp_path) == ["image"]
+
+
+def test_a_copy_whose_name_cannot_be_made_durable_is_told(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def fail_the_folders(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_the_folders)
+    with pytest.raises(DamagedError, match="be copied to"):
+        start_part_from_copy(image, tmp_path / ".image.x.part")

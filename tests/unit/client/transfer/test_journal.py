@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -259,6 +260,25 @@ def test_a_lock_without_a_name_in_it_is_another_process(tmp_path: Path) -> None:
     assert holder_of(tmp_path / "lock") == "Another process"
     (tmp_path / "lock").write_bytes(b"77\n")
     assert holder_of(tmp_path / "lock") == "Process 77"
+
+
+def test_a_lock_file_that_its_holder_removed_while_it_was_being_opened_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever locks the removed file has it for himself, and so has whoever makes the next one."""
+    path, flock = tmp_path / "lock", fcntl.flock
+    first = JournalLock.take(path)
+
+    def let_go_first(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        first.release(remove=True)
+        others.append(JournalLock.take(path))
+        flock(descriptor, operation)
+
+    others: list[JournalLock] = []
+    monkeypatch.setattr(fcntl, "flock", let_go_first)
+    assert JournalLock.try_take(path) is None
+    assert len(others) == 1
 
 
 def test_a_lock_that_was_let_go_names_nobody(tmp_path: Path) -> None:

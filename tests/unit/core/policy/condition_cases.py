@@ -89,6 +89,12 @@ CONDITION_CASES: Final[tuple[Case, ...]] = tuple(
             condition("StringLike: no key, though a star would match", {"StringLike": {TEAM: "*"}}, {}, False),
             condition("StringNotLike: a match", {"StringNotLike": {TEAM: "d*"}}, {TEAM: "db"}, False),
             condition("StringNotLike: no match", {"StringNotLike": {TEAM: "d*"}}, {TEAM: "web"}, True),
+            condition(
+                "StringNotLike: a variable whose value is longer than the text",
+                {"StringNotLike": {TEAM: "${aws:username}*"}},
+                {TEAM: "al", NAME: "alice"},
+                True,
+            ),
             condition("StringNotLike: no key", {"StringNotLike": {TEAM: "d*"}}, {}, True),
             # -- numbers --
             condition("NumericEquals: the same", {"NumericEquals": {SIZE: "8"}}, {SIZE: "8"}, True),
@@ -244,6 +250,7 @@ CONDITION_CASES: Final[tuple[Case, ...]] = tuple(
             doubtful("NotIpAddress: no address", {"NotIpAddress": {IP: "203.0.113.0/24"}}, {IP: "here"}),
             # -- ARNs --
             condition("ArnEquals: the same", {"ArnEquals": {ARN: PARENT}}, {ARN: PARENT}, True),
+            condition("ArnLike: a star alone is any ARN", {"ArnLike": {ARN: "*"}}, {ARN: PARENT}, True),
             condition("ArnEquals: is ArnLike", {"ArnEquals": {ARN: "arn:aws:ec2:*::snapshot/*"}}, {ARN: PARENT}, True),
             condition(
                 "ArnLike: a star in a part",

@@ -169,6 +169,11 @@ def test_as_many_statements_as_the_limit_are_taken() -> None:
     assert len(read_policy(text(*[deny()] * STATEMENT_LIMIT)).denying) == STATEMENT_LIMIT
 
 
+def test_as_many_characters_as_the_limit_are_taken() -> None:
+    written = text(allow())
+    assert len(read_policy(written.rjust(DOCUMENT_LIMIT)).allowing) == 1
+
+
 def test_brackets_inside_texts_nest_nothing() -> None:
     written = with_condition({"StringEquals": {"a:b": '\\"[[[[[[[[[[[[[[[[[[[[[["'}})
     assert len(read_policy(written).allowing) == 1
