@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.block_map import LEVELS
 from snapstone.core.blocks import BLOCKS_PER_GIB, Address
 from snapstone.core.ids import SnapshotId
 from snapstone.core.page import EMPTY_PAGE, FANOUT, Page
-from snapstone.server.data_folder import DataFolder
+from snapstone.server.folder.data_folder import DataFolder
 from snapstone.service.sealing import manifest_of
 from snapstone.storage.contract import ObjectKind
 from snapstone.storage.pages import PageStore

@@ -10,27 +10,27 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.rows import Snapshot
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.snapshots import Snapshot
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
 from snapstone.core.clock_trust import Reading
 from snapstone.core.data_key import DataKey
 from snapstone.core.ids import AccountId, Region, SnapshotId
-from snapstone.core.policy.principal import root_principal
+from snapstone.core.policy.principals import root_principal
 from snapstone.core.tokens import TokenSeal
-from snapstone.service.data_keys import data_key_of
 from snapstone.service.ec2.snapshots import delete_snapshot
 from snapstone.service.engine import Caller, Engine, Policy
+from snapstone.service.health import StoreGate
+from snapstone.service.keys.data_keys import data_key_of
+from snapstone.service.keys.root_key import HeldRootKey
 from snapstone.service.manifests import seal_guard
-from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
-from snapstone.service.root_key import HeldRootKey
 from snapstone.service.sealing import Sealer
-from snapstone.service.start_snapshot import start_snapshot
-from snapstone.service.store_gate import StoreGate
+from snapstone.service.snapshots.read import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
+from snapstone.service.snapshots.start import start_snapshot
+from snapstone.service.snapshots.write import complete_snapshot, put_snapshot_block
 from snapstone.service.timekeeper import Timekeeper, begin_run
 from snapstone.service.upkeep import Upkeep
-from snapstone.service.write_blocks import complete_snapshot, put_snapshot_block
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore

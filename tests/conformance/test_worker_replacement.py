@@ -22,9 +22,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.conformance.given import block, content, put, started
 from tests.server_process import SOURCE, ServerProcess
 
-from snapstone.catalog.connections import Connections
-from snapstone.server.worker import TURN_LOOKS
-from snapstone.server.worker_pool import HEARTBEAT_LIMIT_SECONDS
+from snapstone.catalog.sqlite.connections import Connections
+from snapstone.server.process.worker import TURN_LOOKS
+from snapstone.server.process.worker_pool import HEARTBEAT_LIMIT_SECONDS
 
 MARGIN_SECONDS = 10.0
 """For a machine under load, on top of a limit."""
@@ -34,7 +34,7 @@ CLIENTS = 6
 
 KEEPS_THE_TURN = """
 import signal, threading, time
-from snapstone.catalog import connections
+from snapstone.catalog.sqlite import connections
 
 opened = []
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event
 from typing import Final, cast
 
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import StartRequest
 from snapstone.client.images.device import DeviceTarget
@@ -31,8 +31,8 @@ from snapstone.client.transfer.journal import JournalStore
 from snapstone.client.transfer.pending import PendingSnapshot
 from snapstone.core.blocks import BLOCK_SIZE, Address, Digest
 from snapstone.server.config import read_settings
-from snapstone.server.data_folder import use_data_folder
-from snapstone.server.root_key import ensure_root_key
+from snapstone.server.folder.data_folder import use_data_folder
+from snapstone.server.folder.root_key import ensure_root_key
 from snapstone.storage.appender import END_GAP, Appender
 from snapstone.storage.buffers import aligned_buffer
 from snapstone.storage.contract import ObjectKind

@@ -19,7 +19,7 @@ from typing import Any, Final
 from snapstone.client.api.endpoint import Endpoint, resolve
 from snapstone.client.api.retrying import Options
 from snapstone.client.api.service import Service
-from snapstone.client.images.file_target import FileTarget
+from snapstone.client.images.part_file import FileTarget
 from snapstone.client.images.sources import open_source
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.download import download

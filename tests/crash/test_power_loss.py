@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.snapshots import SnapshotState
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.client.images.sources import open_source
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders

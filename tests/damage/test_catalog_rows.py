@@ -16,14 +16,13 @@ from typing import Final
 
 import pytest
 
-from snapstone.catalog.opening import CatalogError
-from snapstone.catalog.protection_rows import CopyWork, RetentionRule
-from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState
-from snapstone.catalog.sharing_rows import Place, Reach
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.sharing import Place, Reach
+from snapstone.catalog.contract.snapshots import CopyWork, PendingWrite, RetentionRule, Snapshot, SnapshotState
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.opening import CatalogError
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.errors import DamageError
-from snapstone.core.retention import Retention
+from snapstone.core.protection import Retention
 from tests.suites.catalog_rows import (
     ALICE,
     BOB,

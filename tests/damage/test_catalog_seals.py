@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from tests.installation import Installation, block

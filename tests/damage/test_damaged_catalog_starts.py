@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.rows import Snapshot
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.snapshots import Snapshot
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from snapstone.server.config import Settings
-from snapstone.server.data_folder import DataFolderError, use_data_folder
-from snapstone.server.preparation import prepare_catalog
-from snapstone.server.root_key import ensure_root_key
-from snapstone.server.start_refusals import start_refusals
+from snapstone.server.folder.data_folder import DataFolderError, start_refusals, use_data_folder
+from snapstone.server.folder.root_key import ensure_root_key
+from snapstone.server.process.preparation import prepare_catalog
 from tests.server_process import ServerProcess
 
 SNAPSHOT_COUNT = 12

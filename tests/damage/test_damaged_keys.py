@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.identity_rows import IdentityKind
-from snapstone.core.errors import DamageError
+from snapstone.catalog.contract.identities import IdentityKind
+from snapstone.core.errors import DamageError, InvalidCiphertextError, KeyHiddenError
 from snapstone.core.ids import AccountId
-from snapstone.core.key_errors import InvalidCiphertextError, KeyHiddenError
-from snapstone.service.damage import SUBJECT
+from snapstone.service.health import SUBJECT
 from snapstone.service.iam.access_keys import mint_access_key
-from snapstone.service.iam.identity import credentials_of, session_key
-from snapstone.service.iam.owners import Owner
 from snapstone.service.iam.users import create_user
+from snapstone.service.identities.identity import credentials_of, session_key
+from snapstone.service.identities.owners import Owner
 from snapstone.service.kms.cryptography import decrypt, encrypt
 from snapstone.service.kms.key_operations import create_key, describe_key
 from tests.installation import CALLER, Installation, block

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId

@@ -15,12 +15,12 @@ from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.errors import DamageError, SnapshotNotFoundError
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
-from snapstone.service.damage import FILE_SUBJECT as FILE
-from snapstone.service.damage import SUBJECT as ROWS
 from snapstone.service.ec2.copies import copy_snapshot
-from snapstone.service.ec2.describe_snapshots import describe_snapshots
 from snapstone.service.ec2.recycle_bin import restore_snapshot_from_recycle_bin
+from snapstone.service.ec2.snapshots import describe_snapshots
 from snapstone.service.ec2.tags import create_tags
+from snapstone.service.health import FILE_SUBJECT as FILE
+from snapstone.service.health import SUBJECT as ROWS
 from snapstone.service.manifests import SUBJECT as MANIFESTS
 from snapstone.service.manifests import seal_guard
 from snapstone.storage.contract import ObjectKind

@@ -16,9 +16,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import snapstone.cli.serve
-import snapstone.server.supervisor
-import snapstone.server.worker
+import snapstone.cli.commands.serve
+import snapstone.server.process.supervisor
+import snapstone.server.process.worker
 import snapstone.wire.endpoints
 from snapstone.cli.main import main as snapstone_main
 from snapstone.service.operations import OPERATIONS

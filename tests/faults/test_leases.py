@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-from snapstone.service.copying import LEASE_MS
+from snapstone.service.snapshots.copy import LEASE_MS
 from tests.conformance.given import Blocks, block, completed, content
 from tests.faults.library import Control, Rule
 from tests.server_process import REGION, ServerProcess

@@ -15,11 +15,10 @@ from typing import Final
 
 import pytest
 
-from snapstone.catalog import schema
-from snapstone.catalog.protection_rows import CopyWork, StorageTier, Tiering
-from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState
-from snapstone.catalog.schema import known_migrations
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.snapshots import CopyWork, PendingWrite, Snapshot, SnapshotState, StorageTier, Tiering
+from snapstone.catalog.sqlite import opening
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.opening import known_migrations
 from snapstone.core.blocks import Address, Digest
 from tests.suites.catalog_rows import BOB, MINUTE, OREGON, OTHER_ROOT, STARTED, name, pending, plain, writes
 
@@ -141,7 +140,7 @@ def test_a_conversion_that_is_cut_off_anywhere_changes_nothing_and_is_done_at_th
 ) -> None:
     before = dump(path)
     with monkeypatch.context() as patched:
-        patched.setattr("snapstone.catalog.schema._statements", _dying_at(statement))
+        patched.setattr("snapstone.catalog.sqlite.opening._statements", _dying_at(statement))
         with pytest.raises(KeyboardInterrupt):
             SqliteCatalog(path, create=False)
     assert dump(path) == before
@@ -150,7 +149,7 @@ def test_a_conversion_that_is_cut_off_anywhere_changes_nothing_and_is_done_at_th
 
 def _dying_at(statement: str) -> Callable[[str], Iterator[str]]:
     """What takes a migration's script apart, until it comes to a statement."""
-    statements_of = schema._statements
+    statements_of = opening._statements
 
     def statements(script: str) -> Iterator[str]:
         for each in statements_of(script):

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.errors import (
     InvalidBlockError,
     InvalidBlockTokenError,

@@ -10,12 +10,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapstone.core.identity_errors import MalformedPolicyError
+from snapstone.core.errors import MalformedPolicyError
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.document import Document, PolicyKind, read_policy
 from snapstone.core.policy.evaluation import Decision, Policies, Question, decide
 from snapstone.core.policy.pattern import Wildcard, wildcard_pattern
-from snapstone.core.policy.principal import Principal, PrincipalKind, root_principal
+from snapstone.core.policy.principals import Principal, PrincipalKind, root_principal
 
 OURS, THEIRS = AccountId("111122223333"), AccountId("444455556666")
 USER = Principal(PrincipalKind.USER, OURS, f"arn:aws:iam::{OURS}:user/al", "AIDA", "al")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from snapstone.catalog.contract import Catalog
+from snapstone.catalog.contract.catalog import Catalog
 
 Opener = Callable[[], Catalog]
 """Opens the test's catalog, again and again the same one; can be pickled, so that other processes open it."""

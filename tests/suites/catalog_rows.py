@@ -7,8 +7,8 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState, StoredAnswer
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.snapshots import PendingWrite, Snapshot, SnapshotState, StoredAnswer
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.ids import AccountId, Region, SnapshotId
 

@@ -12,11 +12,10 @@ from threading import Lock, Thread
 
 import pytest
 
-from snapstone.catalog.contract import TIMED_OUT, Catalog, NotWritableError, ParentGoneError, PendingLimitError
-from snapstone.catalog.contract_errors import CatalogUnavailableError, RowRefusedError
-from snapstone.catalog.identity_rows import Account, SealedAccessKey
-from snapstone.catalog.protection_rows import Deletion
-from snapstone.catalog.rows import PendingWrite, SnapshotState
+from snapstone.catalog.contract.catalog import TIMED_OUT, Catalog, NotWritableError, ParentGoneError, PendingLimitError
+from snapstone.catalog.contract.errors import CatalogUnavailableError, RowRefusedError
+from snapstone.catalog.contract.identities import Account, SealedAccessKey
+from snapstone.catalog.contract.snapshots import Deletion, PendingWrite, SnapshotState
 from snapstone.core.blocks import MAX_BLOCK_COUNT, Address, Digest
 from snapstone.core.ids import AccountId
 from tests.suites.catalog_fixtures import CatalogFixtures, Opener

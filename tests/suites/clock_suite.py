@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from snapstone.catalog.clock_contract import ClockRow
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.protection_rows import CopyWork
-from snapstone.catalog.rows import FailingWork, SnapshotState
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.clock import ClockRow
+from snapstone.catalog.contract.snapshots import CopyWork, FailingWork, SnapshotState
 from snapstone.core.clock_trust import Reading, Trust
 from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import DEADLINE, OTHER_ROOT, STARTED, name, pending, put_in_state

@@ -8,22 +8,20 @@ from typing import Any, NoReturn
 
 import pytest
 
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.contract_errors import RowRefusedError
-from snapstone.catalog.identity_contract import (
-    NameTakenError,
-    OwnerGoneError,
-    PolicyGoneError,
-    StillUsedError,
-    TooManyError,
-)
-from snapstone.catalog.identity_rows import (
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.errors import RowRefusedError
+from snapstone.catalog.contract.identities import (
     Account,
     Identity,
     IdentityKind,
     ManagedPolicy,
+    NameTakenError,
+    OwnerGoneError,
+    PolicyGoneError,
     PolicyVersion,
     SealedAccessKey,
+    StillUsedError,
+    TooManyError,
 )
 from snapstone.core.ids import AccountId
 from tests.suites.catalog_fixtures import CatalogFixtures

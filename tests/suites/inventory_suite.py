@@ -7,15 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.contract_errors import RowRefusedError
-from snapstone.catalog.data_key_contract import SealedKey
-from snapstone.catalog.identity_rows import Identity, IdentityKind, SealedAccessKey
-from snapstone.catalog.inventory_contract import SealedDataKey, SealedMaterial
-from snapstone.catalog.key_rows import KeyManager, KeyState, KmsKey
-from snapstone.catalog.protection_rows import RetentionRule
-from snapstone.catalog.rows import Snapshot, SnapshotState
-from snapstone.core.retention import Retention
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.errors import RowRefusedError
+from snapstone.catalog.contract.identities import Identity, IdentityKind, SealedAccessKey
+from snapstone.catalog.contract.inventory import SealedDataKey, SealedMaterial
+from snapstone.catalog.contract.keys import KeyManager, KeyState, KmsKey, SealedKey
+from snapstone.catalog.contract.snapshots import RetentionRule, Snapshot, SnapshotState
+from snapstone.core.protection import Retention
 from tests.suites.catalog_fixtures import CatalogFixtures
 from tests.suites.catalog_rows import (
     ALICE,

@@ -8,13 +8,20 @@ from typing import Any, NoReturn
 
 import pytest
 
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.contract_errors import RowRefusedError
-from snapstone.catalog.data_key_contract import SealedKey
-from snapstone.catalog.inventory_contract import SealedDataKey, SealedMaterial
-from snapstone.catalog.key_contract import AliasTakenError, MaterialAdded
-from snapstone.catalog.key_rows import KeyAlias, KeyManager, KeyRotation, KeyState, KmsKey
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.errors import RowRefusedError
+from snapstone.catalog.contract.inventory import SealedDataKey, SealedMaterial
+from snapstone.catalog.contract.keys import (
+    AliasTakenError,
+    KeyAlias,
+    KeyManager,
+    KeyRotation,
+    KeyState,
+    KmsKey,
+    MaterialAdded,
+    SealedKey,
+)
+from snapstone.catalog.contract.snapshots import SnapshotState
 from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import (
     ALICE,

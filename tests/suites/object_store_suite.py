@@ -18,8 +18,7 @@ import pytest
 
 from snapstone.core.blocks import BLOCK_SIZE, Address, Digest
 from snapstone.core.data_key import DataKey, Domain
-from snapstone.core.errors import DamageError, OverloadedError
-from snapstone.core.key_errors import KeyHiddenError
+from snapstone.core.errors import DamageError, KeyHiddenError, OverloadedError
 from snapstone.storage.contract import Encryption, ObjectEntry, ObjectKind, ObjectStore
 
 THREADS: Final = 8

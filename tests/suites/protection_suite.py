@@ -11,21 +11,21 @@ from typing import Any, NoReturn
 
 import pytest
 
-from snapstone.catalog.contract import Catalog, ParentGoneError
-from snapstone.catalog.contract_errors import RowRefusedError
-from snapstone.catalog.protection_contract import CopiesLimitError, RuleLimitError, SourceGoneError
-from snapstone.catalog.protection_rows import (
+from snapstone.catalog.contract.catalog import Catalog, ParentGoneError
+from snapstone.catalog.contract.errors import RowRefusedError
+from snapstone.catalog.contract.protection import CopiesLimitError, RuleLimitError, SourceGoneError
+from snapstone.catalog.contract.snapshots import (
     CopyWork,
     Deletion,
     LockHoldsError,
     PublicAccess,
     RetentionRule,
+    Snapshot,
+    SnapshotState,
     StorageTier,
     Tiering,
 )
-from snapstone.catalog.rows import Snapshot, SnapshotState
-from snapstone.core.retention import Retention, TagMatch
-from snapstone.core.snapshot_lock import DAY_MS, LockMode, SnapshotLock
+from snapstone.core.protection import DAY_MS, LockMode, Retention, SnapshotLock, TagMatch
 from tests.suites.catalog_fixtures import CatalogFixtures
 from tests.suites.catalog_rows import (
     ALICE,

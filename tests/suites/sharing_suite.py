@@ -6,14 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.contract_errors import RowRefusedError
-from snapstone.catalog.protection_rows import Deletion, PublicAccess, RetentionRule
-from snapstone.catalog.rows import Snapshot, SnapshotState
-from snapstone.catalog.sharing_contract import Tags
-from snapstone.catalog.sharing_rows import EncryptionDefaults, OwnTag, Place, Reach
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.errors import RowRefusedError
+from snapstone.catalog.contract.sharing import EncryptionDefaults, OwnTag, Place, Reach, Tags
+from snapstone.catalog.contract.snapshots import Deletion, PublicAccess, RetentionRule, Snapshot, SnapshotState
 from snapstone.core.ids import AccountId, Region, SnapshotId
-from snapstone.core.retention import Retention
+from snapstone.core.protection import Retention
 from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import ALICE, BOB, FRANKFURT, OREGON, STARTED, name, pending, put_in_state
 from tests.suites.races import racing

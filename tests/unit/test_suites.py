@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from snapstone.catalog.contract import Catalog
+from snapstone.catalog.contract.catalog import Catalog
 from snapstone.storage.contract import BlockBuffer, ObjectStore
 from tests.suites.catalog_suite import CatalogSuite
 from tests.suites.clock_suite import ClockSuite

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from snapstone.cli.quantities import binary
 
 if TYPE_CHECKING:
-    from snapstone.client.transfer.compare import Kind
-    from snapstone.client.transfer.extents import Extent
+    from snapstone.client.transfer.compare import Extent, Kind
 
 BLOCK_SIZE: Final = 524_288
 MAX_ROW_COUNT: Final = 32

@@ -13,9 +13,9 @@ from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit
 from snapstone.server.config import SettingsError, read_settings
 
 if TYPE_CHECKING:
-    from snapstone.catalog.identity_rows import Account
+    from snapstone.catalog.contract.identities import Account
     from snapstone.service.engine import Caller
-    from snapstone.service.iam.identity_engine import IdentityEngine
+    from snapstone.service.identities.engine import IdentityEngine
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -50,19 +50,19 @@ def add_command(
 @contextmanager
 def opened(options: argparse.Namespace) -> Iterator[IdentityEngine]:
     """The data folder's identities; what is refused there becomes a CommandError."""
-    from snapstone.core import identity_errors
-    from snapstone.server.data_folder import DataFolderError
-    from snapstone.server.identities import open_identities
+    from snapstone.core import errors
+    from snapstone.server.folder.administration import open_identities
+    from snapstone.server.folder.data_folder import DataFolderError
 
     wrong_input = (
-        identity_errors.IdentityValidationError,
-        identity_errors.InvalidIdentityInputError,
-        identity_errors.NoSuchEntityError,
+        errors.IdentityValidationError,
+        errors.InvalidIdentityInputError,
+        errors.NoSuchEntityError,
     )
     conflicts = (
-        identity_errors.EntityAlreadyExistsError,
-        identity_errors.DeleteConflictError,
-        identity_errors.IdentityLimitError,
+        errors.EntityAlreadyExistsError,
+        errors.DeleteConflictError,
+        errors.IdentityLimitError,
     )
     try:
         with open_identities(read_settings({"data": options.data})) as engine:
@@ -75,7 +75,7 @@ def opened(options: argparse.Namespace) -> Iterator[IdentityEngine]:
 
 def account_of(engine: IdentityEngine, options: argparse.Namespace) -> Account:
     """The account that a command is about."""
-    from snapstone.service.iam.accounts import find_account
+    from snapstone.service.iam.access_keys import find_account
 
     return find_account(engine, options.account)
 
@@ -83,7 +83,7 @@ def account_of(engine: IdentityEngine, options: argparse.Namespace) -> Account:
 def root_of(account: Account) -> Caller:
     """The account's root, in whose name a command acts."""
     from snapstone.core.ids import Region
-    from snapstone.core.policy.principal import root_principal
+    from snapstone.core.policy.principals import root_principal
     from snapstone.service.engine import Caller
 
     return Caller(account.account_id, Region(_NOT_A_REQUEST), "", root_principal(account.account_id))

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from snapstone import __version__
-from snapstone.cli import (
+from snapstone.cli.commands import (
     account,
     cat,
     check,

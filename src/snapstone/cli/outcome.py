@@ -54,7 +54,7 @@ class CommandError(Exception):
 def say(options: argparse.Namespace, message: str, code: Exit) -> Exit:
     """The one line that standard error gets about an error; an event, where a command promised those."""
     if getattr(options, "json_errors", False) and options.json:
-        from snapstone.cli.displays import write_event
+        from snapstone.cli.progress import write_event
 
         write_event("error", {"message": message, "exit_code": int(code)})
     else:

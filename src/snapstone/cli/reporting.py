@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from snapstone.cli.displays import Display, JsonLines, Plain, Quiet, write_event
-from snapstone.cli.meter import Look, Meter
+from snapstone.cli.progress import Display, JsonLines, Look, Meter, Plain, Quiet, write_event
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -12,8 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from snapstone.cli.displays import line_of_note
-from snapstone.cli.meter import Look, line_of, summary_of
+from snapstone.cli.progress import Look, line_of, line_of_note, summary_of
 from snapstone.cli.quantities import binary, elapsed
 
 if TYPE_CHECKING:

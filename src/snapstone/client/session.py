@@ -17,13 +17,11 @@ from snapstone.client.errors import NotFoundError
 from snapstone.client.events import Observer
 from snapstone.client.images.contract import Source
 from snapstone.client.images.sources import open_source
-from snapstone.client.library.blocks import Block, iterate_blocks
-from snapstone.client.library.cache import DEFAULT_BLOCK_COUNT
-from snapstone.client.library.reader import DEFAULT_READ_AHEAD_COUNT, SnapshotReader
+from snapstone.client.library.listing import Block, iterate_blocks
+from snapstone.client.library.reader import DEFAULT_BLOCK_COUNT, DEFAULT_READ_AHEAD_COUNT, SnapshotReader
 from snapstone.client.library.writer import WAIT_SECONDS, SnapshotWriter
 from snapstone.client.transfer.compare import Difference, diff_image, diff_snapshots
-from snapstone.client.transfer.copy import Copied, copy
-from snapstone.client.transfer.copy_request import AUTO
+from snapstone.client.transfer.copy import AUTO, Copied, copy
 from snapstone.client.transfer.download import Downloaded, download
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.upload import Uploaded, upload

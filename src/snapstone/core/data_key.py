@@ -1,10 +1,14 @@
-"""Data keys and encryption domains: what blocks are encrypted with, and what turns their digests into addresses."""
+"""Data keys and encryption domains: what encrypts blocks, what turns their digests into addresses, and how keys are
+sealed by other keys (AES-256-GCM, a fresh nonce, bound to a text that names the sealed thing and its owner)."""
 
 from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
 from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from snapstone.core.blocks import ZERO_DIGEST, Address, Digest
 
@@ -36,3 +40,28 @@ class Domain:
     def zero_address(self) -> Address:
         """The address of the zero block: known, never stored."""
         return self.address_of(ZERO_DIGEST)
+
+
+KEY_SIZE: Final = 32
+NONCE_SIZE: Final = 12
+TAG_SIZE: Final = 16
+OVERHEAD: Final = NONCE_SIZE + TAG_SIZE
+
+
+class EnvelopeError(Exception):
+    """What was to be opened was sealed by another key, for another purpose, or is damaged."""
+
+
+def seal(key: bytes, plaintext: bytes, purpose: str, nonce: bytes) -> bytes:
+    """`plaintext` sealed by a key of 32 bytes: the nonce (12 fresh random bytes), the ciphertext, the tag (16)."""
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, purpose.encode())
+
+
+def unseal(key: bytes, sealed: bytes, purpose: str) -> bytes:
+    """What `seal` was given. Raises EnvelopeError."""
+    if len(sealed) < OVERHEAD:
+        raise EnvelopeError(f"{len(sealed)} bytes are no sealed {purpose}")
+    try:
+        return AESGCM(key).decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], purpose.encode())
+    except InvalidTag:
+        raise EnvelopeError(f"the sealed {purpose} cannot be opened with this key") from None

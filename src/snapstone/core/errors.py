@@ -1,8 +1,14 @@
-"""The one family of errors: what went wrong, with its facts as fields. How each is said on a wire is wire's affair."""
+"""The one family of errors: what went wrong, with its facts as fields, and the cause that Snapstone's client is told.
+
+By subject: the service itself, snapshots, instances and volumes, identities, keys, limits, protection, sharing.
+`wire/faults.py` says each on the wire.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
 
 class SnapstoneError(Exception):
@@ -191,3 +197,374 @@ class StoreLostError(SnapstoneError):
 @dataclass(eq=False)
 class ReadOnlyError(SnapstoneError):
     """A change was asked of a server that only serves what is there."""
+
+
+@dataclass(eq=False)
+class InstanceNotFoundError(SnapstoneError):
+    """An instance was named."""
+
+    instance_id: str
+
+
+@dataclass(eq=False)
+class VolumeNotFoundError(SnapstoneError):
+    """A volume was named."""
+
+    volume_id: str
+
+
+@dataclass(eq=False)
+class AccessDeniedError(SnapstoneError):
+    """The caller's policies do not allow what it asked."""
+
+    principal_arn: str
+    action: str
+    resource: str
+    explicit: bool
+    """Whether a statement denies it, rather than none allowing it."""
+
+
+@dataclass(eq=False)
+class NoSuchEntityError(SnapstoneError):
+    """A user, role, key or policy that does not exist."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class EntityAlreadyExistsError(SnapstoneError):
+    """A name that is taken."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class DeleteConflictError(SnapstoneError):
+    """What was to be deleted still has something, or is attached to something."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class IdentityLimitError(SnapstoneError):
+    """A quota of identities, or of what one of them may have, is reached."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class MalformedPolicyDocumentError(SnapstoneError):
+    """A policy that was sent to be stored is none."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class MalformedPolicyError(MalformedPolicyDocumentError):
+    """A text that is no policy in the policy language; the message names the place and the value."""
+
+
+@dataclass(eq=False)
+class InvalidIdentityInputError(SnapstoneError):
+    """Parameters of an IAM call that are well formed and cannot be followed."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class IdentityValidationError(SnapstoneError):
+    """A parameter of an IAM or STS call that is not well formed."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class PackedPolicyTooLargeError(SnapstoneError):
+    """A session's policies and tags do not fit into a session token."""
+
+    percent: int
+
+
+@dataclass(eq=False)
+class SessionRefusedError(SnapstoneError):
+    """Temporary credentials that are not given, whatever policies say."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class KeyHiddenError(SnapstoneError):
+    """A snapshot's KMS key does not exist for the caller: destroyed, or its policy gives the caller nothing."""
+
+
+@dataclass(eq=False)
+class KmsKeyNotFoundError(SnapstoneError):
+    """No key or alias of this name in the caller's region."""
+
+    named: str
+    """An ARN where one is known."""
+
+
+@dataclass(eq=False)
+class InvalidKeyArnError(SnapstoneError):
+    """An ARN that is no key's, or an alias where only a key may be named."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class KmsKeyDisabledError(SnapstoneError):
+    """The key is disabled."""
+
+    key_arn: str
+
+
+@dataclass(eq=False)
+class KmsKeyStateError(SnapstoneError):
+    """The key's deletion is pending, or is not, and the operation needs it otherwise."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class ManagedKeyError(SnapstoneError):
+    """A key that AWS manages was to be managed by a customer."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class AliasExistsError(SnapstoneError):
+    """An alias of that name is there already."""
+
+    alias_arn: str
+
+
+@dataclass(eq=False)
+class InvalidAliasNameError(SnapstoneError):
+    """A name that no customer's alias may have."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class InvalidCiphertextError(SnapstoneError):
+    """What is to be decrypted was not made here, or not with this encryption context."""
+
+
+@dataclass(eq=False)
+class IncorrectKeyError(SnapstoneError):
+    """What is to be decrypted was made under another key than the one named."""
+
+
+@dataclass(eq=False)
+class InvalidMarkerError(SnapstoneError):
+    """A Marker that is not from the answer before."""
+
+
+@dataclass(eq=False)
+class KeyTagError(SnapstoneError):
+    """A tag that KMS would refuse."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class UnsupportedKeyError(SnapstoneError):
+    """A kind of key, or a use of one, that is not offered."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class KeyLimitError(SnapstoneError):
+    """A stated limit of KMS is reached."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class AccountThrottledError(SnapstoneError):
+    """The account calls this operation more often, in this region, than its quota allows."""
+
+
+@dataclass(eq=False)
+class SnapshotThrottledError(SnapstoneError):
+    """Blocks of one snapshot are read or written more often than the quota of a snapshot allows."""
+
+
+@dataclass(eq=False)
+class PendingSnapshotLimitError(SnapstoneError):
+    """The account has as many pending snapshots in the region as its quota allows."""
+
+    limit: int
+
+
+@dataclass(eq=False)
+class InjectedFailureError(SnapstoneError):
+    """The server was told to fail here, so that a client can show what it does then."""
+
+
+@dataclass(eq=False)
+class InjectedOutageError(SnapstoneError):
+    """The server was told to be unavailable here."""
+
+
+@dataclass(eq=False)
+class InjectedQuotaError(SnapstoneError):
+    """The server was told that a quota is reached here."""
+
+
+@dataclass(eq=False)
+class SnapshotLockedError(SnapstoneError):
+    """A lock forbids what was asked."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class SnapshotNotLockedError(SnapstoneError):
+    """There is no lock to be taken off."""
+
+    snapshot_id: str
+
+
+@dataclass(eq=False)
+class PublicAccessBlockedError(SnapstoneError):
+    """The account lets nothing be shared with everybody in this region."""
+
+    region: str
+
+
+@dataclass(eq=False)
+class PublicAccessRequestError(SnapstoneError):
+    """A state of block public access that is an answer only."""
+
+    state: str
+
+
+@dataclass(eq=False)
+class SnapshotArchivedError(SnapstoneError):
+    """The snapshot lies in the archive tier and must be restored first."""
+
+    snapshot_id: str
+
+
+@dataclass(eq=False)
+class SnapshotStateError(SnapstoneError):
+    """The snapshot's state or tier does not admit what was asked."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class RuleNotFoundError(SnapstoneError):
+    """No retention rule of the caller has this identifier in this region."""
+
+    rule_id: str
+
+
+@dataclass(eq=False)
+class RuleLockedError(SnapstoneError):
+    """A retention rule is locked, or not unlocked yet, or not locked at all: `message` says which."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class RuleQuotaError(SnapstoneError):
+    """As many retention rules, or tags, as there may be."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class InvalidRuleError(SnapstoneError):
+    """Members of a retention rule that do not go together, or that this server does not keep."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class SourceNotCompleteError(SnapstoneError):
+    """The source of a copy is still pending, or ended in error."""
+
+    snapshot_id: str
+
+
+@dataclass(eq=False)
+class UnknownSourceRegionError(SnapstoneError):
+    """The region to copy from is none of this server's."""
+
+    region: str
+
+
+@dataclass(eq=False)
+class ParameterDependencyError(SnapstoneError):
+    """A parameter that is valid only beside another one."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class CopyLimitError(SnapstoneError):
+    """As many copies under way to one region as there may be."""
+
+    limit: int
+
+
+@dataclass(eq=False)
+class PublicSnapshotError(SnapstoneError):
+    """A public snapshot of another account: EC2 shows it, the EBS direct APIs do not read it."""
+
+    snapshot_id: str
+
+
+@dataclass(eq=False)
+class NotShareableError(SnapstoneError):
+    """A snapshot whose encryption forbids the share that was asked for."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class ShareLimitError(SnapstoneError):
+    """More accounts than one snapshot may be shared with."""
+
+    limit: int
+
+
+@dataclass(eq=False)
+class InvalidTagKeyError(SnapstoneError):
+    """A tag's key that is empty, too long or reserved."""
+
+    message: str
+
+
+@dataclass(eq=False)
+class TagLimitError(SnapstoneError):
+    """More tags than one resource may have."""
+
+    limit: int
+
+
+@dataclass(eq=False)
+class UnknownResourceError(SnapstoneError):
+    """A resource id of a form that nothing here has."""
+
+    resource_id: str
+
+
+CAUSE_HEADER: Final = "x-snapstone-cause"
+"""Beside a fault, in every protocol; absent if there is nothing to say beyond the fault's code."""
+
+
+class Cause(StrEnum):
+    """What the header says."""
+
+    DAMAGED = "damaged"
+    """What is stored does not hold what was written."""
+    FULL = "full"
+    """The disk has no space left for what was to be stored."""
+    LOST = "lost"
+    """The data folder is gone, or is another one."""

@@ -28,3 +28,7 @@ def mint_snapshot_id(random: bytes) -> SnapshotId:
 def is_minted_snapshot_id(text: str) -> bool:
     """Whether `text` has a form that AWS has minted: 17 hex digits, or 8 in the oldest ids; never all zeros."""
     return _SNAPSHOT_ID.fullmatch(text) is not None
+
+
+DIRECT_VOLUME_ID: Final = "vol-ffffffff"
+"""What AWS shows as the volume of a snapshot that came through the EBS direct APIs, and of a copy."""

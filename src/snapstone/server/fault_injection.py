@@ -15,10 +15,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from snapstone.server.fault_errors import ERRORS
-from snapstone.server.fault_rules import Rule, parse_rules
-from snapstone.wire.call import Call
-from snapstone.wire.http import Request, Response
+from snapstone.server.fault_rules import ERRORS, Rule, parse_rules
+from snapstone.wire.http import Call, Request, Response
 
 FAULT_HEADER: Final = "x-snapstone-fault"
 

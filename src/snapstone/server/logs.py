@@ -13,7 +13,7 @@ from enum import StrEnum
 from time import perf_counter
 from typing import Final, TextIO
 
-from snapstone.wire.health import HEALTH_PATH, READY_PATH
+from snapstone.wire.gateway import HEALTH_PATH, READY_PATH
 from snapstone.wire.http import Request, Response
 
 LEVELS: Final = {

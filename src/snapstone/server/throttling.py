@@ -17,10 +17,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from snapstone.core.limit_errors import AccountThrottledError, SnapshotThrottledError
+from snapstone.core.errors import AccountThrottledError, SnapshotThrottledError
 from snapstone.core.token_bucket import Rate, take
 from snapstone.service.quotas import Quotas
-from snapstone.wire.call import Call
+from snapstone.wire.http import Call
 
 BUCKET_COUNT: Final = 16_384
 """Buckets that can be less than full at once; 256 KiB."""

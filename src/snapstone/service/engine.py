@@ -1,26 +1,123 @@
-"""What every operation works with: the catalog, the object store, the clock and the sources of randomness."""
+"""What every operation works with: the catalog, the object store, the clock, the sources of randomness, and caches.
+
+The caches are bounded: unsealed keys, and what is known about manifests. Whether an entry still counts is for the
+caller to find out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from snapstone.catalog.contract import Catalog
-from snapstone.core.ids import AccountId, Region
-from snapstone.core.policy.principal import Principal
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.snapshots import Snapshot
+from snapstone.core.data_key import DataKey, Domain
+from snapstone.core.ids import AccountId, Region, SnapshotId
+from snapstone.core.manifest import Manifest
+from snapstone.core.policy.principals import Principal
 from snapstone.core.tokens import TokenSeal
-from snapstone.service.damage import DamageReports, LoggedDamage
-from snapstone.service.health import Health
-from snapstone.service.held_manifests import HeldManifests
-from snapstone.service.key_memory import KeyMemory
-from snapstone.service.store_gate import StoreGate
+from snapstone.service.health import DamageReports, Health, LoggedDamage, StoreGate
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
 
 if TYPE_CHECKING:
     from snapstone.service.sealing import Sealer
+
+REMEMBERED_KEYS: Final = 4_096
+"""Unsealed keys of each kind that one process remembers: the one used longest ago goes first."""
+
+Unsealed = TypeVar("Unsealed")
+
+
+class Remembered(Generic[Unsealed]):
+    """The keys used last, by id. Safe from many threads."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[bytes | str, Unsealed] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key_id: bytes | str) -> Unsealed | None:
+        return self._keys.get(key_id)
+
+    def keep(self, key_id: bytes | str, key: Unsealed) -> None:
+        with self._lock:
+            self._keys[key_id] = key
+            if len(self._keys) > REMEMBERED_KEYS:
+                self._keys.popitem(last=False)
+
+
+class KeyMemory:
+    """What one process has unsealed."""
+
+    def __init__(self) -> None:
+        self.data_keys: Remembered[tuple[str, DataKey]] = Remembered()
+        """With the id of the KMS key that sealed each."""
+        self.domains: Remembered[Domain] = Remembered()
+
+
+HELD_LIMIT: Final = 4_096
+"""Snapshots that one process remembers having held against their manifests: the one used longest ago goes first."""
+
+MISSING_LIMIT: Final = 10_000
+"""Snapshots without a readable manifest that one process remembers."""
+
+FACTS: Final = (
+    "snapshot_id", "account_id", "region", "volume_size_gib", "parent_id", "lineage_id", "root", "block_count",
+    "kms_key_arn", "data_key_id",
+)  # fmt: skip
+"""What a row and its manifest have in common and what never changes: all but the description, the tags and times."""
+
+Facts = tuple[object, ...]
+
+
+class HeldManifests:
+    """What one process has found out about manifests. Safe from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: OrderedDict[SnapshotId, Facts] = OrderedDict()
+        self._missing: dict[SnapshotId, None] = {}
+
+    def is_held(self, snapshot: Snapshot) -> bool:
+        """Whether this very row has been held against its manifest."""
+        return self._held.get(snapshot.snapshot_id) == facts_of(snapshot)
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """The row has been held against its manifest, or has none."""
+        with self._lock:
+            self._held[snapshot.snapshot_id] = facts_of(snapshot)
+            if len(self._held) > HELD_LIMIT:
+                self._held.popitem(last=False)
+
+    def add_missing(self, snapshot_ids: Iterable[SnapshotId]) -> None:
+        """Completed snapshots whose manifests cannot be read."""
+        with self._lock:
+            for snapshot_id in snapshot_ids:
+                if len(self._missing) < MISSING_LIMIT:
+                    self._missing[snapshot_id] = None
+
+    def drop_missing(self, is_over: Callable[[SnapshotId], bool]) -> None:
+        """Forget those of which that is not true any more."""
+        over = [snapshot_id for snapshot_id in self.missing if is_over(snapshot_id)]
+        with self._lock:
+            for snapshot_id in over:
+                self._missing.pop(snapshot_id, None)
+
+    @property
+    def missing(self) -> list[SnapshotId]:
+        """Completed snapshots whose manifests cannot be read, as far as this process knows."""
+        with self._lock:
+            return list(self._missing)
+
+
+def facts_of(thing: Snapshot | Manifest) -> Facts:
+    """What of a row, or of a manifest, must be the same in the other."""
+    return tuple(getattr(thing, name) for name in FACTS)
+
 
 DEFAULT_REGIONS: Final = (
     "af-south-1", "ap-east-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",

@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from snapstone.catalog.rows import Snapshot, SnapshotState
+from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
 from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
-from snapstone.service.damage import row_damage
-from snapstone.service.data_keys import DataKeysUnder
-from snapstone.service.engine import Caller, Engine
-from snapstone.service.held_manifests import FACTS, MISSING_LIMIT, facts_of
+from snapstone.service.engine import FACTS, MISSING_LIMIT, Caller, Engine, facts_of
+from snapstone.service.health import row_damage
+from snapstone.service.keys.data_keys import DataKeysUnder
 from snapstone.storage.contract import ObjectKind
 
 SUBJECT: Final = "manifests"

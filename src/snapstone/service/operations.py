@@ -8,10 +8,10 @@ from typing import Final
 from snapstone.service.ec2.operations import EC2_OPERATIONS
 from snapstone.service.iam.operations import IAM_OPERATIONS, STS_OPERATIONS
 from snapstone.service.kms.operations import KMS_OPERATIONS
-from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
-from snapstone.service.recycle_bin.operations import RBIN_OPERATIONS
-from snapstone.service.start_snapshot import start_snapshot
-from snapstone.service.write_blocks import complete_snapshot, put_snapshot_block
+from snapstone.service.recycle_bin.rules import RBIN_OPERATIONS
+from snapstone.service.snapshots.read import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
+from snapstone.service.snapshots.start import start_snapshot
+from snapstone.service.snapshots.write import complete_snapshot, put_snapshot_block
 
 Operation = Callable[..., dict[str, object]]
 """Called with the engine, the caller, and the members that were sent as keyword arguments in snake_case.

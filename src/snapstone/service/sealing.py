@@ -13,16 +13,15 @@ from contextlib import AbstractContextManager
 from threading import Event
 from typing import Final
 
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.rows import PendingWrite, Snapshot, SnapshotState
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.snapshots import PendingWrite, Snapshot, SnapshotState
 from snapstone.core.block_map import AppliedWrites, apply_writes
 from snapstone.core.blocks import Address, linear_aggregate
+from snapstone.core.errors import KeyHiddenError
 from snapstone.core.ids import SnapshotId
-from snapstone.core.key_errors import KeyHiddenError
 from snapstone.core.manifest import Manifest, manifest_address
 from snapstone.core.page import Page
-from snapstone.service.attempts import Attempts
-from snapstone.service.background import BackgroundWork
+from snapstone.service.background import Attempts, BackgroundWork
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.storage.contract import FindDataKey, ObjectKind, ObjectStore
 from snapstone.storage.pages import PageStore

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from snapstone.catalog.clock_contract import ClockCatalog, ClockRow
+from snapstone.catalog.contract.clock import ClockCatalog, ClockRow
 from snapstone.core.clock_trust import STEPS_MS, Moment, Reading, Trust, confirm, judge, moment_of
 
 NOTE_INTERVAL_MS: Final = 10_000

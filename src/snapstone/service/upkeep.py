@@ -11,15 +11,15 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from snapstone.catalog.contract import TIMED_OUT
+from snapstone.catalog.contract.catalog import TIMED_OUT
 from snapstone.core.ids import SnapshotId
 from snapstone.service.background import do_each
-from snapstone.service.copying import Copier
-from snapstone.service.deletion import SEAL_GRACE_MS, finish_deletion, may_still_be_sealed
 from snapstone.service.engine import Engine
-from snapstone.service.inventory import tell_comparison, tell_structure
-from snapstone.service.kms.upkeep import destroy_due_keys, rotate_due_keys
+from snapstone.service.kms.rotation import destroy_due_keys, rotate_due_keys
 from snapstone.service.manifests import look_again_for_missing
+from snapstone.service.snapshots.copy import Copier
+from snapstone.service.snapshots.deletion import SEAL_GRACE_MS, finish_deletion, may_still_be_sealed
+from snapstone.service.snapshots.inventory import tell_comparison, tell_structure
 from snapstone.service.timekeeper import told
 
 log = logging.getLogger(__name__)

@@ -31,7 +31,7 @@ from snapstone.storage.contract import ObjectEntry, ObjectKind
 from snapstone.storage.file_system import make_in_place
 from snapstone.storage.record import record_size
 from snapstone.storage.segment import sync_folder
-from snapstone.system.turns import Turn
+from snapstone.system.locks import Turn
 
 log = logging.getLogger(__name__)
 

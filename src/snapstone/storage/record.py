@@ -1,8 +1,13 @@
 """The bytes of a stored record: a self-describing header of 4,096 bytes, then the payload (docs/format.md).
 
-4,096 keeps the payload aligned for direct I/O. The header's checksum is keyed by the place where the record stands, so
-that bytes which a client once sent as a block's content can never pass for a record of their own when a damaged segment
-is searched for what is left of it.
+4,096 keeps the payload aligned for direct I/O. The header's checksum is keyed by the place of the record, so that bytes
+which a client once sent as a block's content can never pass for a record of their own when a damaged segment is
+searched for what is left of it.
+
+An encrypted payload is AES-256-GCM in place. The plaintext's digest is encrypted together with it, so a reader has the
+digest without hashing. The payload's ciphertext stays where the plaintext was; the digest's ciphertext and the tag go
+into the header: the record is as long as a plain one. What a record is (kind, address, size, data key) is bound to it
+as associated data; its place is not.
 """
 
 from __future__ import annotations
@@ -12,11 +17,68 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import GCM
 from xxhash import xxh3_128_digest
 
-from snapstone.core.blocks import Address
-from snapstone.storage.cipher import Seal
+from snapstone.core.blocks import Address, Digest
+from snapstone.core.data_key import DataKey
 from snapstone.storage.contract import ObjectKind
+
+NONCE_SIZE: Final = 12
+
+_ASSOCIATED: Final = Struct("<12sBQ32s16s")
+"""A name, kind, payload size, address, data-key id."""
+_NAME: Final = b"snapstone v1"
+
+
+class SealBrokenError(Exception):
+    """The payload, its header, or the key is not what it was when the record was sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What the header of an encrypted record says beyond a plain one's."""
+
+    data_key_id: bytes
+    nonce: bytes
+    sealed_digest: bytes
+    """32 bytes: the plaintext's digest, encrypted."""
+    tag: bytes
+    """16 bytes."""
+
+
+def encrypt_in_place(
+    payload: memoryview, kind: int, address: Address, data_key: DataKey, digest: Digest, nonce: bytes
+) -> Seal:
+    """Turn a payload into its ciphertext. The nonce is 12 fresh random bytes, never used twice with one key."""
+    encryptor = Cipher(AES256(data_key.key), GCM(nonce)).encryptor()
+    encryptor.authenticate_additional_data(_associated(kind, len(payload), address, data_key.data_key_id))
+    encryptor.update_into(payload, payload)
+    sealed_digest = encryptor.update(digest)
+    encryptor.finalize()
+    return Seal(data_key.data_key_id, nonce, sealed_digest, encryptor.tag)
+
+
+def decrypt_in_place(payload: memoryview, kind: int, address: Address, data_key: DataKey, seal: Seal) -> Digest:
+    """Turn ciphertext back into the payload; returns its digest. Raises SealBrokenError, leaving zeros."""
+    decryptor = Cipher(AES256(data_key.key), GCM(seal.nonce, seal.tag)).decryptor()
+    decryptor.authenticate_additional_data(_associated(kind, len(payload), address, data_key.data_key_id))
+    decryptor.update_into(payload, payload)
+    digest = decryptor.update(seal.sealed_digest)
+    try:
+        decryptor.finalize()
+    except InvalidTag:
+        payload[:] = bytes(len(payload))
+        raise SealBrokenError("the tag of the encrypted payload is wrong") from None
+    return Digest(digest)
+
+
+def _associated(kind: int, payload_size: int, address: Address, data_key_id: bytes) -> bytes:
+    return _ASSOCIATED.pack(_NAME, kind, payload_size, address, data_key_id)
+
 
 ALIGNMENT: Final = 4_096
 """Records start and end at multiples of this many bytes."""

@@ -14,8 +14,7 @@ from typing import Final
 
 from snapstone.core.blocks import Address, Digest, digest_of
 from snapstone.core.data_key import DataKey
-from snapstone.core.errors import DamageError, ReadOnlyError
-from snapstone.core.key_errors import KeyHiddenError
+from snapstone.core.errors import DamageError, KeyHiddenError, ReadOnlyError
 from snapstone.storage.appender import (
     Appender,
     Reservation,
@@ -27,11 +26,21 @@ from snapstone.storage.appender import (
     segment_path,
 )
 from snapstone.storage.buffers import DEFAULT_BUFFER_COUNT, BufferPool, RecordBuffer, aligned_buffer
-from snapstone.storage.cipher import NONCE_SIZE, Seal, SealBrokenError, decrypt_in_place, encrypt_in_place
 from snapstone.storage.contract import BlockBuffer, Encryption, FindDataKey, ObjectEntry, ObjectKind
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, Place, is_index, remove_index
-from snapstone.storage.record import HEADER_SIZE, BadRecordError, RecordHeader, record_size, write_header
+from snapstone.storage.record import (
+    HEADER_SIZE,
+    NONCE_SIZE,
+    BadRecordError,
+    RecordHeader,
+    Seal,
+    SealBrokenError,
+    decrypt_in_place,
+    encrypt_in_place,
+    record_size,
+    write_header,
+)
 from snapstone.storage.recovery import OpenSegment, Recovery
 from snapstone.storage.segment import LOST_ERRORS, SEGMENT_SIZE, Segment, read_segment_header
 

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
-from snapstone.wire.canonical import canonical_query, query_pairs
+from snapstone.core.sigv4 import canonical_query, query_pairs
 from snapstone.wire.refusals import MalformedSignatureError, MissingCredentialsError
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"

@@ -9,22 +9,18 @@ from functools import cache
 from typing import Protocol
 
 from snapstone.core.errors import InvalidParameterError
-from snapstone.service.authorization import authorize_call
+from snapstone.service.access.authorization import authorize_call
+from snapstone.service.access.permission import only_reads
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.permissions.reading import only_reads
 from snapstone.wire import json_rpc, query, rest_json, xml_answers
-from snapstone.wire.authentication import Authentication
-from snapstone.wire.call import Call, Guard
 from snapstone.wire.claims import Claim
-from snapstone.wire.codes import json_fault, query_fault
 from snapstone.wire.constraints import check_members, echo
-from snapstone.wire.departures import with_departures
-from snapstone.wire.faults import CodedFault, EbsFault, cause_headers, ebs_fault, ec2_fault
-from snapstone.wire.http import Fault, Request, Response
-from snapstone.wire.models import Operation, load_operations
-from snapstone.wire.payload import hashes_of_body, hashes_of_unread_block
+from snapstone.wire.faults import CodedFault, EbsFault, cause_headers, ebs_fault, ec2_fault, json_fault, query_fault
+from snapstone.wire.http import Call, Fault, Guard, Request, Response
+from snapstone.wire.models import Operation, load_operations, with_departures
 from snapstone.wire.refusals import UnknownActionError
-from snapstone.wire.routes import Routes
+from snapstone.wire.rest_json import Routes
+from snapstone.wire.sigv4 import Authentication, hashes_of_body, hashes_of_unread_block
 
 OperationFunction = Callable[..., Mapping[str, object] | None]
 """`function(engine, caller, **members)`: the members that were sent, in snake_case; returns the output's members."""

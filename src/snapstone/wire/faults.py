@@ -1,8 +1,4 @@
-"""The table from errors to AWS faults: one row for each error, with its code in each protocol, and its words.
-
-No code is a default. An error that a protocol cannot meet has NEVER in its column; if it meets it all the same, that is
-an internal failure, and logged. The faults of EBS, rbin and EC2 are made here, those of STS, IAM and KMS in `codes`.
-"""
+"""The table from errors to AWS faults: for each error its words, and its code in each protocol."""
 
 from __future__ import annotations
 
@@ -12,16 +8,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from snapstone.core import absent_errors, errors, identity_errors, key_errors, limit_errors, protection_errors
-from snapstone.core.causes import CAUSE_HEADER, Cause
-from snapstone.core.errors import SnapstoneError
-from snapstone.core.identity_errors import AccessDeniedError
-from snapstone.core.key_errors import KeyHiddenError
-from snapstone.core.sharing_errors import (
+from snapstone.core import errors
+from snapstone.core.errors import (
+    CAUSE_HEADER,
+    AccessDeniedError,
+    Cause,
     InvalidTagKeyError,
+    KeyHiddenError,
     NotShareableError,
     PublicSnapshotError,
     ShareLimitError,
+    SnapstoneError,
     TagLimitError,
     UnknownResourceError,
 )
@@ -29,6 +26,45 @@ from snapstone.wire import refusals
 from snapstone.wire.constraints import echo
 from snapstone.wire.http import BodyTooLargeError
 from snapstone.wire.refusals import WireError
+
+QUERY_STATUS: Final = {
+    "MissingAuthenticationToken": 403,
+    "InvalidClientTokenId": 403,
+    "SignatureDoesNotMatch": 403,
+    "ExpiredToken": 403,
+    "AccessDenied": 403,
+    "NoSuchEntity": 404,
+    "EntityAlreadyExists": 409,
+    "DeleteConflict": 409,
+    "LimitExceeded": 409,
+    "RequestEntityTooLarge": 413,
+    "InternalFailure": 500,
+    "RequestTimeout": 503,
+    "ServiceUnavailable": 503,
+}
+"""Where it is not 400."""
+
+JSON_STATUS: Final = {
+    "DryRunOperationException": 412,
+    "KMSInternalException": 500,
+    "DependencyTimeoutException": 503,
+    "RequestTimeoutException": 503,
+    "RequestEntityTooLargeException": 413,
+}
+"""Where it is not 400."""
+
+
+def query_fault(error: Exception) -> CodedFault:
+    """The fault of an error that is one of REFUSALS, as STS and IAM put it."""
+    row, code = row_of(error, Protocol.QUERY)
+    return CodedFault(code, QUERY_STATUS.get(code, 400), row.text(error))
+
+
+def json_fault(error: Exception) -> CodedFault:
+    """The fault of an error that is one of REFUSALS, as KMS puts it."""
+    row, code = row_of(error, Protocol.KMS)
+    return CodedFault(code, JSON_STATUS.get(code, 400), row.text(error))
+
 
 REFUSALS: Final = (SnapstoneError, WireError, BodyTooLargeError)
 """Every error that has a row: what the gateway turns into an answer."""
@@ -329,52 +365,52 @@ _row(KeyHiddenError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", 
      "NotFoundException", NEVER, "KMS key not found")
 
 # -- KMS keys --
-_row(key_errors.KmsKeyNotFoundError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
+_row(errors.KmsKeyNotFoundError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
      "NotFoundException", NEVER, lambda e: e.named)
-_row(key_errors.InvalidKeyArnError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+_row(errors.InvalidKeyArnError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
      "InvalidArnException", NEVER)
-_row(key_errors.KmsKeyDisabledError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+_row(errors.KmsKeyDisabledError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
      "DisabledException", NEVER, lambda e: f"{e.key_arn} is disabled.")
-_row(key_errors.KmsKeyStateError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+_row(errors.KmsKeyStateError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
      "KMSInvalidStateException", NEVER)
-_row(key_errors.ManagedKeyError, NEVER, NEVER, "AccessDeniedException", NEVER)
-_row(key_errors.AliasExistsError, NEVER, NEVER, "AlreadyExistsException", NEVER,
+_row(errors.ManagedKeyError, NEVER, NEVER, "AccessDeniedException", NEVER)
+_row(errors.AliasExistsError, NEVER, NEVER, "AlreadyExistsException", NEVER,
      lambda e: f"An alias with the name {e.alias_arn} already exists")
-_row(key_errors.InvalidAliasNameError, NEVER, NEVER, "InvalidAliasNameException", NEVER)
-_row(key_errors.InvalidCiphertextError, NEVER, NEVER, "InvalidCiphertextException", NEVER,
+_row(errors.InvalidAliasNameError, NEVER, NEVER, "InvalidAliasNameException", NEVER)
+_row(errors.InvalidCiphertextError, NEVER, NEVER, "InvalidCiphertextException", NEVER,
      "The ciphertext is not of this service, or was made with another encryption context")
-_row(key_errors.IncorrectKeyError, NEVER, NEVER, "IncorrectKeyException", NEVER,
+_row(errors.IncorrectKeyError, NEVER, NEVER, "IncorrectKeyException", NEVER,
      "The key ID in the request does not identify a CMK that can perform this operation.")
-_row(key_errors.InvalidMarkerError, NEVER, NEVER, "InvalidMarkerException", NEVER,
+_row(errors.InvalidMarkerError, NEVER, NEVER, "InvalidMarkerException", NEVER,
      "The marker is not from an answer to this request")
-_row(key_errors.KeyTagError, NEVER, NEVER, "TagException", NEVER)
-_row(key_errors.UnsupportedKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
+_row(errors.KeyTagError, NEVER, NEVER, "TagException", NEVER)
+_row(errors.UnsupportedKeyError, "ValidationException/INVALID_CUSTOMER_KEY", "InvalidParameterValue",
      "UnsupportedOperationException", NEVER)
-_row(key_errors.KeyLimitError, NEVER, NEVER, "LimitExceededException", NEVER)
+_row(errors.KeyLimitError, NEVER, NEVER, "LimitExceededException", NEVER)
 
 # -- protection: locks, public access, the recycle bin, the archive tier, copies --
-_row(protection_errors.SnapshotLockedError, NEVER, "OperationNotPermitted", NEVER, NEVER)
-_row(protection_errors.SnapshotNotLockedError, NEVER, "IncorrectState", NEVER, NEVER,
+_row(errors.SnapshotLockedError, NEVER, "OperationNotPermitted", NEVER, NEVER)
+_row(errors.SnapshotNotLockedError, NEVER, "IncorrectState", NEVER, NEVER,
      lambda e: f"The snapshot '{_short(e.snapshot_id)}' is not locked.")
-_row(protection_errors.PublicAccessBlockedError, NEVER, "OperationNotPermitted", NEVER, NEVER,
+_row(errors.PublicAccessBlockedError, NEVER, "OperationNotPermitted", NEVER, NEVER,
      lambda e: f"Block public access for snapshots is enabled in {_short(e.region)}: none can be shared with all.")
-_row(protection_errors.PublicAccessRequestError, NEVER, "InvalidRequest", NEVER, NEVER,
+_row(errors.PublicAccessRequestError, NEVER, "InvalidRequest", NEVER, NEVER,
      lambda e: f"The state '{_short(e.state)}' cannot be asked for; disable block public access instead.")
-_row(protection_errors.SnapshotArchivedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
+_row(errors.SnapshotArchivedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
      NEVER, NEVER,
      lambda e: f"The snapshot '{_short(e.snapshot_id)}' is archived; restore it from the archive tier first.")
-_row(protection_errors.SnapshotStateError, NEVER, "IncorrectState", NEVER, NEVER)
-_row(protection_errors.RuleNotFoundError, "ResourceNotFoundException/RULE_NOT_FOUND", NEVER, NEVER, NEVER,
+_row(errors.SnapshotStateError, NEVER, "IncorrectState", NEVER, NEVER)
+_row(errors.RuleNotFoundError, "ResourceNotFoundException/RULE_NOT_FOUND", NEVER, NEVER, NEVER,
      lambda e: f"Rule with identifier {_short(e.rule_id)} was not found.")
-_row(protection_errors.RuleLockedError, "ConflictException/INVALID_RULE_STATE", NEVER, NEVER, NEVER)
-_row(protection_errors.RuleQuotaError, "ServiceQuotaExceededException/SERVICE_QUOTA_EXCEEDED", NEVER, NEVER, NEVER)
-_row(protection_errors.InvalidRuleError, "ValidationException/INVALID_PARAMETER_VALUE", NEVER, NEVER, NEVER)
-_row(protection_errors.SourceNotCompleteError, NEVER, "IncorrectState", NEVER, NEVER,
+_row(errors.RuleLockedError, "ConflictException/INVALID_RULE_STATE", NEVER, NEVER, NEVER)
+_row(errors.RuleQuotaError, "ServiceQuotaExceededException/SERVICE_QUOTA_EXCEEDED", NEVER, NEVER, NEVER)
+_row(errors.InvalidRuleError, "ValidationException/INVALID_PARAMETER_VALUE", NEVER, NEVER, NEVER)
+_row(errors.SourceNotCompleteError, NEVER, "IncorrectState", NEVER, NEVER,
      lambda e: f"The source snapshot '{_short(e.snapshot_id)}' is not in a valid state: it must be completed.")
-_row(protection_errors.UnknownSourceRegionError, NEVER, "InvalidRegion", NEVER, NEVER,
+_row(errors.UnknownSourceRegionError, NEVER, "InvalidRegion", NEVER, NEVER,
      lambda e: f"The region '{_short(e.region)}' does not exist.")
-_row(protection_errors.ParameterDependencyError, NEVER, "InvalidParameterDependency", NEVER, NEVER)
-_row(protection_errors.CopyLimitError, NEVER, "ResourceLimitExceeded", NEVER, NEVER,
+_row(errors.ParameterDependencyError, NEVER, "InvalidParameterDependency", NEVER, NEVER)
+_row(errors.CopyLimitError, NEVER, "ResourceLimitExceeded", NEVER, NEVER,
      lambda e: f"At most {e.limit} snapshot copies may be in progress to one region.")
 
 # -- wire's own: who calls --
@@ -429,40 +465,40 @@ _row(InvalidTagKeyError, NEVER, "InvalidTagKey.Malformed", NEVER, NEVER)
 _row(TagLimitError, NEVER, "TagLimitExceeded", NEVER, NEVER, lambda e: f"A resource can have at most {e.limit} tags.")
 _row(UnknownResourceError, NEVER, "InvalidID", NEVER, NEVER,
      lambda e: f"The ID '{_short(e.resource_id)}' is not valid")
-_row(absent_errors.InstanceNotFoundError, NEVER, "InvalidInstanceID.NotFound", NEVER, NEVER,
+_row(errors.InstanceNotFoundError, NEVER, "InvalidInstanceID.NotFound", NEVER, NEVER,
      lambda e: f"The instance ID '{_short(e.instance_id)}' does not exist")
-_row(absent_errors.VolumeNotFoundError, NEVER, "InvalidVolume.NotFound", NEVER, NEVER,
+_row(errors.VolumeNotFoundError, NEVER, "InvalidVolume.NotFound", NEVER, NEVER,
      lambda e: f"The volume '{_short(e.volume_id)}' does not exist.")
 
 # -- identities --
-_row(identity_errors.NoSuchEntityError, NEVER, NEVER, NEVER, "NoSuchEntity")
-_row(identity_errors.EntityAlreadyExistsError, NEVER, NEVER, NEVER, "EntityAlreadyExists")
-_row(identity_errors.DeleteConflictError, NEVER, NEVER, NEVER, "DeleteConflict")
-_row(identity_errors.IdentityLimitError, NEVER, NEVER, NEVER, "LimitExceeded")
-_row(identity_errors.MalformedPolicyDocumentError, NEVER, NEVER,
+_row(errors.NoSuchEntityError, NEVER, NEVER, NEVER, "NoSuchEntity")
+_row(errors.EntityAlreadyExistsError, NEVER, NEVER, NEVER, "EntityAlreadyExists")
+_row(errors.DeleteConflictError, NEVER, NEVER, NEVER, "DeleteConflict")
+_row(errors.IdentityLimitError, NEVER, NEVER, NEVER, "LimitExceeded")
+_row(errors.MalformedPolicyDocumentError, NEVER, NEVER,
      "MalformedPolicyDocumentException", "MalformedPolicyDocument")
-_row(identity_errors.InvalidIdentityInputError, NEVER, NEVER, NEVER, "InvalidInput")
-_row(identity_errors.IdentityValidationError, NEVER, NEVER, NEVER, "ValidationError")
-_row(identity_errors.PackedPolicyTooLargeError, NEVER, NEVER, NEVER, "PackedPolicyTooLarge",
+_row(errors.InvalidIdentityInputError, NEVER, NEVER, NEVER, "InvalidInput")
+_row(errors.IdentityValidationError, NEVER, NEVER, NEVER, "ValidationError")
+_row(errors.PackedPolicyTooLargeError, NEVER, NEVER, NEVER, "PackedPolicyTooLarge",
      lambda e: f"Packed size of session tags and policies consumes {e.percent}% of allotted space.")
-_row(identity_errors.SessionRefusedError, NEVER, NEVER, NEVER, "AccessDenied")
+_row(errors.SessionRefusedError, NEVER, NEVER, NEVER, "AccessDenied")
 
 # -- the policy language --
-_row(identity_errors.MalformedPolicyError, NEVER, NEVER, "MalformedPolicyDocumentException", "MalformedPolicyDocument")
+_row(errors.MalformedPolicyError, NEVER, NEVER, "MalformedPolicyDocumentException", "MalformedPolicyDocument")
 
 # -- limits --
-_row(limit_errors.AccountThrottledError, "RequestThrottledException/ACCOUNT_THROTTLED", "RequestLimitExceeded",
+_row(errors.AccountThrottledError, "RequestThrottledException/ACCOUNT_THROTTLED", "RequestLimitExceeded",
      "ThrottlingException", "Throttling", "Rate exceeded", "Request limit exceeded.")
-_row(limit_errors.SnapshotThrottledError, "RequestThrottledException/RESOURCE_LEVEL_THROTTLE", "RequestLimitExceeded",
+_row(errors.SnapshotThrottledError, "RequestThrottledException/RESOURCE_LEVEL_THROTTLE", "RequestLimitExceeded",
      "ThrottlingException", "Throttling", "Rate exceeded for this snapshot")
-_row(limit_errors.PendingSnapshotLimitError, "ConcurrentLimitExceededException", "PendingSnapshotLimitExceeded",
+_row(errors.PendingSnapshotLimitError, "ConcurrentLimitExceededException", "PendingSnapshotLimitExceeded",
      "LimitExceededException", "LimitExceeded",
      lambda e: f"At most {e.limit} pending snapshots are allowed for an account in a region.")
-_row(limit_errors.InjectedFailureError, "InternalServerException", "InternalError",
+_row(errors.InjectedFailureError, "InternalServerException", "InternalError",
      "KMSInternalException", "InternalFailure", "This failure was asked for: fault injection is on.")
-_row(limit_errors.InjectedOutageError, "InternalServerException", "Unavailable",
+_row(errors.InjectedOutageError, "InternalServerException", "Unavailable",
      "DependencyTimeoutException", "ServiceUnavailable", "This outage was asked for: fault injection is on.")
-_row(limit_errors.InjectedQuotaError, "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
+_row(errors.InjectedQuotaError, "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
      "ResourceLimitExceeded", "LimitExceededException", "LimitExceeded",
      "This refusal was asked for: fault injection is on.")
 # fmt: on

@@ -1,16 +1,20 @@
-"""The application that the listener calls: finds the service a request is signed for and lets nothing unsigned in."""
+"""The application that the listener calls: finds the service a request is signed for and lets nothing unsigned in.
+
+Two pages need no signature: `/health` (is the process alive?) and `/ready` (do the catalog and the object store
+answer?).
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from snapstone.core.blocks import ZERO_ADDRESS
 from snapstone.core.errors import DamageError, OverloadedError, StoreFullError, StoreLostError
+from snapstone.core.sigv4 import split_target
 from snapstone.service.engine import Engine
-from snapstone.wire.authentication import Authentication
-from snapstone.wire.call import Guard, Witness
-from snapstone.wire.canonical import split_target
 from snapstone.wire.claims import read_claim
 from snapstone.wire.constraints import echo
 from snapstone.wire.endpoints import (
@@ -24,11 +28,53 @@ from snapstone.wire.endpoints import (
     SignedRequest,
 )
 from snapstone.wire.faults import REFUSALS
-from snapstone.wire.health import HEALTH_PATH, READY_PATH, health, ready
-from snapstone.wire.http import Request, Response
+from snapstone.wire.http import Guard, Request, Response, Witness
+from snapstone.wire.other_services import S3Endpoint, refuse_service
 from snapstone.wire.refusals import UnknownActionError, UnknownOperationError
-from snapstone.wire.s3 import S3Endpoint
-from snapstone.wire.unsupported import refuse_service
+from snapstone.wire.sigv4 import Authentication
+
+HEALTH_PATH: Final = "/health"
+READY_PATH: Final = "/ready"
+
+
+def health(request_id: str) -> Response:
+    """200 as long as requests are answered at all."""
+    return _page(200, {"status": "ok"}, request_id)
+
+
+def ready(engine: Engine, request_id: str) -> Response:
+    """200 if catalog and object store answer and no problem keeps the server from its work, else 503.
+
+    The body says which of them did not answer (why is for the log alone), and every problem there is; `status` is `ok`,
+    `degraded` (200, with problems) or `unavailable`.
+    """
+    failures: dict[str, str] = {}
+    _try("catalog", engine.catalog.check, failures)
+    _try("object store", lambda: engine.objects.has(ZERO_ADDRESS), failures)
+    problems = engine.health.problems()
+    document: dict[str, object] = {"status": "degraded" if problems else "ok"}
+    if failures or any(problem.unready for problem in problems):
+        document = {"status": "unavailable", "failed": sorted(failures)}
+    if problems:
+        document["problems"] = [{"subject": problem.subject, "message": problem.message} for problem in problems]
+    response = _page(503 if document["status"] == "unavailable" else 200, document, request_id)
+    if failures:
+        response.log["failures"] = failures
+    return response
+
+
+def _try(name: str, question: Callable[[], object], failures: dict[str, str]) -> None:
+    """Ask, and note whatever goes wrong: a readiness probe reports every failure, those nobody foresaw above all."""
+    try:
+        question()
+    except Exception as error:
+        failures[name] = repr(error)
+
+
+def _page(status: int, document: Mapping[str, object], request_id: str) -> Response:
+    headers = [("x-amzn-RequestId", request_id), ("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    return Response(status, headers, [json.dumps(document).encode()])
+
 
 log = logging.getLogger(__name__)
 

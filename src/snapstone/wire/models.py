@@ -1,14 +1,16 @@
 """The service models that botocore ships, compiled: for each operation offered, what travels where, as what type.
 
 The models are the only list of member names in Snapstone. An operation's shapes are compiled into a few frozen values
-that parsing and serializing walk quickly, and the models themselves, of which EC2's is large, are let go.
+that parsing and serializing walk quickly, and the models themselves, of which EC2's is large, are released. One table
+lists where the live EBS service departs from its published model; each row comes from observed answers of the real
+service, or is a stated choice if it is silent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -227,3 +229,44 @@ _JAVA_CLASSES: Final = {r"\p{L}": r"\w", r"\p{N}": r"\w", r"\p{Z}": r"\s"}
 
 def _capitalised(name: str) -> str:
     return name[0].upper() + name[1:]
+
+
+_TOKEN_PATTERN = "^[A-Za-z0-9+/=_-]+$"
+
+PATTERNS: Final = {
+    ("ListSnapshotBlocks", "NextToken"): _TOKEN_PATTERN,
+    ("ListChangedBlocks", "NextToken"): _TOKEN_PATTERN,
+    ("GetSnapshotBlock", "BlockToken"): _TOKEN_PATTERN,
+}
+"""Tokens: the live service's pattern also takes `_` and `-`."""
+
+UNCONSTRAINED: Final = frozenset({("PutSnapshotBlock", "ChecksumAlgorithm")})
+"""Checked by the operation itself, whose answer is INVALID_PARAMETER_VALUE and not a constraint fault."""
+
+REQUIRED: Final = frozenset({("StartSnapshot", "Tags", "Key")})
+"""Members of a list's items that the model leaves optional and no tag can do without."""
+
+EMPTY_MEANS_ABSENT: Final = frozenset({("ListChangedBlocks", "FirstSnapshotId")})
+"""An empty text is treated like a member that was not sent; the operation has its own answer for that."""
+
+EXTRA_NULL_OUTPUTS: Final = {"ListChangedBlocks": ("LastEvaluatedBlockIndex",)}
+"""Output members that are on the wire, always null, and in no model."""
+
+
+def with_departures(operations: Mapping[str, Operation]) -> dict[str, Operation]:
+    """The operations as the live service has them."""
+    return {name: replace(it, inputs=tuple(_member(name, m) for m in it.inputs)) for name, it in operations.items()}
+
+
+def _member(operation_name: str, member: Member) -> Member:
+    place = (operation_name, member.name)
+    if place in UNCONSTRAINED:
+        return replace(member, shape=Shape(member.shape.type))
+    if place in PATTERNS:
+        text = PATTERNS[place]
+        return replace(member, shape=replace(member.shape, pattern_text=text, pattern=compile_pattern(text)))
+    if member.shape.item is not None:
+        item = member.shape.item
+        members = tuple(replace(m, required=m.required or (*place, m.name) in REQUIRED) for m in item.members)
+        return replace(member, shape=replace(member.shape, item=replace(item, members=members)))
+    return member

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote_plus
 
-from snapstone.wire.canonical import query_pairs
+from snapstone.core.sigv4 import query_pairs
 from snapstone.wire.constraints import echo
 from snapstone.wire.json_values import integer_from_text
 from snapstone.wire.models import API_VERSIONS, Member, Shape, ShapeType

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.changes import REMEMBERED_LIMIT, ChangeCounter, Memory
-from snapstone.catalog.identity_rows import SealedAccessKey
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.identities import SealedAccessKey
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.changes import REMEMBERED_LIMIT, ChangeCounter, Memory
 from snapstone.core.ids import AccountId
 from tests.suites.races import in_processes
 

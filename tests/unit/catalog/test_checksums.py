@@ -12,12 +12,11 @@ import pytest
 from xxhash import xxh3_64_intdigest
 
 from snapstone.catalog import connections, integrity
-from snapstone.catalog.checksums import COPY_COLUMNS, FIXED_COLUMNS, MOVING_COLUMNS
-from snapstone.catalog.contract_errors import CatalogUnavailableError
-from snapstone.catalog.protection_rows import CopyWork
-from snapstone.catalog.rows import PendingWrite, SnapshotState
-from snapstone.catalog.sharing_rows import Reach
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.errors import CatalogUnavailableError
+from snapstone.catalog.contract.sharing import Reach
+from snapstone.catalog.contract.snapshots import CopyWork, PendingWrite, SnapshotState
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.checksums import COPY_COLUMNS, FIXED_COLUMNS, MOVING_COLUMNS
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.errors import DamageError, StoreFullError
 from tests.suites.catalog_rows import (

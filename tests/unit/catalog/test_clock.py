@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.clock import UNKNOWN
-from snapstone.catalog.schema import known_migrations, migrate
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.clock import UNKNOWN
+from snapstone.catalog.sqlite.opening import known_migrations, migrate
 from snapstone.core.clock_trust import Reading, Trust
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.clock_suite import TRUSTED, ClockSuite

@@ -10,8 +10,8 @@ from threading import Event, Thread
 
 import pytest
 
-from snapstone.catalog.connections import READER_LIMIT, Connections
-from snapstone.catalog.contract_errors import CatalogUnavailableError
+from snapstone.catalog.contract.errors import CatalogUnavailableError
+from snapstone.catalog.sqlite.connections import READER_LIMIT, Connections
 
 GLANCE_SECONDS = 0.1
 """Long enough for a thread that nothing holds back to get through."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.key_suite import KeySuite
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.connections import Connections
-from snapstone.catalog.schema import Migration, NewerCatalogError, known_migrations, migrate
+from snapstone.catalog.sqlite.connections import Connections
+from snapstone.catalog.sqlite.opening import Migration, NewerCatalogError, known_migrations, migrate
 from tests.suites.races import in_processes, racing, wait_for_the_others
 
 FIRST = Migration(1, "first", "-- a comment; with a semicolon\nCREATE TABLE one (a);\nCREATE TABLE two (\n  b\n);\n")

@@ -15,10 +15,10 @@ from typing import Final
 
 import pytest
 
-from snapstone.catalog import connections, opening
-from snapstone.catalog.opening import CatalogError, CatalogMissingError, OlderCatalogError, UnusableCatalogError
-from snapstone.catalog.rows import SnapshotState
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.snapshots import SnapshotState
+from snapstone.catalog.sqlite import connections, opening
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.opening import CatalogError, CatalogMissingError, OlderCatalogError, UnusableCatalogError
 from tests.suites.catalog_rows import name, pending, plain, put_in_state, record, writes
 
 WRITE_COUNT: Final = 40
@@ -226,7 +226,7 @@ def test_a_transaction_that_changes_nothing_has_no_number(folder: Path) -> None:
 WRITER: Final = """
 import sys
 from pathlib import Path
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from tests.suites.catalog_rows import pending, plain, record
 catalog = SqliteCatalog(Path(sys.argv[1]), create=False)
 number = int(sys.argv[2])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.sqlite import SqliteCatalog
-from snapstone.catalog.visible import SELECT_TAGS, select_visible
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.snapshots import SELECT_TAGS, select_visible
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.catalog_rows import ALICE, FRANKFURT
 from tests.suites.sharing_suite import EVERY_REACH, SharingSuite

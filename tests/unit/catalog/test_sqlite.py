@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog import opening
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.contract_errors import CatalogUnavailableError
-from snapstone.catalog.data_key_contract import SealedKey
-from snapstone.catalog.identity_rows import SealedAccessKey
-from snapstone.catalog.mapping import SELECT_OWNED, SELECT_OWNED_OF
-from snapstone.catalog.opening import UnusableCatalogError
-from snapstone.catalog.rows import SnapshotState
-from snapstone.catalog.schema import NewerCatalogError
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.errors import CatalogUnavailableError
+from snapstone.catalog.contract.identities import SealedAccessKey
+from snapstone.catalog.contract.keys import SealedKey
+from snapstone.catalog.contract.snapshots import SnapshotState
+from snapstone.catalog.sqlite import opening
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.opening import NewerCatalogError, UnusableCatalogError
+from snapstone.catalog.sqlite.snapshots import SELECT_OWNED, SELECT_OWNED_OF
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.catalog_rows import (
     ALICE,

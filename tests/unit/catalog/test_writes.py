@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.checksums import register_functions
-from snapstone.catalog.contract import NotWritableError
-from snapstone.catalog.contract_errors import RowRefusedError
-from snapstone.catalog.rows import PendingWrite, SnapshotState
-from snapstone.catalog.sqlite import SqliteCatalog
-from snapstone.catalog.writes import DROP_STEP_COUNT, SubmittedWrite
+from snapstone.catalog.contract.catalog import NotWritableError
+from snapstone.catalog.contract.errors import RowRefusedError
+from snapstone.catalog.contract.snapshots import PendingWrite, SnapshotState
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.checksums import register_functions
+from snapstone.catalog.sqlite.writes import DROP_STEP_COUNT, SubmittedWrite
 from snapstone.core.blocks import Address, Digest
 from tests.suites.catalog_rows import (
     DEADLINE,

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from snapstone.cli.change_map import ASCII_SHADES, ChangeMap, columns_for
-from snapstone.client.transfer.extents import Extent
+from snapstone.client.transfer.compare import Extent
 
 GIB = 2_048
 """Blocks."""

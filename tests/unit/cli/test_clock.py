@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.cli.main import main
 from snapstone.core.clock_trust import Trust
-from snapstone.server.clock import MachineClocks
 from snapstone.server.config import read_settings
-from snapstone.server.data_folder import use_data_folder
-from snapstone.server.preparation import prepare_catalog
-from snapstone.server.root_key import ensure_root_key
+from snapstone.server.folder.data_folder import use_data_folder
+from snapstone.server.folder.root_key import ensure_root_key
+from snapstone.server.process.preparation import prepare_catalog
+from snapstone.system.clock import MachineClocks
 
 YEAR_MS = 365 * 86_400_000
 

@@ -18,7 +18,7 @@ from tests.server_process import SOURCE, ServerProcess
 from tests.unit.cli.conftest import MakeSnapshot
 from tests.unit.cli.running import LIMIT_SECONDS, Client, client_of
 
-from snapstone.cli import known_snapshots
+from snapstone.cli import snapshot_arguments
 from snapstone.cli.main import build_parser
 from snapstone.client.api.values import SnapshotInfo
 
@@ -116,14 +116,14 @@ def test_an_endpoint_that_does_not_answer_offers_nothing_and_says_nothing(instal
 
 
 def test_an_endpoint_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(known_snapshots, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(snapshot_arguments, "ANSWER_SECONDS", 0.1)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         line = ["ls", "--region", "eu-west-1", "--endpoint-url", f"http://127.0.0.1:{port}"]
-        assert known_snapshots.known_snapshots(build_parser().parse_args(line)) == {}
+        assert snapshot_arguments.known_snapshots(build_parser().parse_args(line)) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -146,29 +146,29 @@ def test_answers_are_kept_for_a_few_seconds_for_this_user_alone(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     first = make_snapshot(tags={"Name": "first"})
     options = build_parser().parse_args(["show", first])
-    known = known_snapshots.known_snapshots(options)
+    known = snapshot_arguments.known_snapshots(options)
     assert known[first] == "first"
     second = make_snapshot()
-    assert second not in known_snapshots.known_snapshots(options)
+    assert second not in snapshot_arguments.known_snapshots(options)
     [kept] = (tmp_path / ".cache" / "snapstone" / "completion").iterdir()
     assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-    old = time.time() - known_snapshots.CACHE_SECONDS - 1
+    old = time.time() - snapshot_arguments.CACHE_SECONDS - 1
     os.utime(kept, (old, old))
-    assert second in known_snapshots.known_snapshots(options)
+    assert second in snapshot_arguments.known_snapshots(options)
     kept.write_text("no json")
-    assert second in known_snapshots.known_snapshots(options)
+    assert second in snapshot_arguments.known_snapshots(options)
     kept.write_text(json.dumps([second]))
-    assert second in known_snapshots.known_snapshots(options)
+    assert second in snapshot_arguments.known_snapshots(options)
 
 
 def test_words_about_a_snapshot_are_its_name_its_description_or_its_size() -> None:
     def words(description: str, **tags: str) -> str:
         started = datetime(2026, 11, 24, tzinfo=UTC)
         snapshot = SnapshotInfo("snap-1", "completed", 8, started, description, tags, False, "1", "100%")
-        return known_snapshots.words_about(snapshot)
+        return snapshot_arguments.words_about(snapshot)
 
     assert words("a disk", Name="web") == "web"
     assert words("a disk") == "a disk"
     assert words("two\nlines\v") == "two\\nlines\\x0b"
     assert words("") == "8 GiB of 2026-11-24"
-    assert words("x" * 300) == "x" * known_snapshots.MAX_WORDS_LENGTH
+    assert words("x" * 300) == "x" * snapshot_arguments.MAX_WORDS_LENGTH

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from snapstone.cli.displays import Display, JsonLines, Plain, Quiet
-from snapstone.cli.meter import Meter
+from snapstone.cli.progress import Display, JsonLines, Meter, Plain, Quiet
 from snapstone.client.events import Note, Tally
 
 

@@ -14,8 +14,9 @@ import pytest
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client, on_terminal
 
-from snapstone.cli import endpoint_checks, local_checks, server_checks
-from snapstone.cli.finding import Health
+from snapstone.cli.commands import endpoint_checks, local_checks
+from snapstone.cli.commands import endpoint_checks as server_checks
+from snapstone.cli.commands.local_checks import Health
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.journal import JournalStore
 

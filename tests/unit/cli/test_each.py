@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from snapstone.cli.each import each
+from snapstone.cli.failures import each
 from snapstone.cli.outcome import Exit
 from snapstone.client.errors import ClientError, DeniedError, NotFoundError, UnreachableError
 

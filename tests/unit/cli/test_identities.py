@@ -14,11 +14,11 @@ import pytest
 
 from snapstone.cli.main import main
 from snapstone.server.config import read_settings
-from snapstone.server.data_folder import use_data_folder
-from snapstone.server.identities import open_identities
-from snapstone.server.preparation import prepare_catalog
-from snapstone.server.root_key import ensure_root_key
-from snapstone.service.iam.identity import Credentials, credentials_of
+from snapstone.server.folder.administration import open_identities
+from snapstone.server.folder.data_folder import use_data_folder
+from snapstone.server.folder.root_key import ensure_root_key
+from snapstone.server.process.preparation import prepare_catalog
+from snapstone.service.identities.identity import Credentials, credentials_of
 
 Run = Callable[..., str]
 

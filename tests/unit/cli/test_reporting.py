@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from snapstone.cli.displays import Quiet
-from snapstone.cli.meter import Look
+from snapstone.cli.progress import Look, Quiet
 from snapstone.cli.reporting import Reporter, report_options, reporting
 from snapstone.client.events import Note, Tally
 

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from snapstone.cli.tags import filter_values, tag, tag_key
+from snapstone.cli.snapshot_arguments import filter_values, tag, tag_key
 
 
 def test_a_tag_ends_its_key_at_the_first_equals_sign() -> None:

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from snapstone.cli.meter import Look, Meter
+from snapstone.cli.progress import Look, Meter
 from snapstone.cli.terminal import Terminal
 from snapstone.client.events import Note, Tally
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.client.durable import Syncer, sync_file, sync_folder
+from snapstone.system.files import Syncer, sync_file, sync_folder
 from tests.unit.client.losing_disk import LosingDisk
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.core.envelope import OVERHEAD, EnvelopeError, seal, unseal
+from snapstone.core.data_key import OVERHEAD, EnvelopeError, seal, unseal
 
 KEY = bytes(range(32))
 NONCE = bytes(12)

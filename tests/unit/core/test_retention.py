@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.core.retention import Retention, TagMatch, retained_days
+from snapstone.core.protection import Retention, TagMatch, retained_days
 
 ALL = Retention(7)
 PROD = Retention(30, include=(TagMatch("env", "prod"), TagMatch("keep", None)))

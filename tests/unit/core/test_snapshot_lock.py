@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from snapstone.core.snapshot_lock import DAY_MS, HOUR_MS, LockMode, LockState, SnapshotLock
+from snapstone.core.protection import DAY_MS, HOUR_MS, LockMode, LockState, SnapshotLock
 
 SET = 1_000_000
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from snapstone.server.limits import DEFAULT_LIMITS, Limits
-from snapstone.server.listener import Listener
+from snapstone.server.http.head import DEFAULT_LIMITS, Limits
+from snapstone.server.http.listener import Listener
 from snapstone.wire.http import Application, Request, Response
 
 PATIENCE_SECONDS: Final = 20.0

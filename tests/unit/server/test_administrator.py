@@ -11,16 +11,14 @@ from pathlib import Path
 import pytest
 from botocore.configloader import raw_config_parse
 
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.principal import root_principal
-from snapstone.server.administrator import ensure_administrator, mint_key_pair
-from snapstone.server.credentials_file import read_credentials
-from snapstone.server.data_folder import DataFolderError, StartRefusedError
-from snapstone.server.identities import Identities
-from snapstone.service.iam.accounts import mint_account_id
-from snapstone.service.iam.identity import credentials_of
-from snapstone.service.root_key import HeldRootKey
+from snapstone.core.policy.principals import root_principal
+from snapstone.server.folder.administration import Identities, ensure_administrator, mint_key_pair, read_credentials
+from snapstone.server.folder.data_folder import DataFolderError, StartRefusedError
+from snapstone.service.iam.access_keys import mint_account_id
+from snapstone.service.identities.identity import credentials_of
+from snapstone.service.keys.root_key import HeldRootKey
 
 
 @pytest.fixture

@@ -8,7 +8,14 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from snapstone.server.answer import answer_pieces, cut_pieces, http_date, internal_error, new_request_id, refusal
+from snapstone.server.http.connection import (
+    answer_pieces,
+    cut_pieces,
+    http_date,
+    internal_error,
+    new_request_id,
+    refusal,
+)
 from snapstone.wire.http import Response
 
 

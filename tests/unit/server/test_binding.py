@@ -8,9 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from snapstone.server import binding
-from snapstone.server.binding import bind, endpoint_of
 from snapstone.server.config import Settings, SettingsError, read_settings
+from snapstone.server.http import listener
+from snapstone.server.http.listener import bind, endpoint_of
 
 
 def settings(**flags: str) -> Settings:
@@ -38,7 +38,7 @@ def test_a_port_asked_for_that_is_taken_is_named(taken_port: int) -> None:
 def test_the_default_port_gives_way_to_a_free_one_and_says_so(
     taken_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(binding, "DEFAULT_PORT", taken_port)
+    monkeypatch.setattr(listener, "DEFAULT_PORT", taken_port)
     with closing(bind(settings())) as sock:
         port = sock.getsockname()[1]
         assert port != taken_port

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient, chunked, echo, listening, put
 
 from snapstone.core.errors import WriteTimedOutError
-from snapstone.server.limits import Limits
+from snapstone.server.http.head import Limits
 from snapstone.wire.http import BodyTooLargeError, ClientGoneError, Request, Response
 
 BLOCK = bytes(range(256)) * 2048

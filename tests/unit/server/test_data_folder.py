@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.server.data_folder import DataFolder, DataFolderError, RunningServer, use_data_folder, write_whole
+from snapstone.server.folder.data_folder import DataFolder, DataFolderError, RunningServer, use_data_folder, write_whole
 
 HERE = RunningServer("http://127.0.0.1:9800", 17, "us-east-1")
 

@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from snapstone.server.fault_errors import ERRORS
-from snapstone.server.fault_rules import Rule, parse_rules
+from snapstone.server.fault_rules import ERRORS, Rule, parse_rules
 
 
 def test_rules_are_read_as_written() -> None:

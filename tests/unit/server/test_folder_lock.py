@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.server.folder_lock import FolderLock, FolderLockedError, is_locked
+from snapstone.server.folder.data_folder import FolderLock, FolderLockedError, is_locked
 
 
 def lock(folder: Path) -> FolderLock:

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from snapstone.core.errors import StoreLostError
-from snapstone.server.folder_watch import FolderWatch, GateKeeper, find_change
-from snapstone.service.health import Health
-from snapstone.service.store_gate import StoreGate
+from snapstone.server.folder.watch import FolderWatch, GateKeeper, find_change
+from snapstone.service.health import Health, StoreGate
 
 NAMES = (".", "catalog.db", "objects", "objects/segments", "objects/index.db", "never there")
 

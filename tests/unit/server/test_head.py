@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.server.head import Head, RefusedRequestError, parse_head
-from snapstone.server.limits import DEFAULT_LIMITS, Limits
+from snapstone.server.http.head import DEFAULT_LIMITS, Head, Limits, RefusedRequestError, parse_head
 
 
 def parse(*lines: str, limits: Limits = DEFAULT_LIMITS) -> Head:

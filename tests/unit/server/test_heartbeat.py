@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from snapstone.server import heartbeat as heartbeat_module
-from snapstone.server.heartbeat import Heartbeat, LoneMonitor
-from snapstone.server.process_state import ProcessState
-from snapstone.server.vitals import Vitals
-from snapstone.server.worker_channel import Channel, Kind, Message, open_channel
+from snapstone.server.process import heartbeat as heartbeat_module
+from snapstone.server.process.heartbeat import Heartbeat, LoneMonitor, Vitals
+from snapstone.server.process.worker_channel import Channel, Kind, Message, open_channel
 from snapstone.service.health import Health
+from snapstone.system.processes import ProcessState
 
 
 @dataclass

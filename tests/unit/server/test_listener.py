@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient, echo, listening, put
 
-from snapstone.server.limits import Limits
-from snapstone.server.listener import REFUSALS_AT_ONCE
+from snapstone.server.http.head import Limits
+from snapstone.server.http.listener import REFUSALS_AT_ONCE
 from snapstone.wire.http import Request, Response
 
 GET = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n"

@@ -9,20 +9,19 @@ from pathlib import Path
 import pytest
 from tests.suites.catalog_rows import OTHER_ROOT, name, pending, put_in_state
 
-from snapstone.catalog.protection_rows import CopyWork
-from snapstone.catalog.rows import SnapshotState
-from snapstone.catalog.schema import known_migrations, migrate
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.contract.snapshots import CopyWork, SnapshotState
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.catalog.sqlite.opening import known_migrations, migrate
 from snapstone.core.errors import DamageError
-from snapstone.server.clock import MachineClocks
 from snapstone.server.config import Settings
-from snapstone.server.data_folder import DataFolderError, StartRefusedError, use_data_folder
-from snapstone.server.identities import open_identities
-from snapstone.server.preparation import prepare_catalog
-from snapstone.server.root_key import ensure_root_key
-from snapstone.service.iam.identity import credentials_of
-from snapstone.service.secrets import server_secret
+from snapstone.server.folder.administration import open_identities
+from snapstone.server.folder.data_folder import DataFolderError, StartRefusedError, use_data_folder
+from snapstone.server.folder.root_key import ensure_root_key
+from snapstone.server.process.preparation import prepare_catalog
+from snapstone.service.identities.identity import credentials_of
+from snapstone.service.keys.root_key import server_secret
 from snapstone.service.timekeeper import Timekeeper
+from snapstone.system.clock import MachineClocks
 
 SECRET = "aSecretOfAnEarlierVersionOfFortyLetters+"
 TOKEN_KEY = b"the token key of an earlier one!"

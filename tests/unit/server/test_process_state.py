@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from snapstone.server.process_state import ProcessState, look_at
+from snapstone.system.processes import ProcessState, look_at
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.server.data_folder import DataFolder, DataFolderError
-from snapstone.server.room import START_BYTES, START_INODES, SUBJECT, make_room, require_room, tend_room
+from snapstone.server.folder.data_folder import DataFolder, DataFolderError
+from snapstone.server.folder.watch import START_BYTES, START_INODES, SUBJECT, make_room, require_room, tend_room
 from snapstone.service.health import Health
 from snapstone.storage.space import LOW_WATER, Room, SpaceGuard
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.server.data_folder import DataFolder, DataFolderError, RunningServer
-from snapstone.server.runtime_folder import announced, find_announced, find_server
+from snapstone.server.folder.data_folder import DataFolder, DataFolderError, RunningServer
+from snapstone.server.folder.runtime import announced, find_announced, find_server
 
 FIRST = RunningServer("http://127.0.0.1:1", 1, "us-east-1")
 SECOND = RunningServer("http://127.0.0.1:2", 2, "us-east-1")

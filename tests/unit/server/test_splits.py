@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.server.loopback import PATIENCE_SECONDS, chunked, echo, put
 
-from snapstone.server.connection import Connection
-from snapstone.server.limits import DEFAULT_LIMITS
+from snapstone.server.http.connection import Connection
+from snapstone.server.http.head import DEFAULT_LIMITS
 from snapstone.wire.http import Request, Response
 
 BODIES = (bytes(range(256)) * 20, b"", b"x" * 5000)

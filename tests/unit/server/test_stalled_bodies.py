@@ -15,7 +15,7 @@ from botocore.config import Config
 from tests.unit.server.loopback import PATIENCE_SECONDS, listening
 from tests.unit.wire.requests import KEY, REGION, EngineParts
 
-from snapstone.server.limits import Limits
+from snapstone.server.http.head import Limits
 from snapstone.wire.gateway import Gateway
 
 STALL_SECONDS: Final = 0.2

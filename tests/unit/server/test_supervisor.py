@@ -15,7 +15,7 @@ from tests.server_process import ServerProcess
 from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient
 
 from snapstone.server.config import read_settings
-from snapstone.server.worker_pool import processors_for
+from snapstone.server.process.worker_pool import processors_for
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
 

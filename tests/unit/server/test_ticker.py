@@ -8,7 +8,7 @@ import threading
 import pytest
 from tests.unit.server.loopback import PATIENCE_SECONDS
 
-from snapstone.server.ticker import Ticker
+from snapstone.server.process.heartbeat import Ticker
 
 
 def test_a_tick_that_fails_is_logged_and_the_next_one_comes(caplog: pytest.LogCaptureFixture) -> None:
@@ -22,7 +22,7 @@ def test_a_tick_that_fails_is_logged_and_the_next_one_comes(caplog: pytest.LogCa
         again.set()
 
     ticker = Ticker(tick, seconds=0.01)
-    with caplog.at_level(logging.ERROR, "snapstone.server.ticker"):
+    with caplog.at_level(logging.ERROR, "snapstone.server.process.heartbeat"):
         ticker.start()
         assert again.wait(PATIENCE_SECONDS)
         assert ticker.stop()

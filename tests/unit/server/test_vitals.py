@@ -10,10 +10,10 @@ from threading import Event, Thread
 
 import pytest
 
-from snapstone.catalog.connections import Connections
-from snapstone.server.process_state import ProcessState
-from snapstone.server.vitals import Vitals, stacks
+from snapstone.catalog.sqlite.connections import Connections
+from snapstone.server.process.heartbeat import Vitals, stacks
 from snapstone.storage.index import Index
+from snapstone.system.processes import ProcessState
 
 RESTING = ProcessState(frozenset({"S"}), 0)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from snapstone.server.worker_channel import TEXT_LIMIT, Channel, Kind, Message, open_channel
+from snapstone.server.process.worker_channel import TEXT_LIMIT, Channel, Kind, Message, open_channel
 
 Ends = tuple[Channel, Channel]
 

@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 
-from snapstone.server import worker_pool
 from snapstone.server.config import read_settings
-from snapstone.server.data_folder import DataFolderError
-from snapstone.server.worker_pool import WorkerFailedError, WorkerPool
+from snapstone.server.folder.data_folder import DataFolderError
+from snapstone.server.process import worker_pool
+from snapstone.server.process.worker_pool import WorkerFailedError, WorkerPool
 
 SOURCE = Path(worker_pool.__file__).parents[2]
 
 PREAMBLE = """
 import os, sys, time
-from snapstone.server.worker_channel import Kind, inherited_channel
+from snapstone.server.process.worker_channel import Kind, inherited_channel
 channel = inherited_channel(int(sys.argv[2]))
 def beat(seconds=3600):
     end = time.monotonic() + seconds

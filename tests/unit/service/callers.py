@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.principal import root_principal
-from snapstone.service.authorization import authorize_call
+from snapstone.core.policy.principals import root_principal
+from snapstone.service.access.authorization import authorize_call
 from snapstone.service.engine import Caller
-from snapstone.service.iam.identity import credentials_of
+from snapstone.service.identities.identity import credentials_of
 from snapstone.service.operations import OPERATIONS
 from tests.installation import CALLER, Installation
 

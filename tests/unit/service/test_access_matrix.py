@@ -15,15 +15,21 @@ from typing import Any, Final
 
 import pytest
 
-from snapstone.core.errors import SnapshotAlreadyCompletedError, SnapshotNotFoundError, SnapstoneError
-from snapstone.core.identity_errors import AccessDeniedError
+from snapstone.core.errors import (
+    AccessDeniedError,
+    KeyHiddenError,
+    PublicSnapshotError,
+    SnapshotAlreadyCompletedError,
+    SnapshotLockedError,
+    SnapshotNotFoundError,
+    SnapshotNotLockedError,
+    SnapshotStateError,
+    SnapstoneError,
+)
 from snapstone.core.ids import AccountId, Region, SnapshotId
-from snapstone.core.key_errors import KeyHiddenError
-from snapstone.core.policy.principal import root_principal
-from snapstone.core.protection_errors import SnapshotLockedError, SnapshotNotLockedError, SnapshotStateError
-from snapstone.core.sharing_errors import PublicSnapshotError
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Caller
-from snapstone.service.iam.identity import credentials_of
+from snapstone.service.identities.identity import credentials_of
 from tests.installation import Installation, SentBlock, aggregate, block, checksum
 from tests.unit.service.callers import EVERYTHING, OTHER, OTHER_ID, OWNER, perform, policy, statement, user
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.blocks import Address, digest_of
 from snapstone.core.errors import DamageError, ReadOnlyError, StoreFullError, StoreLostError
 from snapstone.core.ids import SnapshotId
-from snapstone.service.attempts import DAMAGED, FULL, UNFORESEEN, Patience, patience_with, pause_ms
+from snapstone.service.background import DAMAGED, FULL, UNFORESEEN, Patience, patience_with, pause_ms
 from snapstone.service.ec2.copies import copy_snapshot
 from snapstone.service.kms.key_operations import create_key
 from snapstone.storage.record import HEADER_SIZE
@@ -204,7 +204,7 @@ def test_only_the_first_failure_is_logged_with_its_trace(
 ) -> None:
     snapshot_id = written(installation)
     objects(installation).error = ValueError("nobody foresaw this")
-    with caplog.at_level(logging.ERROR, "snapstone.service.attempts"):
+    with caplog.at_level(logging.ERROR, "snapstone.service.background"):
         installation.complete(snapshot_id, 1)
         run(installation, 2)
     records = [record for record in caplog.records if record.message == "seal failed"]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from snapstone.core.identity_errors import AccessDeniedError
-from snapstone.service import authorization
-from snapstone.service.authorization import authorize_call, authorize_key
+from snapstone.core.errors import AccessDeniedError
+from snapstone.service.access import authorization
+from snapstone.service.access.authorization import authorize_call, authorize_key
 from snapstone.service.engine import Caller
-from snapstone.service.iam.identity import credentials_of
-from snapstone.service.kms.keys import key_by_arn
+from snapstone.service.identities.identity import credentials_of
+from snapstone.service.keys.kms_keys import key_by_arn
 from tests.installation import START_MS, Installation
 from tests.unit.service.callers import (
     EVERYTHING,

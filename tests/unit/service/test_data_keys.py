@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.key_contract import MaterialAdded
-from snapstone.catalog.key_rows import KeyState, KmsKey
+from snapstone.catalog.contract.keys import KeyState, KmsKey, MaterialAdded
 from snapstone.core.blocks import ZERO_DIGEST, digest_of
-from snapstone.core.key_errors import KeyHiddenError
-from snapstone.service.data_keys import data_key_of, domain_of, is_current, make_data_key
-from snapstone.service.key_memory import REMEMBERED_KEYS, Remembered
-from snapstone.service.kms.managed import managed_ebs_key
+from snapstone.core.errors import KeyHiddenError
+from snapstone.service.engine import REMEMBERED_KEYS, Remembered
+from snapstone.service.keys.data_keys import data_key_of, domain_of, is_current, make_data_key
+from snapstone.service.keys.kms_keys import managed_ebs_key
 from snapstone.service.kms.rotation import rotate
 from tests.installation import ACCOUNT, CALLER, Installation
 from tests.suites.races import racing

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.errors import BlockChecksumMismatchError, SnapshotNotFoundError
 from snapstone.core.ids import SnapshotId
 from tests.installation import MINUTE_MS, START_MS, Installation, SentBlock, aggregate, block

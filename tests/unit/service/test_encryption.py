@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 
-from snapstone.core.errors import InvalidParameterError, KeyServiceError, SnapstoneError, UnknownKeyError
+from snapstone.core.errors import (
+    InvalidParameterError,
+    KeyHiddenError,
+    KeyServiceError,
+    SnapstoneError,
+    UnknownKeyError,
+)
 from snapstone.core.ids import AccountId, Region
-from snapstone.core.key_errors import KeyHiddenError
-from snapstone.core.policy.principal import root_principal
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Caller
-from snapstone.service.kms.upkeep import destroy_due_keys
+from snapstone.service.kms.rotation import destroy_due_keys
 from snapstone.service.operations import OPERATIONS
 from tests.installation import ACCOUNT, CALLER, ZERO, Installation, block
 

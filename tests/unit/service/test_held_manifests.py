@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.service import held_manifests
-from snapstone.service.held_manifests import HeldManifests
+from snapstone.service import engine
+from snapstone.service.engine import HeldManifests
 from tests.suites.catalog_rows import name, pending
 
 
 def test_of_more_held_rows_than_are_remembered_the_one_kept_longest_ago_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_manifests, "HELD_LIMIT", 2)
+    monkeypatch.setattr(engine, "HELD_LIMIT", 2)
     held = HeldManifests()
     for number in (1, 2, 3):
         held.keep(pending(number))
@@ -24,7 +24,7 @@ def test_a_row_that_is_another_by_now_is_not_held() -> None:
 
 
 def test_no_more_missing_manifests_are_remembered_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_manifests, "MISSING_LIMIT", 2)
+    monkeypatch.setattr(engine, "MISSING_LIMIT", 2)
     held = HeldManifests()
     held.add_missing(name(number) for number in (1, 2, 3))
     assert held.missing == [name(1), name(2)]

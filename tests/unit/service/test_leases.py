@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.ids import SnapshotId
-from snapstone.core.snapshot_lock import DAY_MS, HOUR_MS
-from snapstone.service import copying, sealing
+from snapstone.core.protection import DAY_MS, HOUR_MS
+from snapstone.service import sealing
 from snapstone.service.ec2.copies import copy_snapshot
 from snapstone.service.kms.key_operations import create_key
+from snapstone.service.snapshots import copy as copying
 from tests.installation import Installation, block
 
 A = block("a")

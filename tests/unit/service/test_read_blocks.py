@@ -18,7 +18,7 @@ from snapstone.core.errors import (
 from snapstone.core.ids import SnapshotId
 from snapstone.core.tokens import BLOCK_TOKEN_LIFE_SECONDS, PAGE_TOKEN_LIFE_SECONDS
 from snapstone.service.engine import Policy
-from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks
+from snapstone.service.snapshots.read import get_snapshot_block, list_changed_blocks
 from tests.installation import CALLER, START_MS, ZERO, Installation, aggregate, block
 
 A, B, C = block("a"), block("b"), block("c")

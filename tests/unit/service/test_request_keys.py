@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.service.permissions.need import Need
-from snapstone.service.request_keys import RequestKeys
+from snapstone.service.access.authorization import RequestKeys
+from snapstone.service.access.permission import Need
 from tests.installation import CALLER, START_MS, Installation
 
 NEED = Need("ebs:PutSnapshotBlock", "*", {"aws:resourcetag/team": "red"}, CALLER.account_id)

@@ -11,16 +11,16 @@ from typing import Any, Final
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.blocks import Address
 from snapstone.core.errors import InvalidParameterError, SnapshotAlreadyCompletedError, SnapshotNotFoundError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
-from snapstone.service.deletion import ANSWER_LIFE_MS
-from snapstone.service.inventory import compare
 from snapstone.service.sealing import LEASE_MS
-from snapstone.service.write_blocks import complete_snapshot
+from snapstone.service.snapshots.deletion import ANSWER_LIFE_MS
+from snapstone.service.snapshots.inventory import compare
+from snapstone.service.snapshots.write import complete_snapshot
 from snapstone.storage.contract import ObjectKind
 from tests.installation import CALLER, MINUTE_MS, START_MS, ZERO, Installation, aggregate, block, checksum
 

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.errors import (
     IdempotencyConflictError,
     InvalidParameterError,
     InvalidTagError,
     InvalidVolumeSizeError,
+    PendingSnapshotLimitError,
     SnapshotNotFoundError,
 )
 from snapstone.core.ids import AccountId, Region
-from snapstone.core.limit_errors import PendingSnapshotLimitError
 from snapstone.service.engine import Policy
-from snapstone.service.start_snapshot import start_snapshot
+from snapstone.service.snapshots.start import start_snapshot
 from tests.installation import CALLER, START_MS, Installation, block
 from tests.suites.object_store_suite import at_once
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.errors import (
     ParentNotCompleteError,
     SnapshotAlreadyCompletedError,
@@ -16,7 +16,7 @@ from snapstone.core.errors import (
     SnapstoneError,
 )
 from snapstone.core.ids import AccountId, Region, SnapshotId
-from snapstone.core.policy.principal import root_principal
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Caller
 from tests.installation import CALLER, Installation, block
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import manifest_address
-from snapstone.core.snapshot_lock import DAY_MS
+from snapstone.core.protection import DAY_MS
 from snapstone.service.kms.key_operations import create_key, schedule_key_deletion
 from tests.installation import Installation, block
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.key_rows import KeyState
-from snapstone.catalog.rows import SnapshotState
-from snapstone.core.errors import SnapshotNotFoundError
+from snapstone.catalog.contract.keys import KeyState
+from snapstone.catalog.contract.snapshots import SnapshotState
+from snapstone.core.errors import SnapshotLockedError, SnapshotNotFoundError
 from snapstone.core.ids import SnapshotId
-from snapstone.core.protection_errors import SnapshotLockedError
-from snapstone.core.snapshot_lock import DAY_MS, HOUR_MS
+from snapstone.core.protection import DAY_MS, HOUR_MS
 from snapstone.service.ec2.locks import describe_locked_snapshots, lock_snapshot, unlock_snapshot
 from snapstone.service.ec2.recycle_bin import list_snapshots_in_recycle_bin, restore_snapshot_from_recycle_bin
 from snapstone.service.ec2.tiers import modify_snapshot_tier, restore_snapshot_tier

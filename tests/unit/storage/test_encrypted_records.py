@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from snapstone.core.blocks import BLOCK_SIZE, Address, digest_of
 from snapstone.core.data_key import DataKey, Domain
-from snapstone.core.key_errors import KeyHiddenError
-from snapstone.storage.cipher import SealBrokenError, decrypt_in_place, encrypt_in_place
+from snapstone.core.errors import KeyHiddenError
 from snapstone.storage.contract import Encryption, ObjectKind
+from snapstone.storage.record import SealBrokenError, decrypt_in_place, encrypt_in_place
 from snapstone.storage.segment_store import SegmentStore
 
 KEY = DataKey(b"data key 1......", bytes(range(32)))

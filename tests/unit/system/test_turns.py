@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import pytest
 
-from snapstone.system.turns import Turn
+from snapstone.system.locks import Turn
 
 WAIT_SECONDS = 10
 

@@ -13,13 +13,12 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from snapstone.catalog.identity_rows import SealedAccessKey
+from snapstone.catalog.contract.identities import SealedAccessKey
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.principal import root_principal
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Engine
-from snapstone.service.health import Health
-from snapstone.service.iam.identity import Credentials as KnownCredentials
-from snapstone.service.store_gate import StoreGate
+from snapstone.service.health import Health, StoreGate
+from snapstone.service.identities.identity import Credentials as KnownCredentials
 from snapstone.wire.http import BodyTooLargeError, Request
 
 ENDPOINT: Final = "http://127.0.0.1:7070"

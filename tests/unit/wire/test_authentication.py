@@ -6,12 +6,11 @@ import pytest
 from tests.unit.wire.requests import ACCOUNT, KEY, REGION, EngineParts, signed, signed_at_ms
 
 from snapstone.core.ids import Region
-from snapstone.core.policy.principal import root_principal
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Caller
-from snapstone.wire.authentication import Authentication
 from snapstone.wire.claims import read_claim
-from snapstone.wire.payload import EMPTY_HASH
 from snapstone.wire.refusals import ClockSkewError, UnknownRegionError
+from snapstone.wire.sigv4 import EMPTY_HASH, Authentication
 
 
 def test_a_caller_is_the_keys_account_in_the_scopes_region() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.wire.canonical import (
+from snapstone.core.sigv4 import (
     canonical_headers,
     canonical_path,
     canonical_query,

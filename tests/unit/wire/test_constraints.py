@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from snapstone.wire.constraints import ECHO_LIMIT, VIOLATIONS_LIMIT, check_members, echo
-from snapstone.wire.departures import with_departures
-from snapstone.wire.models import load_operations
+from snapstone.wire.models import load_operations, with_departures
 from snapstone.wire.refusals import ConstraintError
 
 NAMES = ("StartSnapshot", "CompleteSnapshot", "ListSnapshotBlocks", "GetSnapshotBlock")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.wire.departures import with_departures
-from snapstone.wire.models import Member, load_operations
+from snapstone.wire.models import Member, load_operations, with_departures
 
 NAMES = ("StartSnapshot", "PutSnapshotBlock", "CompleteSnapshot", "ListSnapshotBlocks", "ListChangedBlocks")
 OPERATIONS = with_departures(load_operations("ebs", (*NAMES, "GetSnapshotBlock")))

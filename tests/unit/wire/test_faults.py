@@ -15,19 +15,18 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
 from snapstone.core import errors, identity_errors
-from snapstone.core.errors import SnapstoneError
-from snapstone.core.identity_errors import AccessDeniedError
-from snapstone.server.fault_errors import SHORT_NAMES
+from snapstone.core.errors import AccessDeniedError, SnapstoneError
+from snapstone.server.fault_rules import SHORT_NAMES
 from snapstone.wire import refusals
-from snapstone.wire.call import Call
-from snapstone.wire.codes import JSON_STATUS, QUERY_STATUS, json_fault, query_fault
 from snapstone.wire.faults import (
     EBS_STATUS,
     EC2_STATUS,
     FRAMEWORK,
+    JSON_STATUS,
     MESSAGE_LIMIT,
     MODELLED,
     NEVER,
+    QUERY_STATUS,
     REFUSALS,
     ROWS,
     VALIDATION,
@@ -36,8 +35,10 @@ from snapstone.wire.faults import (
     Protocol,
     ebs_fault,
     ec2_fault,
+    json_fault,
+    query_fault,
 )
-from snapstone.wire.http import BodyTooLargeError
+from snapstone.wire.http import BodyTooLargeError, Call
 
 EBS_MODEL = ServiceModel(Loader().load_service_model("ebs", "service-2"))
 

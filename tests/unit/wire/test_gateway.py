@@ -24,7 +24,7 @@ from tests.unit.wire.test_models import EBS
 
 from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
 from snapstone.core.ids import Region
-from snapstone.core.policy.principal import root_principal
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Caller, Engine
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import ClientGoneError, Request, Response

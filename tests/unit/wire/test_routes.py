@@ -7,7 +7,7 @@ from tests.unit.wire.test_models import EBS
 
 from snapstone.wire.models import load_operations
 from snapstone.wire.refusals import UnknownOperationError
-from snapstone.wire.routes import Routes
+from snapstone.wire.rest_json import Routes
 
 ROUTES = Routes(load_operations("ebs", EBS).values())
 

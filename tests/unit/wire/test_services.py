@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 from tests.unit.wire.requests import REQUEST_ID, EngineParts, request, signed
 
-from snapstone.core.errors import DamageError, SnapstoneError
-from snapstone.core.identity_errors import AccessDeniedError, EntityAlreadyExistsError, NoSuchEntityError
-from snapstone.core.key_errors import KmsKeyDisabledError, KmsKeyNotFoundError
+from snapstone.core.errors import (
+    AccessDeniedError,
+    DamageError,
+    EntityAlreadyExistsError,
+    KmsKeyDisabledError,
+    KmsKeyNotFoundError,
+    NoSuchEntityError,
+    SnapstoneError,
+)
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Response
 

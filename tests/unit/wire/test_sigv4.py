@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.wire.requests import KEY, REGION, SESSION_KEY, ClientKey, presigned, request, signed, signed_at_ms
 
-from snapstone.service.iam.identity import Credentials
-from snapstone.wire.canonical import split_target
+from snapstone.core.sigv4 import split_target
+from snapstone.service.identities.identity import Credentials
 from snapstone.wire.claims import read_claim
 from snapstone.wire.http import Request
-from snapstone.wire.payload import EMPTY_HASH
 from snapstone.wire.refusals import (
     ClockSkewError,
     ExpiredCredentialsError,
@@ -27,7 +26,7 @@ from snapstone.wire.refusals import (
     UnknownAccessKeyError,
     UnknownRegionError,
 )
-from snapstone.wire.sigv4 import check_scope, verify
+from snapstone.wire.sigv4 import EMPTY_HASH, check_scope, verify
 
 VECTOR_KEY = ClientKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 VECTOR_DATE = "20150830T123600Z"

@@ -24,7 +24,7 @@ from snapstone.client.errors import (
     UnreachableError,
     UsageError,
 )
-from snapstone.core.causes import CAUSE_HEADER, Cause
+from snapstone.core.errors import CAUSE_HEADER, Cause
 
 MAX_SHOWN_LENGTH: Final = 500
 

@@ -1,4 +1,7 @@
-"""Turns to send a request: all threads share one learned limit of requests in flight, and one learned rate."""
+"""When a request may be sent: one learned limit of requests in flight, and one learned rate, shared by all threads.
+
+The limit is learned from how long requests take, the rate from throttles.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,256 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from snapstone.client.api.learned_limit import LearnedLimit
-from snapstone.client.api.learned_rate import LearnedRate
 from snapstone.client.errors import InterruptedTransferError, UsageError
+
+START_LIMIT = 8
+"""In flight at first, and the least that a try of fewer goes down to: enough for a server on the same machine."""
+LEAST_LIMIT = 2
+"""However much fails: one request that hangs must not keep all others from finding out that the endpoint is back."""
+GROWTH = 1.5
+SHRINKAGE = 0.75
+WORTHWHILE_SHARE = 0.3
+"""More in flight is worth it where at least this share arrives as rate: half as many again, and 15 % faster."""
+CLEAR_SHARE = 0.75
+PATIENCE = 6
+"""Between nothing and the clear share, it is measured up to so many times as long."""
+SAMPLE_COUNT = 48
+"""Answers that a limit is judged by, at least; and twice the limit."""
+HOLD_SECONDS = 8.0
+"""Between two tries, when the last one showed no gain."""
+COLLAPSE = 0.7
+"""A rate below this share of what it was is a reason to try at once."""
+USED_SHARE = 0.5
+"""A limit that is not used by half, because there is less to send, is not judged."""
+FAULT_COUNT = 8
+FAULT_SHARE = 0.25
+"""Fewer faults than these, among the answers since the limit changed, are single mishaps and no sign of overload."""
+
+
+class LearnedLimit:
+    """Hill climbing on the rate, which is what is in flight divided by the mean time (Little's law)."""
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = max(1, maximum)
+        self.limit = min(START_LIMIT, self.maximum)
+        self._floor = self.limit
+        self._aim = self.limit
+        """What a limit halved by faults doubles up to again."""
+        self._settled_limit = self.limit
+        self._settled_rate = 0.0
+        """The best that is known: 0 as long as nothing is."""
+        self._try_at = 0.0
+        self._more_next = True
+        self._sample_anew(0.0)
+
+    def succeeded(self, now: float, started_at: float, in_flight: int, paced: bool) -> None:
+        """A request ended well. `in_flight`: with how many others; `paced`: not the limit, the rate holds them back."""
+        if started_at < self._began_at:
+            return
+        self._count += 1
+        self._seconds += now - started_at
+        self._in_flight_sum += in_flight
+        if self.limit < self._aim:
+            if self._count >= self.limit:
+                self.limit = min(self.limit * 2, self._aim)
+                self._sample_anew(now)
+        elif paced:
+            self._sample_anew(now)
+        elif self._count >= self._enough:
+            self._judge(now)
+
+    def failed(self, now: float, started_at: float) -> None:
+        """A connection broke or the server failed. Faults of one burst halve once: the rest of it started before."""
+        if started_at < self._began_at:
+            return
+        self._fault_count += 1
+        if self._fault_count >= min(FAULT_COUNT, self.limit) and self._fault_count > FAULT_SHARE * self._count:
+            self.limit = max(min(LEAST_LIMIT, self.limit), self.limit // 2)
+            self._sample_anew(now)
+
+    def _judge(self, now: float) -> None:
+        rate = self._in_flight_sum / self._seconds if self._seconds > 0 else 0.0
+        if self._in_flight_sum < USED_SHARE * self.limit * self._count or rate <= 0.0:
+            self._sample_anew(now)
+        elif self.limit == self._settled_limit or self._settled_rate == 0.0:
+            self._hold(now, rate)
+        else:
+            self._compare(now, rate)
+
+    def _compare(self, now: float, rate: float) -> None:
+        """Which of two limits is the better one: the one tried now, or the settled one."""
+        share = (rate / self._settled_rate - 1) / (self.limit / self._settled_limit - 1)
+        if 0 < share < CLEAR_SHARE and self._count < PATIENCE * self._sample_count():
+            self._enough += self._sample_count()
+            return
+        more = self.limit > self._settled_limit
+        if more == (share >= WORTHWHILE_SHARE):
+            self._settle(rate)
+            self._try_at = now + HOLD_SECONDS
+            self._try(now, more=more)
+        else:
+            self._rest(now, more_next=not more)
+
+    def _hold(self, now: float, rate: float) -> None:
+        collapsed = rate < self._settled_rate * COLLAPSE
+        first = self._settled_rate == 0.0
+        self._settle(rate if first or collapsed else (self._settled_rate + rate) / 2)
+        if first or collapsed:
+            self._try(now, more=True)
+        elif now >= self._try_at:
+            self._try(now, more=self._more_next)
+        else:
+            self._sample_anew(now)
+
+    def _settle(self, rate: float) -> None:
+        self._settled_limit = self.limit
+        self._settled_rate = rate
+
+    def _try(self, now: float, *, more: bool) -> None:
+        factor = GROWTH if more else SHRINKAGE
+        limit = max(self._floor, min(self.maximum, int(self.limit * factor)))
+        if limit == self.limit:
+            self._more_next = not more
+        self._change(now, limit)
+
+    def _rest(self, now: float, *, more_next: bool) -> None:
+        self._more_next = more_next
+        self._try_at = now + HOLD_SECONDS
+        self._change(now, self._settled_limit)
+
+    def _change(self, now: float, limit: int) -> None:
+        self.limit = self._aim = limit
+        self._sample_anew(now)
+
+    def _sample_anew(self, now: float) -> None:
+        self._began_at = now
+        self._enough = self._sample_count()
+        self._count = 0
+        self._in_flight_sum = 0
+        self._fault_count = 0
+        self._seconds = 0.0
+
+    def _sample_count(self) -> int:
+        return max(SAMPLE_COUNT, 2 * self.limit)
+
+
+FIRST_CUT = 0.7
+"""Of the measured rate, at the first throttle: a bucket of tokens was just emptied, so that was too much."""
+MARGIN = 0.95
+"""Of a measured quota."""
+DEEPEST_CUT, SHALLOWEST_CUT = 0.5, 0.95
+LEAST_RATE = 1.0
+SETTLING_SECONDS = 0.25
+DENSE_THROTTLE_COUNT = 6
+"""A cut is judged after this time or this many more throttles."""
+TOLERATED_SHARE = 0.07
+"""Of all answers: so many throttles may be mishaps of the other side, or meant for somebody else, and are no quota."""
+EVIDENCE_COUNT, EVIDENCE_SECONDS = 1.8, 0.015
+"""A cut is made by so many throttles above the tolerated share, and so many seconds' worth of requests more."""
+THROTTLES_IN_A_ROW = 4
+"""A cut is made by these too."""
+WINDOW_SECONDS = 1.0
+"""Over which answers are counted as long as there is no throttle to count from."""
+STEEPNESS = 0.1 / 3.0**3
+"""Of the cubic by which the rate comes back: 10 % in the 3 seconds before the last known quota and the 3 behind."""
+UNKNOWN_GROUND = 1.5
+"""Times the last known quota: from here on the rate doubles every second."""
+GROWTH_SECONDS = 0.05
+"""Between two steps of growth."""
+HELD_SECONDS = 0.5
+"""A rate that held nobody back for this long is not tested, and does not grow."""
+
+
+class LearnedRate:
+    """From one empty bucket to the next, admitted by time is the quota. Between, a cubic probes for more."""
+
+    def __init__(self) -> None:
+        self.rate: float | None = None
+        """Requests a second; None as long as nothing was throttled."""
+        self._counted_from: float | None = None
+        self._count = 0
+        self._last_measured = 0.0
+        self._cut_at = float("-inf")
+        self._throttle_count = 0
+        self._quota = 0.0
+        self._age = 0.0
+        self._summit_age = 0.0
+        self._grown_at = 0.0
+        self._held_at = float("-inf")
+        self._evidence = 0.0
+        """Throttles above the tolerated share (a cumulative sum, as in statistical process control)."""
+        self._in_a_row = 0
+
+    def answered(self, now: float) -> None:
+        """The other side admitted a request, whatever became of it."""
+        self._evidence = max(0.0, self._evidence - TOLERATED_SHARE)
+        self._in_a_row = 0
+        if self._counted_from is None:
+            self._counted_from = now
+        elif self.rate is None and now - self._counted_from > WINDOW_SECONDS:
+            self._last_measured = self._count / (now - self._counted_from)
+            self._counted_from, self._count = now, 0
+        self._count += 1
+
+    def throttled(self, now: float, started_at: float) -> None:
+        """A request was refused. Those of one burst, sent before the last cut took hold, cut once."""
+        if started_at < self._cut_at:
+            return
+        self._throttle_count += 1
+        self._evidence += 1 - TOLERATED_SHARE
+        self._in_a_row += 1
+        enough = EVIDENCE_COUNT + EVIDENCE_SECONDS * (self.rate or 0.0)
+        if self._evidence < enough and self._in_a_row < THROTTLES_IN_A_ROW:
+            return
+        if self.rate is None:
+            measured = self._measured(now)
+            self._cut(now, FIRST_CUT * measured, measured)
+        elif now - self._cut_at >= SETTLING_SECONDS or self._throttle_count >= DENSE_THROTTLE_COUNT:
+            measured = self._measured(now)
+            rate = min(max(MARGIN * measured, DEEPEST_CUT * self.rate), SHALLOWEST_CUT * self.rate)
+            self._cut(now, rate, min(measured, self.rate))
+
+    def held(self, now: float) -> None:
+        """Somebody waits because of the rate."""
+        self._held_at = now
+
+    def holds(self, now: float) -> bool:
+        """Whether somebody had to wait because of the rate just now."""
+        return now - self._held_at <= HELD_SECONDS
+
+    def grow(self, now: float) -> None:
+        """Probe for more, a step at a time."""
+        passed = now - self._grown_at
+        if self.rate is None or passed < GROWTH_SECONDS:
+            return
+        self._grown_at = now
+        if not self.holds(now):
+            return
+        passed = min(passed, HELD_SECONDS)
+        self._age += passed
+        aim = self._quota * (1 + STEEPNESS * (self._age - self._summit_age) ** 3)
+        if aim > self._quota * UNKNOWN_GROUND:
+            self.rate *= 2**passed
+        else:
+            self.rate = max(self.rate, aim)
+
+    def _measured(self, now: float) -> float:
+        """Admitted a second since the last cut, or in the last window."""
+        passed = now - self._counted_from if self._counted_from is not None else 0.0
+        if self.rate is None and passed < SETTLING_SECONDS and self._last_measured:
+            return self._last_measured
+        return self._count / passed if passed > 0 else 0.0
+
+    def _cut(self, now: float, rate: float, quota: float) -> None:
+        self.rate = max(rate, LEAST_RATE)
+        self._quota = max(quota, self.rate)
+        self._cut_at = self._grown_at = self._counted_from = now
+        self._count = self._throttle_count = 0
+        self._evidence = 0.0
+        self._in_a_row = 0
+        self._age = 0.0
+        self._summit_age = ((1 - self.rate / self._quota) / STEEPNESS) ** (1 / 3)
+
 
 CATCH_UP_SECONDS = 0.02
 """Turns not taken in time are made up for within this time: threads wake late, and the rate is still kept."""

@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, TypeVar
 
-from snapstone.client.api.attempts import SETTLE_SECONDS
-from snapstone.client.api.block_calls import BlockCalls
+from snapstone.client.api.block_calls import BlockCalls, Signer
 from snapstone.client.api.connection import Remote
 from snapstone.client.api.control_calls import LONGEST_PAGE, SHORTEST_PAGE, ControlCalls
 from snapstone.client.api.endpoint import AccessKey, Endpoint
 from snapstone.client.api.faults import FaultError, Kind
 from snapstone.client.api.pace import Pace
-from snapstone.client.api.retrying import Options, Retrying, Stop, Trouble
-from snapstone.client.api.signing import Signer
+from snapstone.client.api.retrying import SETTLE_SECONDS, Options, Retrying, Stop, Trouble
 from snapstone.client.api.values import ABSENT_ID, BlockPage, ChangePage, SnapshotInfo, StartRequest
 from snapstone.client.errors import DeniedError, NotFoundError, RemoteError, UnreachableError
 from snapstone.client.events import Observer, Silence

@@ -1,4 +1,6 @@
-"""An open file or device as numbered blocks, read and written past the page cache where that is the cheaper way.
+"""A file or device as numbered blocks, read and written past the page cache if that is cheaper; raw files as sources.
+
+Holes of a sparse file are found lazily, by the file system's extents, rounded outwards to blocks.
 
 Measured for one block (ext4 on a virtio disk, 2 GiB at a time). Written, durable: 0.29 ms with 0.04 ms of CPU past the
 cache, 0.32 ms with 0.2 to 0.9 ms of CPU through it. Read, not cached: 0.27 ms with 0.03 ms of CPU past it, 0.25 to
@@ -11,16 +13,64 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from mmap import PROT_READ, mmap
 from typing import Final, Protocol
 
-from snapstone.client.durable import Syncer
-from snapstone.client.errors import DamagedError, SourceChangedError
-from snapstone.client.images import kernel
-from snapstone.client.images.refusals import refusal
+from snapstone.client.errors import DamagedError, SourceChangedError, refusal
+from snapstone.client.images import linux
+from snapstone.client.images.contract import State
 from snapstone.core.blocks import BLOCK_SIZE
+from snapstone.system.files import Syncer
+
+
+def block_count_of(size: int) -> int:
+    """Blocks that an image of `size` bytes has, the last one short perhaps."""
+    return -(-size // BLOCK_SIZE)
+
+
+def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Start and end, in bytes, of each extent of a file that is no hole: ascending, all before `size`.
+
+    A hole is jumped over in one call however long it is. A file system that does not know holes shows one extent.
+    """
+    end = 0
+    while end < size:
+        start = _seek(fd, end, os.SEEK_DATA)
+        if start is None or start >= size:
+            return
+        hole = _seek(fd, start, os.SEEK_HOLE)
+        end = size if hole is None else min(hole, size)
+        yield start, end
+
+
+def block_ranges(extents: Iterable[tuple[int, int]]) -> Iterator[range]:
+    """Ranges of block indexes that the extents touch, those that touch or overlap joined."""
+    first, last = 0, 0
+    for start, end in extents:
+        start_index, end_index = start // BLOCK_SIZE, block_count_of(end)
+        if last and start_index <= last:
+            last = max(last, end_index)
+            continue
+        if last:
+            yield range(first, last)
+        first, last = start_index, end_index
+    if last:
+        yield range(first, last)
+
+
+def _seek(fd: int, offset: int, whence: int) -> int | None:
+    """Where the next data or hole is; None where there is none (past the last data, or the file shrank)."""
+    try:
+        return os.lseek(fd, offset, whence)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        if error.errno == errno.EINVAL:  # a file system without the call: all of it may be data
+            return offset if whence == os.SEEK_DATA else None
+        raise
+
 
 _ZEROS: Final = memoryview(mmap(-1, BLOCK_SIZE, prot=PROT_READ))
 """A block of zeros, page-aligned as direct I/O wants it."""
@@ -39,7 +89,7 @@ class BlockFile:
         self._trust_cache = trust_cache
         self._syncer = Syncer()
         self._direct_fd = _open_direct(fd)
-        if trust_cache and kernel.is_cached(fd, 0, 1) is None:
+        if trust_cache and linux.is_cached(fd, 0, 1) is None:
             self._read_through_cache_only()
 
     def _read_through_cache_only(self) -> None:
@@ -83,7 +133,7 @@ class BlockFile:
         if size == 0:
             return
         try:
-            if not kernel.punch_hole(self.fd, offset, size) and not kernel.zero_device(self.fd, offset, size):
+            if not linux.punch_hole(self.fd, offset, size) and not linux.zero_device(self.fd, offset, size):
                 self._put(_ZEROS[:size], offset)
         except OSError as error:
             raise refusal(error, self.name, f"be zeroed at block {block_index} (offset {offset})") from error
@@ -129,7 +179,7 @@ class BlockFile:
         return got_size
 
     def _is_cached(self, offset: int, size: int) -> bool:
-        return self._trust_cache and bool(kernel.is_cached(self.fd, offset, size))
+        return self._trust_cache and bool(linux.is_cached(self.fd, offset, size))
 
     def _put(self, content: memoryview, offset: int) -> None:
         put_size = 0
@@ -156,7 +206,7 @@ def _transfer_direct(transfer: _Transfer, fd: int, content: memoryview, offset: 
 def _size_of(fd: int) -> int:
     """Bytes of an open file or device now."""
     status = os.fstat(fd)
-    return kernel.device_size(fd) if stat.S_ISBLK(status.st_mode) else status.st_size
+    return linux.device_size(fd) if stat.S_ISBLK(status.st_mode) else status.st_size
 
 
 def _open_direct(fd: int) -> int | None:
@@ -166,3 +216,41 @@ def _open_direct(fd: int) -> int | None:
         return os.open(f"/proc/self/fd/{fd}", access | os.O_DIRECT | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+class RawSource:
+    """Owns an open descriptor of a regular file. The size is that of the moment when it was opened."""
+
+    sequential = False
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.name = name
+        self.size = os.fstat(fd).st_size
+        self._file = BlockFile(fd, name, self.size, trust_cache=True)
+
+    def ranges(self) -> Iterator[range]:
+        """Blocks that are no holes, from the file system, without reading anything."""
+        try:
+            yield from block_ranges(data_extents(self._file.fd, self.size))
+        except OSError as error:
+            raise refusal(error, self.name, "be searched for holes") from error
+
+    def read(self, block_index: int, into: memoryview) -> None:
+        """Fill `into` with a block."""
+        self._file.read(block_index, into)
+
+    def state(self) -> State:
+        """Which file it is, its size and when it was last changed."""
+        status = os.fstat(self._file.fd)
+        return {
+            "kind": "file",
+            "device": status.st_dev,
+            "inode": status.st_ino,
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "ctime_ns": status.st_ctime_ns,
+        }
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

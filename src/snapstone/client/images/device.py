@@ -6,14 +6,11 @@ import os
 import stat
 from collections.abc import Iterator
 
-from snapstone.client.errors import NotFoundError, UsageError
-from snapstone.client.images import kernel
-from snapstone.client.images.block_file import BlockFile
+from snapstone.client.errors import NotFoundError, UsageError, refusal
+from snapstone.client.images import linux
+from snapstone.client.images.block_file import BlockFile, block_count_of
 from snapstone.client.images.contract import State
-from snapstone.client.images.extents import block_count_of
-from snapstone.client.images.mounts import UseTable
-from snapstone.client.images.refusals import refusal
-from snapstone.client.images.sysfs import BlockDevice
+from snapstone.client.images.linux import BlockDevice, UseTable
 
 
 class DeviceSource:
@@ -23,7 +20,7 @@ class DeviceSource:
 
     def __init__(self, fd: int, name: str) -> None:
         self.name = name
-        self.size = kernel.device_size(fd)
+        self.size = linux.device_size(fd)
         if self.size == 0:
             raise NotFoundError(f"{name} has a size of 0 bytes: there is no medium, or nothing behind it")
         self._number = os.fstat(fd).st_rdev
@@ -46,7 +43,7 @@ class DeviceSource:
         state: dict[str, object] = {
             "kind": "device",
             "device": self._number,
-            "size": kernel.device_size(self._file.fd),
+            "size": linux.device_size(self._file.fd),
         }
         return state | (BlockDevice.of(self._number).written() or {})
 
@@ -57,8 +54,8 @@ class DeviceSource:
     def _settle(self) -> None:
         """Bring to the disk what is cached of it and of its file systems: only then it can be read, and is counted."""
         for mount_point in {use.mount_point for use in self.uses if use.mount_point is not None}:
-            kernel.sync_file_system(mount_point)
-        if not kernel.flush_device(self._file.fd):
+            linux.sync_file_system(mount_point)
+        if not linux.flush_device(self._file.fd):
             self._file.sync()
 
 
@@ -137,6 +134,6 @@ def _check_fit(fd: int, name: str, size: int) -> None:
     status = os.fstat(fd)
     if not stat.S_ISBLK(status.st_mode):
         raise UsageError(f"{name} was a device a moment ago and is none any more")
-    device_size = kernel.device_size(fd)
+    device_size = linux.device_size(fd)
     if device_size < size:
         raise UsageError(f"{name} has {device_size} bytes, too few for an image of {size}: name a larger device")

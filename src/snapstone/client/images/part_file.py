@@ -1,6 +1,8 @@
 """The part file: where an image grows, beside the name that it will have, until it is whole.
 
-Only one process works on it at a time (flock). It stays when work ends unfinished, and is what a later run resumes.
+Only one process works on it at a time (flock). It stays when work ends unfinished, and a later run resumes from it. An
+increment is applied to a copy of the old image, which shares the original's blocks if the file system can (XFS, Btrfs),
+so the old image stays whole until the new one is.
 """
 
 from __future__ import annotations
@@ -14,10 +16,108 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from snapstone.client.durable import sync_folder
-from snapstone.client.errors import DeniedError, UsageError
-from snapstone.client.images import kernel
-from snapstone.client.images.refusals import refusal
+from snapstone.client.errors import DeniedError, NoSpaceError, SourceChangedError, UsageError, refusal
+from snapstone.client.images import linux
+from snapstone.client.images.block_file import BlockFile, data_extents
+from snapstone.system.files import sync_folder
+
+
+def check_space(path: str | os.PathLike[str], needed_bytes: int) -> None:
+    """Raise NoSpaceError where the file system on which `path` is, or will be, has not got so many bytes free."""
+    folder = Path(os.path.abspath(path))
+    if not folder.is_dir():
+        folder = folder.parent
+    try:
+        room = os.statvfs(folder)
+    except OSError as error:
+        raise refusal(error, str(folder), "be asked for its free space") from error
+    free_blocks = room.f_bfree if os.geteuid() == 0 else room.f_bavail
+    free_bytes = free_blocks * room.f_frsize
+    if free_bytes < needed_bytes:
+        raise NoSpaceError(
+            f"{folder} has {free_bytes} bytes free, and {needed_bytes} are needed for {path}: "
+            f"make room for {needed_bytes - free_bytes} more, or name another place"
+        )
+
+
+STEP_SIZE: Final = 256 << 20
+"""Bytes of one copy_file_range, so that a Ctrl-C is heard between two."""
+
+_PLAIN_STEP_SIZE: Final = 1 << 20
+_NOT_BY_THE_KERNEL: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL})
+"""What a kernel or file system answers that does not copy by itself."""
+
+
+def copy_file(original: Path, copy: Path) -> None:
+    """Make `copy`, which must not exist, and make it durable, but not its name.
+
+    Raises SourceChangedError where the original becomes shorter, and OSError: then the copy is to be removed.
+    """
+    with original.open("rb") as source, copy.open("xb") as target:
+        found = os.fstat(source.fileno())
+        os.fchmod(target.fileno(), found.st_mode & 0o7777)
+        if not linux.clone_file(source.fileno(), target.fileno()):
+            os.ftruncate(target.fileno(), found.st_size)
+            for offset, end in data_extents(source.fileno(), found.st_size):
+                if not _copy_range(source.fileno(), target.fileno(), offset, end):
+                    now = os.fstat(source.fileno()).st_size
+                    raise SourceChangedError(
+                        f"{original} has {now} bytes now, and had {found.st_size} as its copy began"
+                    )
+        os.fsync(target.fileno())
+
+
+def _copy_range(source: int, target: int, offset: int, end: int) -> bool:
+    """Whether there was all of it to copy."""
+    while offset < end:
+        count = _copy_some(source, target, offset, end - offset)
+        if count == 0:
+            return False
+        offset += count
+    return True
+
+
+def _copy_some(source: int, target: int, offset: int, size: int) -> int:
+    """Copy up to `size` bytes; how many."""
+    try:
+        return os.copy_file_range(source, target, min(STEP_SIZE, size), offset, offset)
+    except OSError as error:
+        if error.errno not in _NOT_BY_THE_KERNEL:
+            raise
+    return os.pwrite(target, os.pread(source, min(_PLAIN_STEP_SIZE, size), offset), offset)
+
+
+_UNFINISHED_SUFFIX: Final = ".copy"
+_SECTOR_SIZE: Final = 512
+"""What `st_blocks` counts, whatever the file system's blocks are."""
+
+
+def start_part_from_copy(image: Path, part: Path) -> None:
+    """Make a part that is a copy of an image: sharing its bytes where the file system can, else sparse as it is.
+
+    Raises NoSpaceError beforehand where the copy has no room.
+    """
+    unfinished = part.with_name(part.name.removesuffix(".part") + _UNFINISHED_SUFFIX)
+    try:
+        unfinished.unlink(missing_ok=True)
+        if not _clone(image, unfinished):
+            unfinished.unlink(missing_ok=True)
+            check_space(part, os.stat(image).st_blocks * _SECTOR_SIZE)
+            copy_file(image, unfinished)
+        os.rename(unfinished, part)
+        sync_folder(part.parent)
+    except OSError as error:
+        raise refusal(error, str(image), f"be copied to {part}, where the changes are to be applied") from error
+    finally:
+        unfinished.unlink(missing_ok=True)  # also where somebody asked for the end
+
+
+def _clone(image: Path, copy: Path) -> bool:
+    with image.open("rb") as source, copy.open("xb") as target:
+        cloned = linux.clone_file(source.fileno(), target.fileno())
+        os.fsync(target.fileno())
+    return cloned
+
 
 MAX_NAME_SIZE: Final = 255
 """Bytes of a file name, on every file system that matters here."""
@@ -143,8 +243,72 @@ def _is_at(fd: int, part: Path) -> bool:
 
 
 def _rename_to_free_name(part: Path, path: Path) -> None:
-    if kernel.rename_if_absent(str(part), str(path)):
+    if linux.rename_if_absent(str(part), str(path)):
         return
     if os.path.lexists(path):
         raise FileExistsError(str(path))
     os.rename(part, path)
+
+
+class FileTarget:
+    """Owns the open and locked part file, which has its full size already, as one hole or as a copy of the old image.
+
+    `fresh` holds for a part that is resumed, too: an earlier run wrote there blocks of the same image, or nothing.
+    """
+
+    fixed_places = True
+
+    def __init__(
+        self, fd: int, part: Path, path: Path, size: int, *, fresh: bool, resumed: bool, replace: bool
+    ) -> None:
+        self.name = str(path)
+        self.fresh = fresh
+        self.resumed = resumed
+        """Whether an earlier run left something here."""
+        self._part = part
+        self._path = path
+        self._replace = replace
+        self._file = BlockFile(fd, str(part), size, trust_cache=True)
+
+    def write(self, block_index: int, block: memoryview) -> None:
+        """Write a block."""
+        self._file.write(block_index, block)
+
+    def write_zeros(self, block_index: int) -> None:
+        """Make a block a hole."""
+        self._file.zero(block_index)
+
+    def read(self, block_index: int, into: memoryview) -> None:
+        """What the part holds now."""
+        self._file.read(block_index, into)
+
+    def sync(self) -> None:
+        """Everything written so far is durable, in the part."""
+        self._file.sync()
+
+    def commit(self) -> None:
+        """Make it durable, then give it its name. Where either fails the part stays."""
+        try:
+            if self._replace:
+                take_over_owner(self._file.fd, self._path)
+            self._file.sync()
+            publish(self._part, self._path, replace=self._replace)
+        finally:
+            self._file.close()
+
+    def leave(self) -> None:
+        """Close the part; it stays."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Remove the part, while it is still locked. After a commit, even one that failed, there is nothing to do."""
+        if self._file.fd < 0:
+            return
+        try:
+            self._part.unlink(missing_ok=True)
+        finally:
+            self._file.close()
+
+    def allocated_bytes(self) -> int:
+        """Bytes that the part occupies already; they need no more room."""
+        return os.fstat(self._file.fd).st_blocks * 512

@@ -10,19 +10,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from snapstone.client.durable import sync_file
-from snapstone.client.errors import ClientError, DamagedError, DeniedError, NoSpaceError, NotFoundError, UsageError
+from snapstone.client.errors import (
+    ClientError,
+    DamagedError,
+    DeniedError,
+    NoSpaceError,
+    NotFoundError,
+    UsageError,
+    refusal,
+)
 from snapstone.client.images import qemu_img
+from snapstone.client.images.block_file import block_ranges
 from snapstone.client.images.contract import Source, State, Target
-from snapstone.client.images.extents import block_ranges
 from snapstone.client.images.nbd import MAX_STATUS_SIZE, Connection
 from snapstone.client.images.nbd_messages import RequestError
-from snapstone.client.images.part_file import open_part, publish, take_over_owner
-from snapstone.client.images.qemu_formats import detect_format
+from snapstone.client.images.part_file import open_part, publish, start_part_from_copy, take_over_owner
+from snapstone.client.images.qemu_img import detect_format
 from snapstone.client.images.qemu_nbd import ImageServer
-from snapstone.client.images.refusals import refusal
-from snapstone.client.images.starting_copy import start_part_from_copy
 from snapstone.core.blocks import BLOCK_SIZE
+from snapstone.system.files import sync_file
 
 __all__ = ["detect_format", "open_qemu_source", "open_qemu_target"]
 

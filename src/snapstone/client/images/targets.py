@@ -7,16 +7,19 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from snapstone.client.errors import NotFoundError, UsageError
+from snapstone.client.errors import NotFoundError, UsageError, refusal
 from snapstone.client.images.contract import Target
 from snapstone.client.images.device import open_device_target
-from snapstone.client.images.file_target import FileTarget
-from snapstone.client.images.mounts import UseTable
-from snapstone.client.images.part_file import open_part, part_path, restrict_like
+from snapstone.client.images.linux import UseTable
+from snapstone.client.images.part_file import (
+    FileTarget,
+    check_space,
+    open_part,
+    part_path,
+    restrict_like,
+    start_part_from_copy,
+)
 from snapstone.client.images.qemu import detect_format, open_qemu_target
-from snapstone.client.images.refusals import refusal
-from snapstone.client.images.space import check_space
-from snapstone.client.images.starting_copy import start_part_from_copy
 
 __all__ = ["check_space", "open_target"]
 

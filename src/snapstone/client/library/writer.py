@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Final, Self
 from snapstone.client.api.values import StartRequest
 from snapstone.client.errors import ClientError, DamagedError, UnreachableError, UsageError
 from snapstone.client.events import Note
-from snapstone.client.library.composing import Composer, Spill
+from snapstone.client.library.composing import Composer, Sender, Spill
 from snapstone.client.library.contract import Writable
 from snapstone.client.library.listing import Listing
-from snapstone.client.library.sending import Sender
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.pending import new_client_token
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, MAX_VOLUME_SIZE_GIB, digest_of

@@ -1,8 +1,8 @@
 """A snapshot into an image: blocks in any order, each checked, into a target that becomes visible whole.
 
 What a journal says of an earlier run is believed only of blocks that the target still holds: each is read and hashed.
-Where that run came as far as the sync of the whole, which may have failed, each is written again too: reading what was
-written before a failed sync proves nothing (`client.durable`).
+If that run came as far as the sync of the whole, which may have failed, each is written again too: reading what was
+written before a failed sync proves nothing.
 """
 
 from __future__ import annotations
@@ -11,25 +11,136 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import SnapshotInfo
-from snapstone.client.errors import ClientError, DeniedError, NotFoundError, UsageError
+from snapstone.client.errors import ClientError, DeniedError, NotFoundError, UsageError, refusal
 from snapstone.client.events import Note, Observer, Silence, Tally
 from snapstone.client.images.contract import Target
-from snapstone.client.images.space import check_space
-from snapstone.client.transfer.fetches import Fetch, changed, listed, with_gaps
+from snapstone.client.images.part_file import check_space, part_path
+from snapstone.client.images.sources import RAW, open_source
+from snapstone.client.images.targets import open_target
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
+from snapstone.client.transfer.parent import probes
 from snapstone.client.transfer.pipeline import Stop, run
-from snapstone.client.transfer.place import COMMITTING, Place
-from snapstone.client.transfer.stream_out import write_out
-from snapstone.client.transfer.upload_request import SIZE_TAG
+from snapstone.client.transfer.stream_out import Fetch, changed, listed, with_gaps, write_out
+from snapstone.client.transfer.upload import SIZE_TAG
 from snapstone.core.blocks import BLOCK_SIZE, GIB, ZERO_DIGEST, Digest, digest_of
+from snapstone.system.files import sync_folder
+
+COMMITTING: Final = "committing"
+"""Stage of a journal: every block is written, and the image is synced and gets its name. Where a run finds both this
+stage and an unfinished image, that sync may have failed: what is read of the image may be in memory alone."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image of `size` bytes that is to hold a snapshot; with `from_id`, one that holds that already."""
+
+    service: Service
+    path: str
+    snapshot_id: str
+    from_id: str | None
+    size: int
+    format: str | None
+    force: bool
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """What makes two runs the same download."""
+        return {
+            "kind": "download",
+            "endpoint": self.service.endpoint.url,
+            "region": self.service.endpoint.region,
+            "snapshot_id": self.snapshot_id,
+            "from_snapshot_id": self.from_id,
+            "target": os.path.abspath(self.path),
+            "size": self.size,
+            "format": self.format,
+        }
+
+    @property
+    def _part_name(self) -> str:
+        return self.snapshot_id if self.from_id is None else f"{self.from_id}.{self.snapshot_id}"
+
+    def open(self, journal: Journal, *, resume: bool) -> Target:
+        """The target; what an earlier run left of it is thrown away without `resume`, and where a sync of it may have
+        failed that cannot be made good by writing the blocks again."""
+        target = self._opened()
+        sound = target.fixed_places or journal.facts.get("stage") != COMMITTING
+        if target.resumed and not (resume and sound):
+            target.discard()
+            target = self._opened()
+        return target
+
+    def _opened(self) -> Target:
+        return open_target(
+            self.path,
+            self.size,
+            part_name=self._part_name,
+            force=self.force,
+            format=self.format,
+            existing=self.from_id is not None,
+        )
+
+    def published_count(self, journal: Journal) -> int | None:
+        """Blocks of an image that got its name just before an earlier run was killed; None where it did not.
+
+        It was synced before it got its name, so what is read of it is on the disk; its name may not be.
+        """
+        place = Path(os.path.abspath(self.path))
+        parts = [part_path(place, name) for name in (self._part_name, f"{self._part_name}.{self.format}")]
+        if journal.facts.get("stage") != COMMITTING or not place.is_file() or any(map(os.path.lexists, parts)):
+            return None
+        buffer, count = memoryview(bytearray(BLOCK_SIZE)), 0
+        with closing(open_source(place, format=self.format or RAW)) as image:
+            for block_index, digest in journal.table.items():
+                if block_index * BLOCK_SIZE < image.size:
+                    image.read(block_index, buffer)
+                    if digest_of(buffer) != digest:
+                        return None
+                count += 1
+        try:
+            sync_folder(place.parent)
+        except OSError as error:
+            raise refusal(error, str(place), "keep its name") from error
+        return count
+
+    def check_not_half_way(self, store: JournalStore) -> None:
+        """A device that is half way to another snapshot holds a mixture: changes applied to it would make another."""
+        if self.from_id is None or not os.path.exists(self.path) or not stat.S_ISBLK(os.stat(self.path).st_mode):
+            return
+        for kept in store.list():
+            other = kept.facts.get("key")
+            if isinstance(other, Mapping) and other.get("target") == self.key["target"] and dict(other) != self.key:
+                raise UsageError(
+                    f"{self.path} is half way to {other.get('snapshot_id')}: finish that download, or download the "
+                    "whole without --from"
+                )
+
+    def check_holds(self, target: Target, volume_size: int) -> None:
+        """Look at a few blocks of `from_id`, here and there: a wrong image would become a mixture of two."""
+        if self.from_id is None:
+            return
+        wanted, found = memoryview(bytearray(BLOCK_SIZE)), memoryview(bytearray(BLOCK_SIZE))
+        for _, block in probes(self.service, self.from_id, volume_size // BLOCK_SIZE):
+            if block is None:
+                continue
+            digest = self.service.get_block(self.from_id, block.block_index, block.token, wanted)
+            target.read(block.block_index, found)
+            if digest_of(found) != digest:
+                raise UsageError(
+                    f"{self.path} does not hold {self.from_id}: block {block.block_index} is another. Name the "
+                    "snapshot that it holds, or download the whole without --from"
+                )
+
 
 STANDARD_OUTPUT: Final = "-"
 

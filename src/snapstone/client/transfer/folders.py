@@ -1,17 +1,23 @@
-"""The state folder: where journals and digest indexes are kept, for this user alone."""
+"""The state folder: where journals and digest indexes are kept, for this user alone; and the locks of journals.
+
+A journal's lock is a file beside it that has the process id of its holder. Files that a killed process began and never
+put in place are told from those that are being made by lock and age.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from snapstone.client.durable import sync_folder
-from snapstone.client.errors import ClientError, DeniedError, NoSpaceError, NotFoundError
+from snapstone.client.errors import ClientError, DeniedError, NoSpaceError, NotFoundError, UsageError
+from snapstone.system.files import sync_folder
 
 STATE_VARIABLE: Final = "SNAPSTONE_STATE"
 """Environment variable that names the state folder."""
@@ -98,3 +104,110 @@ def _check_own(folder: Path) -> None:
         raise DeniedError(f"{folder} belongs to another user; set {STATE_VARIABLE} to a folder of your own")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise DeniedError(f"{folder} can be written by others; chmod 700 it, or set {STATE_VARIABLE} to another folder")
+
+
+LEFTOVER_SECONDS: Final = 3_600.0
+"""Younger files are left alone: their maker may be about to lock them."""
+
+
+def remove_leftovers(folder: Path, now: float | None = None) -> None:
+    """Remove the `*.new` files of a folder that nobody writes any more."""
+    old = (time.time() if now is None else now) - LEFTOVER_SECONDS
+    for path in folder.glob("*.new"):
+        try:
+            _remove_if_left(path, old)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise state_failure(path, error) from error
+
+
+def _remove_if_left(path: Path, old: float) -> None:
+    if path.stat().st_mtime > old:
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    except BlockingIOError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+LOCK_SECONDS: Final = 1.0
+"""How long the lock is tried for: whoever only looks, as `doctor` does, is gone much sooner."""
+
+LOCK_PAUSE_SECONDS: Final = 0.02
+
+_HOLDER_SIZE: Final = 32
+"""Bytes in which the process id fits."""
+
+
+class JournalLock:
+    """A lock that is held. Let go by `release`, and by the end of the process, whatever that is."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        """Use `take` or `try_take`."""
+        self._path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, path: Path) -> Self:
+        """Take the lock. Raises UsageError, naming the holder, where it is held for longer than a look takes."""
+        give_up_at = time.monotonic() + LOCK_SECONDS
+        while (lock := cls.try_take(path)) is None:
+            if time.monotonic() >= give_up_at:
+                raise UsageError(f"{holder_of(path)} is at work on the same transfer. Wait for its end, or end it")
+            time.sleep(LOCK_PAUSE_SECONDS)
+        return lock
+
+    @classmethod
+    def try_take(cls, path: Path) -> Self | None:
+        """Take the lock, or None where it is held."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            if not _lock(path, descriptor):
+                os.close(descriptor)
+                return None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor)
+
+    def release(self, *, remove: bool) -> None:
+        """Let go, and remove the file where its journal is removed too; a second time does nothing."""
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        try:
+            if remove:
+                self._path.unlink(missing_ok=True)
+            else:
+                os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
+
+
+def holder_of(path: Path) -> str:
+    """Who holds a lock, in words."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_HOLDER_SIZE).decode("ascii", "replace").strip()
+    except (FileNotFoundError, PermissionError):
+        text = ""
+    if not text.isdecimal():
+        return "Another process"
+    return "Another part of this process" if int(text) == os.getpid() else f"Process {text}"
+
+
+def _lock(path: Path, descriptor: int) -> bool:
+    """Whether we have it now: its last holder may have removed the file while we were opening it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        there, ours = path.stat(), os.fstat(descriptor)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)

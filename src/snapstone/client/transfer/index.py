@@ -14,14 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from snapstone.client.durable import sync_folder
 from snapstone.client.errors import ClientError, NotFoundError, UsageError
 from snapstone.client.events import Note, Observer, Silence
-from snapstone.client.transfer.digests import DigestTable
-from snapstone.client.transfer.folders import state_failure
-from snapstone.client.transfer.leftovers import remove_leftovers
-from snapstone.client.transfer.table_header import DigestTableError
+from snapstone.client.transfer.digests import DigestTable, DigestTableError
+from snapstone.client.transfer.folders import remove_leftovers, state_failure
 from snapstone.core.blocks import BLOCKS_PER_GIB, checksum_from_digest
+from snapstone.system.files import sync_folder
 
 MAX_INDEX_COUNT: Final = 64
 """Indexes that are kept; those whose last use is longest ago are removed first."""

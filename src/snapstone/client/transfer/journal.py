@@ -15,14 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from snapstone.client.durable import sync_folder
 from snapstone.client.errors import ClientError, NotFoundError
 from snapstone.client.events import Note, Observer, Silence
-from snapstone.client.transfer.digests import DigestTable
-from snapstone.client.transfer.folders import state_failure
-from snapstone.client.transfer.journal_lock import JournalLock, holder_of
-from snapstone.client.transfer.leftovers import remove_leftovers
-from snapstone.client.transfer.table_header import DigestTableError, Facts
+from snapstone.client.transfer.digests import DigestTable, DigestTableError, Facts
+from snapstone.client.transfer.folders import JournalLock, holder_of, remove_leftovers, state_failure
+from snapstone.system.files import sync_folder
 
 MAX_AGE_SECONDS: Final = 7 * 86_400.0
 """Journals that nobody wrote to for so long are removed. No upload goes on from them: an endpoint gives a snapshot up

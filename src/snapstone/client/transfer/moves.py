@@ -14,7 +14,7 @@ from snapstone.client.api.values import BlockPage, ChangePage, ListedBlock
 from snapstone.client.errors import DamagedError, RemoteError
 from snapstone.client.events import Tally
 from snapstone.client.transfer.pipeline import Stop
-from snapstone.client.transfer.zeros import ZERO_BLOCK
+from snapstone.client.transfer.reading import ZERO_BLOCK
 from snapstone.core.blocks import ZERO_DIGEST, Digest
 
 AHEAD_COUNT: Final = 65_536

@@ -1,15 +1,18 @@
 """What a parent holds, as a table of digests: from the index kept here, or by reading its blocks.
 
-An index is what an incremental upload leaves blocks out by, so it is not believed because of its name: a few of its
-blocks are read from the snapshot first.
+An incremental upload leaves out what the index has, so the index is not believed because of its name: a few blocks,
+spread over the volume, are read from the snapshot first.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
+from snapstone.client.api.control_calls import SHORTEST_PAGE
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import ListedBlock
 from snapstone.client.events import Note, Tally
@@ -17,8 +20,17 @@ from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.pipeline import Stop, run
-from snapstone.client.transfer.probes import probes
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
+
+PROBE_COUNT: Final = 4
+"""Places that are looked at, the volume's beginning among them."""
+
+
+def probes(service: Service, snapshot_id: str, block_count: int) -> Iterator[tuple[int, ListedBlock | None]]:
+    """Places of a volume of so many blocks, and the first block that is present there or behind, if there is one."""
+    for start in range(0, block_count, -(-block_count // PROBE_COUNT)):
+        pages = service.block_pages(snapshot_id, start, SHORTEST_PAGE)
+        yield start, next((block for page in pages for block in page.blocks), None)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from dataclasses import asdict, fields
 from typing import Final
 from uuid import uuid4
 
-from snapstone.client.api.attempts import SETTLE_SECONDS
-from snapstone.client.api.retrying import Stop
+from snapstone.client.api.retrying import SETTLE_SECONDS, Stop
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import StartRequest
 from snapstone.client.errors import ClientError, DeniedError, NotFoundError, RemoteError

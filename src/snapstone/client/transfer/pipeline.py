@@ -1,22 +1,237 @@
-"""Blocks by the million through few threads and buffers: `run` in any order, `ordered` in that of the work."""
+"""Blocks by the million through few threads and buffers: `run` in any order, `ordered` in that of the work.
+
+Workers are started as needed and end together; the first error is kept.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from snapstone.client.errors import InterruptedTransferError
-from snapstone.client.transfer.crew import Crew, Stop, new_buffer
+from snapstone.client.errors import InterruptedTransferError, StalledError
+from snapstone.core.blocks import BLOCK_SIZE
+
+T = TypeVar("T")
+
+WATCH_SECONDS = 0.25
+"""How often the caller's thread looks for progress and for a stop, at most."""
+JOIN_SECONDS = 10.0
+"""How long workers that are in the middle of something are waited for at the end."""
+
+
+class Stop:
+    """Asks for the end. Unlike threading.Event it may be set by a signal handler, whatever the thread was doing."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._barrier = threading.Lock()
+        self._barrier.acquire()
+
+    def set(self) -> None:
+        """End, and wake all who wait."""
+        self._set = True
+        self._open()
+
+    def is_set(self) -> bool:
+        """Whether the end was asked for."""
+        return self._set
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep so long, or until the end is asked for; says whether it was."""
+        if not self._set and self._barrier.acquire(timeout=max(0.0, seconds)):
+            self._open()
+        return self._set
+
+    def _open(self) -> None:
+        with contextlib.suppress(RuntimeError):  # open already
+            self._barrier.release()
+
+
+def new_buffer() -> memoryview:
+    """Room for one block, aligned to a page, given back to the system when the last view of it is gone."""
+    return memoryview(mmap.mmap(-1, BLOCK_SIZE))
+
+
+class Crew(Generic[T]):
+    """Workers that take items one after the other.
+
+    `lend` gives the buffer for the next item (None: no more are wanted); `perform` gets the item's number in the order
+    of the stream, the item and the buffer.
+    """
+
+    def __init__(
+        self,
+        work: Iterable[T],
+        lend: Callable[[memoryview | None], memoryview | None],
+        perform: Callable[[int, T, memoryview], None],
+        *,
+        worker_count: Callable[[], int],
+        stall_seconds: float,
+        stop: Stop,
+    ) -> None:
+        self._source = iter(work)
+        self._lend = lend
+        self._perform = perform
+        self._wanted_count = worker_count
+        self._possible_count = sys.maxsize
+        """Threads that the system has."""
+        self._stall_seconds = stall_seconds
+        self._stop = stop
+        self._source_lock = threading.Lock()
+        self._taken_count = 0
+        self._exhausted = False
+        self._state_lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._done_counts: list[int] = []
+        """One for each worker, so that counting needs no lock."""
+        self._present_count = 0
+        self._idle_count = 0
+        self._dismissed = False
+        self._error: BaseException | None = None
+        self._gone = threading.Lock()
+        self._gone.acquire()
+        self._seen_count = 0
+        self._seen_at = time.monotonic()
+
+    @property
+    def done_count(self) -> int:
+        """Items that were finished."""
+        return sum(self._done_counts)
+
+    def start(self) -> None:
+        """Hire the first worker; who takes an item hires the next one, if nobody is idle."""
+        self.look_again()
+        self._hire()
+
+    def wait_gone(self, seconds: float) -> bool:
+        """Wait, interruptibly, for the last worker to go."""
+        if self._gone.acquire(timeout=max(0.0, seconds)):
+            self._gone.release()
+            return True
+        return False
+
+    @property
+    def watch_seconds(self) -> float:
+        """How long to wait between two checks."""
+        return min(WATCH_SECONDS, self._stall_seconds / 4)
+
+    def look_again(self) -> None:
+        """Begin to count the time of a stall anew."""
+        self._seen_at = time.monotonic()
+
+    def check(self) -> None:
+        """Raise the first error, else InterruptedTransferError after a stop, StalledError when nothing was finished."""
+        if self._error is not None:
+            raise self._error
+        if self._stop.is_set() and not (self._exhausted and self._present_count == 0):
+            raise InterruptedTransferError("Stopped before the end, as asked.")
+        count = self.done_count
+        if count != self._seen_count:
+            self._seen_count = count
+            self.look_again()
+        elif self._present_count and time.monotonic() - self._seen_at >= self._stall_seconds:
+            raise self._stalled(count)
+
+    def dismiss(self) -> None:
+        """No further item is taken."""
+        self._dismissed = True
+
+    def end(self) -> None:
+        """Wait for the workers (bounded), then close the source, where it can be closed and nobody is left in it."""
+        if self.wait_gone(JOIN_SECONDS):
+            for thread in self._threads:
+                thread.join(JOIN_SECONDS)
+            close = getattr(self._source, "close", None)
+            if close is not None:
+                close()
+
+    def _stalled(self, count: int) -> StalledError:
+        in_work = self._taken_count - count
+        what = f"{in_work} blocks were in work and none was finished" if in_work else "the source gave no block"
+        return StalledError(f"Stalled: {what} for {self._stall_seconds:g} seconds, after {count} blocks.")
+
+    def _most(self) -> int:
+        """Workers that there may be now."""
+        return min(max(1, self._wanted_count()), self._possible_count)
+
+    def _hire(self) -> None:
+        with self._state_lock:
+            if self._idle_count or self._dismissed or len(self._threads) >= self._most():
+                return
+            number = len(self._done_counts)
+            thread = threading.Thread(target=self._labour, args=(number,), name=f"snapstone-{number}", daemon=True)
+            self._threads.append(thread)
+            self._done_counts.append(0)
+            self._present_count += 1
+            self._idle_count += 1
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no thread left: those that are there go on
+            with self._state_lock:
+                self._threads.remove(thread)
+                self._possible_count = len(self._threads)
+                self._idle_count -= 1
+            self._leave()
+            if not self._threads:
+                raise
+
+    def _labour(self, number: int) -> None:
+        view: memoryview | None = None
+        try:
+            while (view := self._lend(view)) is not None and (taken := self._take()) is not None:
+                self._perform(taken[0], taken[1], view)
+                del taken
+                self._done_counts[number] += 1
+                with self._state_lock:
+                    self._idle_count += 1
+        except BaseException as error:  # carried to the caller's thread, which raises it
+            self._fail(error)
+        finally:
+            self._leave()
+
+    def _take(self) -> tuple[int, T] | None:
+        with self._source_lock:
+            if self._exhausted or self._dismissed or self._stop.is_set():
+                return None
+            try:
+                item = next(self._source)
+            except StopIteration:
+                self._exhausted = True
+                return None
+            number = self._taken_count
+            self._taken_count += 1
+        with self._state_lock:
+            self._idle_count -= 1
+            wanted = not self._idle_count and len(self._threads) < self._most()
+        if wanted:
+            self._hire()
+        return number, item
+
+    def _fail(self, error: BaseException) -> None:
+        with self._state_lock:
+            if self._error is None:
+                self._error = error
+        self._dismissed = True
+        self._stop.set()
+
+    def _leave(self) -> None:
+        with self._state_lock:
+            self._present_count -= 1
+            if self._present_count == 0:
+                self._gone.release()
+
 
 __all__ = ["Stop", "new_buffer", "ordered", "run"]
 
 Count = int | Callable[[], int]
 """A number of workers, or a function that says how many there may be by now: asked before another one is hired."""
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 

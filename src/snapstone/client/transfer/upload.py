@@ -1,15 +1,17 @@
-"""An image into a new snapshot: what changed is found, sent, journaled, and sealed with its aggregate."""
+"""An image into a new snapshot: what changed is found, sent, journaled, and sealed with its aggregate checksum."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import StartRequest
-from snapstone.client.errors import ClientError, SourceChangedError
+from snapstone.client.errors import ClientError, SourceChangedError, UsageError
 from snapstone.client.events import Note, Observer, Silence, Tally
+from snapstone.client.images.block_file import block_count_of
 from snapstone.client.images.contract import Source
 from snapstone.client.images.device import DeviceSource
 from snapstone.client.transfer.dirty import DirtyRanges
@@ -18,10 +20,150 @@ from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.parent import Parent, find_parent
 from snapstone.client.transfer.pending import PendingSnapshot, SealedError, new_client_token
-from snapstone.client.transfer.pipeline import Stop
-from snapstone.client.transfer.sending import Sending
-from snapstone.client.transfer.upload_request import UploadRequest
-from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
+from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.reading import ZERO_BLOCK, Reading, Visit, visits
+from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, GIB, MAX_VOLUME_SIZE_GIB, ZERO_DIGEST, Digest
+
+SIZE_TAG: Final = "snapstone:size"
+"""Tag with the image's size in bytes, where that is no whole number of GiB: a download makes it as large again."""
+
+TIMEOUT_MINUTES: Final = 1_440
+"""How long the endpoint keeps an interrupted upload: long enough to come back to it the next morning."""
+
+
+@dataclass(frozen=True)
+class UploadRequest:
+    """What is to be made of an image."""
+
+    parent_id: str | None = None
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    encrypted: bool | None = None
+    kms_key_arn: str | None = None
+    volume_size_gib: int | None = None
+
+    def check(self, source: Source, dirty_block_end: int | None) -> None:
+        """Raises UsageError for what does not go together. `dirty_block_end` is behind a dirty bitmap's last block."""
+        if source.size == 0:
+            raise UsageError(f"{source.name} is empty: there is nothing to make a snapshot of")
+        if dirty_block_end is not None and self.parent_id is None:
+            raise UsageError("a dirty bitmap says what changed since a parent: name the parent too")
+        if dirty_block_end is not None and source.sequential:
+            raise UsageError("a dirty bitmap needs an image that can be read anywhere, and a stream is not")
+        if dirty_block_end is not None and dirty_block_end > block_count_of(source.size):
+            raise UsageError(f"the dirty bitmap goes beyond the end of {source.name}: it is of another image")
+        if self.parent_id is not None and (self.encrypted is not None or self.kms_key_arn is not None):
+            raise UsageError(
+                "a snapshot on a parent is encrypted as its parent is: leave out encryption, or the parent"
+            )
+
+    def volume_size_for(self, source: Source, parent_size_gib: int) -> int:
+        """GiB: as asked for; else what the image needs, and no less than the parent's (0 where there is none)."""
+        needed = -(-source.size // GIB)
+        least = max(needed, parent_size_gib)
+        chosen = self.volume_size_gib or least
+        if needed > MAX_VOLUME_SIZE_GIB:
+            raise UsageError(f"{source.name} has {source.size} bytes, and a snapshot at most 64 TiB")
+        if chosen < needed:
+            raise UsageError(f"{source.name} needs {needed} GiB, and a volume of {chosen} GiB was asked for")
+        if chosen < least:
+            raise UsageError(f"the parent has {least} GiB, and a child of {chosen} GiB cannot be smaller")
+        return chosen
+
+    def start(self, source: Source, volume_size_gib: int) -> StartRequest:
+        """How the snapshot is started, under a client token of its own."""
+        tags = dict(self.tags)
+        if source.size % GIB and not source.sequential:
+            tags.setdefault(SIZE_TAG, str(source.size))
+        return StartRequest(
+            volume_size_gib=volume_size_gib,
+            client_token=new_client_token(),
+            parent_id=self.parent_id,
+            description=self.description,
+            tags=tags,
+            encrypted=self.encrypted,
+            kms_key_arn=self.kms_key_arn,
+            timeout_minutes=TIMEOUT_MINUTES,
+        )
+
+
+class Sending:
+    """One pass over an image. Without `pending` it counts what would be sent."""
+
+    def __init__(
+        self,
+        source: Source,
+        parent: Parent | None,
+        dirty: DirtyRanges | None,
+        pending: PendingSnapshot | None,
+        tally: Tally,
+    ) -> None:
+        self._source = source
+        self._parent = parent
+        self._held = None if parent is None else parent.table
+        self._dirty = dirty
+        self._pending = pending
+        self._tally = tally
+        self._stop = Stop()
+        self._reading = Reading(source, self._stop)
+
+    def run(self, service: Service, observer: Observer) -> None:
+        """Look at every block that there may be, and send those that have to be sent. Raises ClientError."""
+        if not self._source.sequential and self._dirty is None:
+            self._tally.expected_count = sum(len(indexes) for indexes in self._source.ranges())
+        observer.begin(self._tally)
+        try:
+            run(
+                self._visits(),
+                self._look,
+                worker_count=service.put_workers,
+                stall_seconds=service.options.stall_seconds,
+                stop=self._stop,
+            )
+        finally:
+            observer.end(self._tally)
+
+    def _visits(self) -> Iterator[Visit]:
+        sent = () if self._pending is None else self._pending.entries()
+        if self._dirty is None:
+            held = () if self._held is None else self._held.items()
+            return visits(self._source.ranges(), held, sent)
+        if self._held is None:
+            # Nothing here knows what the parent holds: every dirty block is looked at, holes too.
+            return visits(self._dirty_ranges(), (), sent)
+        return visits(self._source.ranges(), self._held.items(), sent, within=self._dirty.block_ranges())
+
+    def _dirty_ranges(self) -> Iterator[range]:
+        """An extent of the last block's part may reach into the block behind it, of which the image has nothing."""
+        assert self._dirty is not None
+        block_count = block_count_of(self._source.size)
+        for indexes in self._dirty.block_ranges():
+            if indexes.start < block_count:
+                yield range(indexes.start, min(indexes.stop, block_count))
+
+    def _look(self, visit: Visit, buffer: memoryview) -> None:
+        """Read a block, and send it unless what was sent before, or is inherited, is the same."""
+        block_index, pending = visit.block_index, self._pending
+        digest = ZERO_DIGEST if visit.is_hole else self._reading.read(block_index, buffer)
+        sent = None if pending is None else pending.known(block_index)
+        if sent == digest:
+            self._tally.add(resumed=1)
+        elif sent is None and self._is_inherited(block_index, digest):
+            self._tally.add(zero=digest == ZERO_DIGEST, unchanged=digest != ZERO_DIGEST)
+        else:
+            if pending is not None:
+                block = memoryview(ZERO_BLOCK) if digest == ZERO_DIGEST else buffer
+                pending.put(block_index, block, digest, self._stop)
+            self._tally.add(moved=1)
+
+    def _is_inherited(self, block_index: int, digest: Digest) -> bool:
+        """Whether the snapshot reads as these bytes without a put."""
+        if self._parent is None:
+            return digest == ZERO_DIGEST
+        if self._held is None:
+            return False
+        held = self._held.get(block_index) if block_index < self._held.block_count else None
+        return digest == (ZERO_DIGEST if held is None else held)
 
 
 @dataclass(frozen=True)

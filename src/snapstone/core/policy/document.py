@@ -1,29 +1,190 @@
-"""Policy documents, read strictly from JSON into statements that are quick to ask.
+"""Policy documents, read strictly from JSON into compiled statements that are quick to evaluate.
 
-Source: docs/aws-behaviour/iam-and-sts.md, POL.
+The JSON is bounded, without duplicate members, and read member by member with errors that name the place.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NoReturn
 
-from snapstone.core.identity_errors import MalformedPolicyError
+from snapstone.core.errors import MalformedPolicyError
 from snapstone.core.policy.conditions import Clause, compile_clause, is_operator
-from snapstone.core.policy.pattern import Wildcard, compile_arn, wildcard_pattern
-from snapstone.core.policy.principals import Principals, read_principal
-from snapstone.core.policy.statement import Actions, Effect, Resources, Statement
-from snapstone.core.policy.syntax import (
-    as_condition_texts,
-    as_object,
-    as_text,
-    as_texts,
-    read_json,
-    refuse,
-)
+from snapstone.core.policy.pattern import Arn, ArnTest, Keys, Wildcard, any_matches, compile_arn, wildcard_pattern
+from snapstone.core.policy.principals import Principal, Principals, Reach, read_principal
+
+DOCUMENT_LIMIT: Final = 131_072
+"""Characters of a document with its white space (the models' limit)."""
+
+DEPTH_LIMIT: Final = 16
+"""Objects and arrays inside one another; the language itself needs six."""
+
+ECHO_LIMIT: Final = 200
+"""Characters of a value that a message repeats."""
+
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""One that does not end goes on to the document's end, so that none of it is looked at twice."""
+
+_BRACKETS: Final = re.compile(r"[\[\]{}]")
+
+
+def read_json(text: str) -> dict[str, object]:
+    """The object that a document is. Raises MalformedPolicyError."""
+    if len(text) > DOCUMENT_LIMIT:
+        raise MalformedPolicyError(f"A policy has at most {DOCUMENT_LIMIT} characters; this one has {len(text)}.")
+    _check_depth(text)
+    try:
+        found: object = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise MalformedPolicyError(f"Syntax errors in policy: {error}") from None
+    return as_object(found, "The policy")
+
+
+def as_object(value: object, place: str) -> dict[str, object]:
+    """Raises MalformedPolicyError for a value that is no object."""
+    if not isinstance(value, dict):
+        refuse(place, value, "is not an object")
+    return value
+
+
+def as_text(value: object, place: str) -> str:
+    """Raises MalformedPolicyError for a value that is no string."""
+    if not isinstance(value, str):
+        refuse(place, value, "is not a string")
+    return value
+
+
+def as_texts(value: object, place: str) -> Sequence[str]:
+    """One string or a list of them. Raises MalformedPolicyError for anything else, an empty list too."""
+    if isinstance(value, list) and value:
+        return [as_text(each, place) for each in value]
+    return [as_text(value, place)]
+
+
+def as_condition_texts(value: object, place: str) -> Sequence[str]:
+    """As `as_texts`; numbers and booleans may stand without quotes."""
+    if isinstance(value, list) and value:
+        return [as_text(_quoted(each), place) for each in value]
+    return [as_text(_quoted(value), place)]
+
+
+def refuse(place: str, value: object, why: str) -> NoReturn:
+    """Raises MalformedPolicyError with the place, the value and what is wrong with it."""
+    raise MalformedPolicyError(f"{place}: {json.dumps(value)[:ECHO_LIMIT]} {why}.")
+
+
+def _quoted(value: object) -> object:
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
+def _check_depth(text: str) -> None:
+    """Before parsing, as the parser would go as deep as the text leads it."""
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEPTH_LIMIT:
+            raise MalformedPolicyError(f"A policy nests objects and arrays at most {DEPTH_LIMIT} deep.")
+
+
+def _object(members: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(members)
+    if len(found) < len(members):
+        twice = Counter(name for name, _ in members).most_common(1)[0][0]
+        raise MalformedPolicyError(f"Syntax errors in policy: {json.dumps(twice)[:ECHO_LIMIT]} stands twice.")
+    return found
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise MalformedPolicyError(f"Syntax errors in policy: {text} is no JSON.")
+
+
+class Effect(StrEnum):
+    """What a statement does to what it is about."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked, in the form that statements are held against."""
+
+    principal: Principal
+    action: str
+    """In lower case."""
+    arns: Sequence[Arn]
+    """The names of the one resource; none where the action knows no resource."""
+    keys: Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """An Action or NotAction element."""
+
+    names: frozenset[str]
+    """In lower case, without wildcards."""
+    patterns: Sequence[Callable[[str], object]]
+    excluded: bool
+
+    def concern(self, action: str) -> bool:
+        listed = action in self.names or any(matches(action) for matches in self.patterns)
+        return listed is not self.excluded
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """A Resource or NotResource element."""
+
+    everything: bool
+    tests: Sequence[ArnTest]
+    excluded: bool
+    doubtful: bool
+    """Whether a NotResource element is about a resource of which it cannot be told whether it is listed."""
+
+    def concern(self, asked: Asked) -> bool:
+        if self.everything:
+            return not self.excluded
+        listed = any_matches(test(arn, asked.keys) for test in self.tests for arn in asked.arns)
+        if listed is None:
+            return self.excluded and self.doubtful
+        return listed is not self.excluded
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement, read once and asked often."""
+
+    effect: Effect
+    actions: Actions
+    resources: Resources | None
+    """None in trust policies, which hang on the one role that they are about."""
+    principals: Principals | None
+    """None in identity policies, which are about those who have them."""
+    conditions: Sequence[Clause]
+
+    def applies(self, asked: Asked) -> bool:
+        """Whether it is about what is asked, whoever asks."""
+        return (
+            self.actions.concern(asked.action)
+            and (self.resources is None or self.resources.concern(asked))
+            and all(clause(asked.keys) for clause in self.conditions)
+        )
+
+    def denies(self, asked: Asked) -> bool:
+        """Of a statement that denies: whether it denies what is asked to who asks."""
+        concerned = self.principals is None or self.principals.concerns(asked.principal)
+        return concerned and self.applies(asked)
+
+    def reach(self, asked: Asked) -> Reach:
+        """Of a statement of a resource's policy that allows: how closely it names who asks, if it applies."""
+        reach = Reach.NONE if self.principals is None else self.principals.reach(asked.principal)
+        return reach if reach and self.applies(asked) else Reach.NONE
+
 
 STATEMENT_LIMIT: Final = 500
 """Statements of one document."""

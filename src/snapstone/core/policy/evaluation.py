@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.document import Document
+from snapstone.core.policy.document import Asked, Document
 from snapstone.core.policy.pattern import Arn, split_arn
-from snapstone.core.policy.principal import Principal, PrincipalKind
-from snapstone.core.policy.principals import Reach
-from snapstone.core.policy.statement import Asked
+from snapstone.core.policy.principals import Principal, PrincipalKind, Reach
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,49 @@
-"""The Principal element of trust and resource policies: whom a statement names, and how closely."""
+"""Who acts (an account's root, a user, a role's session), and whom the Principal element of a policy names."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
 from typing import Final
 
-from snapstone.core.policy.principal import Principal, PrincipalKind
+from snapstone.core.ids import AccountId
+
+
+class PrincipalKind(StrEnum):
+    """What acts, in the words of the condition key aws:PrincipalType."""
+
+    ROOT = "Account"
+    USER = "User"
+    ROLE = "AssumedRole"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """One principal, as the signature proved it."""
+
+    kind: PrincipalKind
+    account_id: AccountId
+    arn: str
+    """`arn:aws:iam::ACCOUNT:root`, `arn:aws:iam::ACCOUNT:user/PATH/NAME`, or for a session of a role
+    `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`."""
+    user_id: str
+    """The account id for root, `AIDA...` for a user, `AROA...:SESSION` for a role's session."""
+    name: str = ""
+    """The user's or the role's name."""
+    role_arn: str | None = None
+    """Of a role's session: the role's own ARN, which policies may name in place of the session's."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    session_policies: tuple[str, ...] | None = None
+    """JSON of the policies that a session was narrowed to when it began; None where it was not."""
+    session_issued_at_ms: int | None = None
+
+
+def root_principal(account_id: AccountId) -> Principal:
+    """The root of an account."""
+    return Principal(PrincipalKind.ROOT, account_id, f"arn:aws:iam::{account_id}:root", account_id)
+
 
 _ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
 _NAME: Final = r"[\w+=,.@-]+"

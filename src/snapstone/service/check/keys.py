@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from snapstone.core.envelope import EnvelopeError
-from snapstone.core.errors import DamageError
-from snapstone.core.key_errors import KeyHiddenError
-from snapstone.service.check.problems import Affected, Problem
-from snapstone.service.check.rows import live_snapshots
-from snapstone.service.data_keys import data_key_of, domain_of
+from snapstone.core.data_key import EnvelopeError
+from snapstone.core.errors import DamageError, KeyHiddenError
+from snapstone.service.check.problems import Affected, Problem, live_snapshots
 from snapstone.service.engine import Engine
 from snapstone.service.iam.access_keys import access_key_purpose
-from snapstone.service.kms.material import material_purpose
-from snapstone.service.secrets import secret_purpose
+from snapstone.service.keys.data_keys import data_key_of, domain_of
+from snapstone.service.keys.material import material_purpose
+from snapstone.service.keys.root_key import secret_purpose
 
 FROM_BACKUP: Final = "put the catalog back from a backup"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from snapstone.catalog.identity_rows import Account
-from snapstone.catalog.rows import Snapshot, SnapshotState
+from snapstone.catalog.contract.identities import Account
+from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
 from snapstone.core.errors import DamageError
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
 from snapstone.service.check.problems import Problem, of_one
 from snapstone.service.engine import Engine
-from snapstone.service.inventory import compare, lost_snapshots
 from snapstone.service.manifests import difference
 from snapstone.service.sealing import manifest_of
+from snapstone.service.snapshots.inventory import compare, lost_snapshots
 from snapstone.storage.contract import ObjectKind
 
 TIMEOUT_MINUTES: Final = 60

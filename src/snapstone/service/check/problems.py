@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
+
+from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
+from snapstone.core.errors import DamageError
+from snapstone.service.engine import Engine
 
 SHOWN_SNAPSHOTS: Final = 20
 """Affected snapshots that are named; the others are counted."""
@@ -55,3 +59,19 @@ class Counts:
     """Records whose every byte was read."""
     hidden: int = 0
     """Snapshots whose KMS key has been destroyed: nobody can read them."""
+
+
+_OVER: Final = (SnapshotState.ERROR, SnapshotState.DELETING)
+
+
+def live_snapshots(engine: Engine) -> Iterator[Snapshot]:
+    """Every snapshot that somebody can read, write or restore. Rows that are damaged are left to `integrity`."""
+    for snapshot_id, state in engine.catalog.snapshot_ids():
+        if state in _OVER:
+            continue
+        try:
+            snapshot = engine.catalog.snapshot(snapshot_id)
+        except DamageError:
+            continue
+        if snapshot is not None and snapshot.state not in _OVER:
+            yield snapshot

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from snapstone.catalog.rows import Snapshot, SnapshotState
+from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
 from snapstone.core.block_map import EMPTY_ROOT, LEVELS
 from snapstone.core.blocks import ZERO_ADDRESS, Address
 from snapstone.core.errors import DamageError
 from snapstone.service.check.problems import Affected, Counts, Problem
-from snapstone.service.data_keys import DataKeysUnder, domain_of
 from snapstone.service.engine import Engine
-from snapstone.service.kms.keys import stored_key
+from snapstone.service.keys.data_keys import DataKeysUnder, domain_of
+from snapstone.service.keys.kms_keys import stored_key
 
 REMEMBERED_PAGES: Final = 1_000_000
 """Pages that are known to be sound with all below them, 100 MB of memory; past it, pages are looked at again."""

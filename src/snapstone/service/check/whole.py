@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.blocks import Address
-from snapstone.core.errors import DamageError
-from snapstone.core.key_errors import KeyHiddenError
+from snapstone.core.errors import DamageError, KeyHiddenError
 from snapstone.service.check.keys import FROM_BACKUP, check_keys
 from snapstone.service.check.manifests import check_manifest, check_rows
-from snapstone.service.check.problems import Counts, Problem, Progress, of_one
+from snapstone.service.check.problems import Counts, Problem, Progress, live_snapshots, of_one
 from snapstone.service.check.reachable import Reachable
-from snapstone.service.check.rows import live_snapshots
 from snapstone.service.engine import Engine
 from snapstone.storage.contract import ObjectEntry, ObjectKind
 

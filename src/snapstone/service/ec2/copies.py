@@ -1,8 +1,8 @@
 """CopySnapshot: a new snapshot with the content of another, in the same or another region.
 
 Without a change of key nothing is copied: the copy has the source's root, and only its manifest is written. Under
-another key every block is encrypted anew, in the background (`service/copying.py`). What a key refuses is told as EC2
-tells it: the call succeeds, and the copy is in error. Source: docs/aws-behaviour/snapshots.md, COPY.
+another key every block is encrypted anew, in the background (`service/snapshots/copy.py`). What a key refuses is told
+as EC2 tells it: the call succeeds, and the copy is in error. Source: docs/aws-behaviour/snapshots.md, COPY.
 """
 
 from __future__ import annotations
@@ -11,36 +11,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from snapstone.catalog.key_rows import KmsKey
-from snapstone.catalog.protection_contract import CopiesLimitError, SourceGoneError
-from snapstone.catalog.protection_rows import CopyWork
-from snapstone.catalog.rows import Snapshot, SnapshotState
+from snapstone.catalog.contract.keys import KmsKey
+from snapstone.catalog.contract.protection import CopiesLimitError, SourceGoneError
+from snapstone.catalog.contract.snapshots import CopyWork, Snapshot, SnapshotState
 from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.errors import (
+    CopyLimitError,
     DryRunPassedError,
     InvalidParameterError,
+    KeyHiddenError,
     KeyServiceError,
-    SnapshotNotFoundError,
-    UnknownKeyError,
-)
-from snapstone.core.ids import SNAPSHOT_ID_RANDOM_SIZE, Region, mint_snapshot_id
-from snapstone.core.key_errors import KeyHiddenError
-from snapstone.core.protection_errors import (
-    CopyLimitError,
     ParameterDependencyError,
+    SnapshotNotFoundError,
     SourceNotCompleteError,
+    UnknownKeyError,
     UnknownSourceRegionError,
 )
-from snapstone.service.data_keys import make_data_key
-from snapstone.service.ec2.encryption_defaults import default_key_arn, is_encrypted_by_default
-from snapstone.service.ec2.pages import require_ids
+from snapstone.core.ids import SNAPSHOT_ID_RANDOM_SIZE, Region, mint_snapshot_id
+from snapstone.service.ec2.filters import require_ids
 from snapstone.service.ec2.tags import TAG_RULE
-from snapstone.service.encryption import key_for_new, keys_for_reading
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.follow_up import follow_up
-from snapstone.service.kms.keys import key_named
+from snapstone.service.keys.data_keys import make_data_key
+from snapstone.service.keys.kms_keys import default_key_arn, is_encrypted_by_default, key_named
 from snapstone.service.manifests import hold_against_manifest
 from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
+from snapstone.service.snapshots.deletion import follow_up
+from snapstone.service.snapshots.encryption import key_for_new, keys_for_reading
 from snapstone.service.visibility import require_standard_tier, visible
 
 COPY_LIMIT: Final = 20

@@ -5,14 +5,18 @@ Source: docs/aws-behaviour/encryption-and-kms.md, ENC-DEF.
 
 from __future__ import annotations
 
-from snapstone.catalog.key_rows import KmsKey
-from snapstone.core.errors import DryRunPassedError, UnknownKeyError
-from snapstone.core.identity_errors import AccessDeniedError
-from snapstone.service.authorization import authorize_key
-from snapstone.service.ec2.encryption_defaults import default_key_arn, is_encrypted_by_default
+from snapstone.catalog.contract.keys import KmsKey
+from snapstone.core.errors import AccessDeniedError, DryRunPassedError, UnknownKeyError
+from snapstone.service.access.authorization import authorize_key
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.kms.keys import key_named, require_enabled
-from snapstone.service.kms.managed import EBS_ALIAS, managed_ebs_key
+from snapstone.service.keys.kms_keys import (
+    EBS_ALIAS,
+    default_key_arn,
+    is_encrypted_by_default,
+    key_named,
+    managed_ebs_key,
+    require_enabled,
+)
 
 Answer = dict[str, object]
 

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from snapstone.catalog.rows import Snapshot, SnapshotState
+from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
 from snapstone.core.clock_trust import Moment
 from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
+    SnapshotLockedError,
     SnapshotNotFoundError,
+    SnapshotNotLockedError,
+    SnapshotStateError,
 )
 from snapstone.core.ids import SnapshotId
-from snapstone.core.protection_errors import SnapshotLockedError, SnapshotNotLockedError, SnapshotStateError
-from snapstone.core.snapshot_lock import DAY_MS, HOUR_MS, LockMode, LockState, SnapshotLock
-from snapstone.service.ec2.filters import Facts, Filter, select
-from snapstone.service.ec2.pages import check_page_size, page_of, require_ids
+from snapstone.core.protection import DAY_MS, HOUR_MS, LockMode, LockState, SnapshotLock
+from snapstone.service.ec2.filters import Facts, Filter, check_page_size, page_of, require_ids, select
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import owned
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from snapstone.service.ec2.absent import describe_instances, describe_volumes
-from snapstone.service.ec2.describe_snapshots import describe_snapshots
-from snapstone.service.ec2.describe_tags import describe_tags
+from snapstone.service.ec2.copies import copy_snapshot
 from snapstone.service.ec2.encryption_settings import (
     disable_ebs_encryption_by_default,
     enable_ebs_encryption_by_default,
@@ -16,16 +14,43 @@ from snapstone.service.ec2.encryption_settings import (
     modify_ebs_default_kms_key_id,
     reset_ebs_default_kms_key_id,
 )
-from snapstone.service.ec2.protection_operations import PROTECTION_OPERATIONS
-from snapstone.service.ec2.regions import describe_regions
+from snapstone.service.ec2.locks import describe_locked_snapshots, lock_snapshot, unlock_snapshot
+from snapstone.service.ec2.recycle_bin import list_snapshots_in_recycle_bin, restore_snapshot_from_recycle_bin
+from snapstone.service.ec2.regions import (
+    describe_availability_zones,
+    describe_instances,
+    describe_regions,
+    describe_volumes,
+)
 from snapstone.service.ec2.snapshot_attributes import (
     describe_snapshot_attribute,
     modify_snapshot_attribute,
     reset_snapshot_attribute,
 )
-from snapstone.service.ec2.snapshots import delete_snapshot
-from snapstone.service.ec2.tags import create_tags, delete_tags
-from snapstone.service.ec2.zones import describe_availability_zones
+from snapstone.service.ec2.snapshots import delete_snapshot, describe_snapshots
+from snapstone.service.ec2.tags import create_tags, delete_tags, describe_tags
+from snapstone.service.ec2.tiers import describe_snapshot_tier_status, modify_snapshot_tier, restore_snapshot_tier
+from snapstone.service.visibility import (
+    disable_snapshot_block_public_access,
+    enable_snapshot_block_public_access,
+    get_snapshot_block_public_access_state,
+)
+
+PROTECTION_OPERATIONS: Final[Mapping[str, Callable[..., dict[str, object]]]] = {
+    "CopySnapshot": copy_snapshot,
+    "LockSnapshot": lock_snapshot,
+    "UnlockSnapshot": unlock_snapshot,
+    "DescribeLockedSnapshots": describe_locked_snapshots,
+    "EnableSnapshotBlockPublicAccess": enable_snapshot_block_public_access,
+    "DisableSnapshotBlockPublicAccess": disable_snapshot_block_public_access,
+    "GetSnapshotBlockPublicAccessState": get_snapshot_block_public_access_state,
+    "ListSnapshotsInRecycleBin": list_snapshots_in_recycle_bin,
+    "RestoreSnapshotFromRecycleBin": restore_snapshot_from_recycle_bin,
+    "ModifySnapshotTier": modify_snapshot_tier,
+    "RestoreSnapshotTier": restore_snapshot_tier,
+    "DescribeSnapshotTierStatus": describe_snapshot_tier_status,
+}
+
 
 EC2_OPERATIONS: Final[Mapping[str, Callable[..., dict[str, object]]]] = {
     "DescribeSnapshots": describe_snapshots,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snapstone.catalog.rows import Snapshot
+from snapstone.catalog.contract.snapshots import Snapshot
 from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
-from snapstone.core.ids import SnapshotId
-from snapstone.service.ec2.pages import check_page_size, page_of, require_ids
-from snapstone.service.ec2.snapshots import DIRECT_VOLUME_ID
+from snapstone.core.ids import DIRECT_VOLUME_ID, SnapshotId
+from snapstone.service.ec2.filters import check_page_size, page_of, require_ids
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.manifests import require_no_manifest
 

@@ -9,21 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from snapstone.catalog.key_rows import KeyManager
-from snapstone.catalog.rows import Snapshot
+from snapstone.catalog.contract.keys import KeyManager
+from snapstone.catalog.contract.snapshots import Snapshot
 from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
+    NotShareableError,
+    ShareLimitError,
     SnapshotNotFoundError,
 )
-from snapstone.core.sharing_errors import NotShareableError, ShareLimitError
-from snapstone.service.ec2.accounts import require_account_ids
-from snapstone.service.ec2.pages import require_ids
-from snapstone.service.ec2.public_access import require_public_sharing
+from snapstone.service.ec2.filters import require_account_ids, require_ids
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.kms.keys import key_by_arn
-from snapstone.service.visibility import EVERYBODY, owned
+from snapstone.service.keys.kms_keys import key_by_arn
+from snapstone.service.visibility import EVERYBODY, owned, require_public_sharing
 
 PERMISSION: Final = "createVolumePermission"
 PRODUCT_CODES: Final = "productCodes"

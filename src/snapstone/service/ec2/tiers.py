@@ -8,20 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from snapstone.catalog.protection_rows import StorageTier, Tiering
-from snapstone.catalog.rows import Snapshot, SnapshotState
+from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState, StorageTier, Tiering
 from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
     SnapshotNotFoundError,
+    SnapshotStateError,
 )
-from snapstone.core.ids import SnapshotId
-from snapstone.core.protection_errors import SnapshotStateError
-from snapstone.core.snapshot_lock import DAY_MS
-from snapstone.service.ec2.filters import Facts, Filter, select
-from snapstone.service.ec2.pages import check_page_size, page_of, require_ids
-from snapstone.service.ec2.snapshots import DIRECT_VOLUME_ID
+from snapstone.core.ids import DIRECT_VOLUME_ID, SnapshotId
+from snapstone.core.protection import DAY_MS
+from snapstone.service.ec2.filters import Facts, Filter, check_page_size, page_of, require_ids, select
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import owned
 

@@ -1,20 +1,31 @@
-"""Access keys of users and of root: CreateAccessKey, ListAccessKeys, UpdateAccessKey, DeleteAccessKey."""
+"""Access keys of users and of root; and accounts, which no AWS API creates here: the command line does."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from snapstone.catalog.identity_contract import OwnerGoneError, TooManyError
-from snapstone.catalog.identity_rows import IdentityKind, SealedAccessKey
-from snapstone.core.identity_errors import IdentityLimitError, IdentityValidationError, NoSuchEntityError
+from snapstone.catalog.contract.identities import (
+    Account,
+    IdentityKind,
+    NameTakenError,
+    OwnerGoneError,
+    SealedAccessKey,
+    TooManyError,
+)
+from snapstone.core.errors import (
+    EntityAlreadyExistsError,
+    IdentityLimitError,
+    IdentityValidationError,
+    NoSuchEntityError,
+)
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.principal import PrincipalKind
+from snapstone.core.policy.principals import PrincipalKind
 from snapstone.service.engine import Caller
-from snapstone.service.iam.arns import LONG_TERM_PREFIX, mint_id, mint_secret
-from snapstone.service.iam.identity_engine import IdentityEngine
-from snapstone.service.iam.owners import Owner, find, missing
-from snapstone.service.iam.paging import page_of
 from snapstone.service.iam.users import own_name
+from snapstone.service.identities.arns import LONG_TERM_PREFIX, RandomBytes, mint_id, mint_secret
+from snapstone.service.identities.engine import IdentityEngine
+from snapstone.service.identities.members import check_name, page_of
+from snapstone.service.identities.owners import Owner, find, missing
 
 KEY_LIMIT: Final = 2
 """Keys of one user, and of root: one in use and the one that takes its place."""
@@ -139,3 +150,50 @@ def _members(key: SealedAccessKey, owner: Owner | None) -> dict[str, object]:
         "Status": "Active" if key.active else "Inactive",
         "CreateDate": key.created_at_ms,
     }
+
+
+LEAST_ACCOUNT_NUMBER: Final = 10**11
+"""An account id has twelve digits, and the first is not 0 here: some tools read it as a number."""
+
+
+def mint_account_id(random_bytes: RandomBytes) -> AccountId:
+    """Twelve random digits, the first not 0."""
+    number = int.from_bytes(random_bytes(16), "big") % (9 * LEAST_ACCOUNT_NUMBER) + LEAST_ACCOUNT_NUMBER
+    return AccountId(str(number))
+
+
+def create_account(engine: IdentityEngine, name: str) -> tuple[Account, str, str]:
+    """A new account, with the id and the secret of its root's access key. Raises EntityAlreadyExistsError and
+    IdentityValidationError."""
+    check_name("accountName", name)
+    account = Account(mint_account_id(engine.random_bytes), name, engine.now_ms())
+    try:
+        engine.catalog.insert_account(account)
+    except NameTakenError:
+        raise _taken(name) from None
+    key, secret = mint_access_key(engine, account.account_id, None)
+    return account, key.access_key_id, secret
+
+
+def rename_account(engine: IdentityEngine, account: Account, name: str) -> None:
+    """Raises EntityAlreadyExistsError, IdentityValidationError and NoSuchEntityError."""
+    check_name("accountName", name)
+    try:
+        renamed = engine.catalog.rename_account(account.account_id, name)
+    except NameTakenError:
+        raise _taken(name) from None
+    if not renamed:
+        raise NoSuchEntityError(f"There is no account {account.account_id}.")
+
+
+def find_account(engine: IdentityEngine, id_or_name: str | None) -> Account:
+    """An account by its id or its name; None is the first account. Raises NoSuchEntityError."""
+    accounts = engine.catalog.accounts()
+    for account in accounts:
+        if id_or_name is None or id_or_name in (account.account_id, account.name):
+            return account
+    raise NoSuchEntityError("There is no account yet." if id_or_name is None else f"There is no account {id_or_name}.")
+
+
+def _taken(name: str) -> EntityAlreadyExistsError:
+    return EntityAlreadyExistsError(f"Account with name {name} already exists.")

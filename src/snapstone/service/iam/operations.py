@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Final
 
-from snapstone.catalog.identity_rows import IdentityKind
+from snapstone.catalog.contract.identities import IdentityKind
 from snapstone.service.engine import Caller
-from snapstone.service.iam import access_keys, attachments, inline_policies, managed_policies, roles, sts, tags, users
-from snapstone.service.iam.identity_engine import IdentityEngine
-from snapstone.service.iam.owners import Owner
+from snapstone.service.iam import access_keys, policies, sts, users
+from snapstone.service.identities.engine import IdentityEngine
+from snapstone.service.identities.owners import Owner
 
 Operation = Callable[..., dict[str, object]]
 OwnerOperation = Callable[Concatenate[IdentityEngine, Caller, Owner, ...], dict[str, object]]
-"""An operation that exists for users and for roles."""
+"""An operation that exists for users and for users."""
 
 
 def _of_user(operation: OwnerOperation) -> Operation:
@@ -36,49 +36,49 @@ IAM_OPERATIONS: Final[Mapping[str, Operation]] = {
     "ListUsers": users.list_users,
     "UpdateUser": users.update_user,
     "DeleteUser": users.delete_user,
-    "TagUser": _of_user(tags.tag),
-    "UntagUser": _of_user(tags.untag),
-    "ListUserTags": _of_user(tags.list_tags),
-    "PutUserPolicy": _of_user(inline_policies.put_policy),
-    "GetUserPolicy": _of_user(inline_policies.get_policy_of),
-    "ListUserPolicies": _of_user(inline_policies.list_policies_of),
-    "DeleteUserPolicy": _of_user(inline_policies.delete_policy_of),
-    "AttachUserPolicy": _of_user(attachments.attach_policy),
-    "DetachUserPolicy": _of_user(attachments.detach_policy),
-    "ListAttachedUserPolicies": _of_user(attachments.list_attached_policies),
-    "PutUserPermissionsBoundary": _of_user(attachments.put_permissions_boundary),
-    "DeleteUserPermissionsBoundary": _of_user(attachments.delete_permissions_boundary),
+    "TagUser": _of_user(users.tag),
+    "UntagUser": _of_user(users.untag),
+    "ListUserTags": _of_user(users.list_tags),
+    "PutUserPolicy": _of_user(policies.put_policy),
+    "GetUserPolicy": _of_user(policies.get_policy_of),
+    "ListUserPolicies": _of_user(policies.list_policies_of),
+    "DeleteUserPolicy": _of_user(policies.delete_policy_of),
+    "AttachUserPolicy": _of_user(policies.attach_policy),
+    "DetachUserPolicy": _of_user(policies.detach_policy),
+    "ListAttachedUserPolicies": _of_user(policies.list_attached_policies),
+    "PutUserPermissionsBoundary": _of_user(policies.put_permissions_boundary),
+    "DeleteUserPermissionsBoundary": _of_user(policies.delete_permissions_boundary),
     "CreateAccessKey": access_keys.create_access_key,
     "ListAccessKeys": access_keys.list_access_keys,
     "UpdateAccessKey": access_keys.update_access_key,
     "DeleteAccessKey": access_keys.delete_access_key,
-    "CreateRole": roles.create_role,
-    "GetRole": roles.get_role,
-    "ListRoles": roles.list_roles,
-    "UpdateRole": roles.update_role,
-    "UpdateAssumeRolePolicy": roles.update_assume_role_policy,
-    "DeleteRole": roles.delete_role,
-    "TagRole": _of_role(tags.tag),
-    "UntagRole": _of_role(tags.untag),
-    "ListRoleTags": _of_role(tags.list_tags),
-    "PutRolePolicy": _of_role(inline_policies.put_policy),
-    "GetRolePolicy": _of_role(inline_policies.get_policy_of),
-    "ListRolePolicies": _of_role(inline_policies.list_policies_of),
-    "DeleteRolePolicy": _of_role(inline_policies.delete_policy_of),
-    "AttachRolePolicy": _of_role(attachments.attach_policy),
-    "DetachRolePolicy": _of_role(attachments.detach_policy),
-    "ListAttachedRolePolicies": _of_role(attachments.list_attached_policies),
-    "PutRolePermissionsBoundary": _of_role(attachments.put_permissions_boundary),
-    "DeleteRolePermissionsBoundary": _of_role(attachments.delete_permissions_boundary),
-    "CreatePolicy": managed_policies.create_policy,
-    "GetPolicy": managed_policies.get_policy,
-    "ListPolicies": managed_policies.list_policies,
-    "DeletePolicy": managed_policies.delete_policy,
-    "CreatePolicyVersion": managed_policies.create_policy_version,
-    "GetPolicyVersion": managed_policies.get_policy_version,
-    "ListPolicyVersions": managed_policies.list_policy_versions,
-    "SetDefaultPolicyVersion": managed_policies.set_default_policy_version,
-    "DeletePolicyVersion": managed_policies.delete_policy_version,
+    "CreateRole": users.create_role,
+    "GetRole": users.get_role,
+    "ListRoles": users.list_roles,
+    "UpdateRole": users.update_role,
+    "UpdateAssumeRolePolicy": users.update_assume_role_policy,
+    "DeleteRole": users.delete_role,
+    "TagRole": _of_role(users.tag),
+    "UntagRole": _of_role(users.untag),
+    "ListRoleTags": _of_role(users.list_tags),
+    "PutRolePolicy": _of_role(policies.put_policy),
+    "GetRolePolicy": _of_role(policies.get_policy_of),
+    "ListRolePolicies": _of_role(policies.list_policies_of),
+    "DeleteRolePolicy": _of_role(policies.delete_policy_of),
+    "AttachRolePolicy": _of_role(policies.attach_policy),
+    "DetachRolePolicy": _of_role(policies.detach_policy),
+    "ListAttachedRolePolicies": _of_role(policies.list_attached_policies),
+    "PutRolePermissionsBoundary": _of_role(policies.put_permissions_boundary),
+    "DeleteRolePermissionsBoundary": _of_role(policies.delete_permissions_boundary),
+    "CreatePolicy": policies.create_policy,
+    "GetPolicy": policies.get_policy,
+    "ListPolicies": policies.list_policies,
+    "DeletePolicy": policies.delete_policy,
+    "CreatePolicyVersion": policies.create_policy_version,
+    "GetPolicyVersion": policies.get_policy_version,
+    "ListPolicyVersions": policies.list_policy_versions,
+    "SetDefaultPolicyVersion": policies.set_default_policy_version,
+    "DeletePolicyVersion": policies.delete_policy_version,
     "ListAccountAliases": users.list_account_aliases,
 }
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from snapstone.catalog.identity_rows import Identity
-from snapstone.core.envelope import NONCE_SIZE
-from snapstone.core.identity_errors import (
+from snapstone.catalog.contract.identities import Identity
+from snapstone.core.data_key import NONCE_SIZE
+from snapstone.core.errors import (
     AccessDeniedError,
     IdentityValidationError,
     MalformedPolicyDocumentError,
@@ -21,20 +21,25 @@ from snapstone.core.identity_errors import (
     SessionRefusedError,
 )
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.principal import PrincipalKind
+from snapstone.core.policy.principals import PrincipalKind
 from snapstone.service.engine import Caller
-from snapstone.service.iam.arns import TEMPORARY_PREFIX, account_of_temporary_key, mint_temporary_key_id, session_arn
-from snapstone.service.iam.identity import role_of_arn, session_key
-from snapstone.service.iam.identity_engine import IdentityEngine
-from snapstone.service.iam.members import Tag, check_length, check_range, read_tags
-from snapstone.service.iam.session_tokens import (
+from snapstone.service.identities.arns import (
+    TEMPORARY_PREFIX,
+    account_of_temporary_key,
+    mint_temporary_key_id,
+    session_arn,
+)
+from snapstone.service.identities.engine import IdentityEngine
+from snapstone.service.identities.identity import role_of_arn, session_key
+from snapstone.service.identities.members import Tag, check_length, check_range, read_tags
+from snapstone.service.identities.policies import check_policy, require_policy
+from snapstone.service.identities.sessions import (
     Session,
     SessionTooLargeError,
     packed_percent,
     seal_session,
     secret_of,
 )
-from snapstone.service.iam.stored_policies import check_policy, require_policy
 
 DEFAULT_ROLE_SECONDS: Final = 3_600
 LEAST_SECONDS: Final = 900

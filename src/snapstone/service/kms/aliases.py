@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from snapstone.catalog.key_contract import AliasTakenError
-from snapstone.catalog.key_rows import KeyAlias, KmsKey
-from snapstone.core.key_errors import AliasExistsError, InvalidAliasNameError, KmsKeyNotFoundError
+from snapstone.catalog.contract.keys import AliasTakenError, KeyAlias, KmsKey
+from snapstone.core.errors import AliasExistsError, InvalidAliasNameError, KmsKeyNotFoundError
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.keys.kms_keys import alias_arn, find_key_itself, managed_ebs_key, require_not_pending
 from snapstone.service.kms.key_operations import own_key
-from snapstone.service.kms.keys import alias_arn, find_key_itself, require_not_pending
-from snapstone.service.kms.managed import managed_ebs_key
-from snapstone.service.kms.paging import one_page
+from snapstone.service.paging import one_page
 
 PREFIX: Final = "alias/"
 RESERVED: Final = "alias/aws/"

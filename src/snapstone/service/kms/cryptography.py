@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from snapstone.catalog.key_rows import KmsKey
-from snapstone.core.errors import DryRunPassedError, InvalidParameterError
-from snapstone.core.key_errors import (
+from snapstone.catalog.contract.keys import KmsKey
+from snapstone.core.errors import (
+    DryRunPassedError,
     IncorrectKeyError,
     InvalidCiphertextError,
+    InvalidParameterError,
     UnsupportedKeyError,
 )
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.kms.ciphertext import EncryptionContext, decrypt_text, encrypt_text, parse_ciphertext
+from snapstone.service.keys.ciphertext import EncryptionContext, decrypt_text, encrypt_text, parse_ciphertext
+from snapstone.service.keys.kms_keys import find_key, require_enabled
 from snapstone.service.kms.key_operations import SYMMETRIC
-from snapstone.service.kms.keys import find_key, require_enabled
 
 DATA_KEY_SIZES: Final = {"AES_256": 32, "AES_128": 16}
 MAX_RANDOM_SIZE: Final = 1_024

@@ -1,27 +1,62 @@
-"""KMS operations on keys as such: made, described, listed, enabled, disabled, deleted after a time."""
+"""KMS operations on keys as such: created, described, listed, enabled, disabled, deleted; and key policies."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from snapstone.catalog.key_rows import KeyManager, KeyState, KmsKey, key_arn
-from snapstone.core.key_errors import (
+from snapstone.catalog.contract.keys import KeyManager, KeyState, KmsKey, key_arn
+from snapstone.core.errors import (
     KeyTagError,
     KmsKeyNotFoundError,
     KmsKeyStateError,
+    MalformedPolicyError,
     ManagedKeyError,
     UnsupportedKeyError,
 )
-from snapstone.core.snapshot_lock import DAY_MS
+from snapstone.core.policy.document import PolicyKind, read_policy
+from snapstone.core.policy.evaluation import Decision, Question, decide
+from snapstone.core.protection import DAY_MS
 from snapstone.core.tags import MAX_TAGS, SentTags, TagProblem, TagRule
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.kms.key_policy import checked_policy, default_policy
-from snapstone.service.kms.keys import find_key, find_key_itself, require_not_pending
-from snapstone.service.kms.managed import new_key_id
-from snapstone.service.kms.material import new_material
-from snapstone.service.kms.paging import one_page
+from snapstone.service.identities.identity import policies_of
+from snapstone.service.keys.kms_keys import find_key, find_key_itself, new_key_id, require_not_pending
+from snapstone.service.keys.material import new_material
+from snapstone.service.paging import one_page
+
+MAX_POLICY_SIZE: Final = 32_768
+"""Bytes (AWS KMS quotas)."""
+
+
+def checked_policy(engine: Engine, caller: Caller, key_arn: str, policy: str, *, may_lock_out: bool) -> str:
+    """The policy as it was given.
+
+    Raises MalformedPolicyError for what is no key policy, and, unless the caller wants it so, for one that would not
+    let the caller put another in its place.
+    """
+    if len(policy.encode()) > MAX_POLICY_SIZE:
+        raise MalformedPolicyError(f"A key policy has at most {MAX_POLICY_SIZE} bytes")
+    document = read_policy(policy, PolicyKind.RESOURCE)
+    policies = replace(policies_of(engine, caller.principal), resource=document, resource_must_allow=True)
+    question = Question(caller.principal, "kms:PutKeyPolicy", key_arn, {}, caller.account_id)
+    if not may_lock_out and decide(question, policies) is not Decision.ALLOWED:
+        raise MalformedPolicyError("The new key policy will not allow you to update the key policy in the future.")
+    return policy
+
+
+def default_policy(caller: Caller) -> str:
+    """What a key has whose maker names no policy: its account decides by its own policies who may do what."""
+    statement = {
+        "Sid": "Enable IAM User Permissions",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{caller.account_id}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    return json.dumps({"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]})
+
 
 SYMMETRIC: Final = "SYMMETRIC_DEFAULT"
 

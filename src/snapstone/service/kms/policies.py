@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from snapstone.core.key_errors import KmsKeyNotFoundError
+from snapstone.core.errors import KmsKeyNotFoundError
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.kms.key_operations import change_own_key, own_key
-from snapstone.service.kms.key_policy import checked_policy
-from snapstone.service.kms.keys import find_key_itself
-from snapstone.service.kms.paging import one_page
+from snapstone.service.keys.kms_keys import find_key_itself
+from snapstone.service.kms.key_operations import change_own_key, checked_policy, own_key
+from snapstone.service.paging import one_page
 
 POLICY_NAME: Final = "default"
 

@@ -1,19 +1,23 @@
-"""KMS operations on the rotation of a key's material: new work uses the newest, what is older stays readable."""
+"""Rotation of a key's material, and what happens to KMS keys by themselves: rotation and destruction when due.
+
+New work uses the newest material; what is older stays readable.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Final
 
-from snapstone.catalog.key_contract import MaterialAdded
-from snapstone.catalog.key_rows import KeyRotation, KmsKey
-from snapstone.core.key_errors import KeyLimitError
-from snapstone.core.snapshot_lock import DAY_MS
+from snapstone.catalog.contract.keys import KeyRotation, KmsKey, MaterialAdded
+from snapstone.core.errors import KeyLimitError
+from snapstone.core.protection import DAY_MS
+from snapstone.service.background import do_each
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.keys.kms_keys import find_key_itself, require_enabled
+from snapstone.service.keys.material import new_material
 from snapstone.service.kms.key_operations import change_key, own_key
-from snapstone.service.kms.keys import find_key_itself, require_enabled
-from snapstone.service.kms.material import new_material
-from snapstone.service.kms.paging import one_page
+from snapstone.service.paging import one_page
 
 DEFAULT_PERIOD_DAYS: Final = 365
 
@@ -104,3 +108,29 @@ def rotate(engine: Engine, key: KmsKey, on_demand_limit: int | None = None) -> M
     """Add a version of the material, on demand within a limit, or because it is due."""
     material = new_material(engine, key.key_id, key.material_version + 1)
     return engine.catalog.add_key_material(key, material, engine.now_ms(), on_demand_limit)
+
+
+log = logging.getLogger(__name__)
+
+
+def destroy_due_keys(engine: Engine, due_ms: int) -> None:
+    """Destroy the keys whose deletion is due, with all that only they could open."""
+
+    def destroy(key_id: str) -> None:
+        if engine.catalog.destroy_kms_key(key_id, due_ms):
+            log.warning("KMS key destroyed", extra={"fields": {"key": key_id}})
+
+    try:
+        do_each(engine.catalog.keys_to_destroy(due_ms), destroy)
+    finally:
+        engine.catalog.forget_destroyed_keys()  # else at the next sweep: a long read is under way
+
+
+def rotate_due_keys(engine: Engine, due_ms: int) -> None:
+    """Give new material to the keys whose rotation is due."""
+
+    def rotate_one(key: KmsKey) -> None:
+        if rotate(engine, key) is MaterialAdded.ADDED:
+            log.info("KMS key rotated", extra={"fields": {"key": key.key_id}})
+
+    do_each(engine.catalog.keys_to_rotate(due_ms), rotate_one)

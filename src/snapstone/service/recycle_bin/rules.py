@@ -1,26 +1,81 @@
-"""Retention rules of the recycle bin: made, shown, changed and deleted, region by region."""
+"""Retention rules of the recycle bin: created, shown, changed, deleted, locked and tagged, region by region.
+
+A locked rule is changed by nobody until it is unlocked and its unlock delay is over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from snapstone.catalog.protection_contract import RuleLimitError
-from snapstone.catalog.protection_rows import RetentionRule
-from snapstone.core.protection_errors import InvalidRuleError, RuleLockedError, RuleNotFoundError, RuleQuotaError
-from snapstone.core.retention import Retention, TagMatch
-from snapstone.core.tags import SentTags
-from snapstone.service.ec2.pages import page_of
+from snapstone.catalog.contract.protection import RuleLimitError
+from snapstone.catalog.contract.snapshots import RetentionRule
+from snapstone.core.errors import InvalidRuleError, RuleLockedError, RuleNotFoundError, RuleQuotaError, SnapstoneError
+from snapstone.core.protection import DAY_MS, Retention, TagMatch
+from snapstone.core.tags import MAX_TAGS, TAG_CHARACTERS, SentTags, TagProblem, TagRule
+from snapstone.service.ec2.filters import page_of
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.recycle_bin.rule_lock import (
-    LockConfiguration,
-    delay_of,
-    lock_members,
-    locking_state,
-    require_lockable,
-)
-from snapstone.service.recycle_bin.rule_tags import TAG_RULE, tag_members
+
+LockConfiguration = Mapping[str, Mapping[str, object]]
+
+
+def locking_state(rule: RetentionRule, due_ms: int) -> str | None:
+    """`locked`, `pending_unlock`, `unlocked`, or None where it has never been locked."""
+    if rule.unlock_delay_days is None:
+        return None
+    if rule.unlocked_at_ms is None:
+        return "locked"
+    return "pending_unlock" if due_ms < rule.unlocked_at_ms else "unlocked"
+
+
+def lock_members(rule: RetentionRule, due_ms: int) -> dict[str, object]:
+    """What the API shows of a rule's lock beside its state."""
+    if rule.unlock_delay_days is None:
+        return {}
+    pending = locking_state(rule, due_ms) == "pending_unlock"
+    return {
+        "LockConfiguration": {"UnlockDelay": {"UnlockDelayValue": rule.unlock_delay_days, "UnlockDelayUnit": "DAYS"}},
+        "LockEndTime": rule.unlocked_at_ms if pending else None,
+    }
+
+
+def delay_of(configuration: LockConfiguration | None) -> int | None:
+    """The unlock delay in days that a LockConfiguration names."""
+    if configuration is None:
+        return None
+    days = configuration["UnlockDelay"]["UnlockDelayValue"]
+    assert isinstance(days, int)
+    return days
+
+
+def require_lockable(rule: RetentionRule) -> None:
+    """Raises InvalidRuleError: AWS locks rules of a whole region only."""
+    if rule.retention.include or rule.retention.exclude:
+        raise InvalidRuleError("Only a rule of the whole region, without resource tags, can be locked.")
+
+
+def _tag_error(problem: TagProblem, key: str) -> SnapstoneError:
+    match problem:
+        case TagProblem.RESERVED:
+            return InvalidRuleError(f"Tag keys starting with 'aws:' are reserved: {key}")
+        case TagProblem.DUPLICATE:
+            return InvalidRuleError("A tag key was given twice.")
+        case TagProblem.TOO_MANY_SENT | TagProblem.TOO_MANY_KEPT:
+            return RuleQuotaError(f"A retention rule takes at most {MAX_TAGS} tags.")
+        case TagProblem.CHARACTER:
+            return InvalidRuleError(f"A tag has a character that no tag may have: {key}")
+        case _:
+            return InvalidRuleError(f"Tag keys have 1 to 128 characters and values at most 256: {key}")
+
+
+TAG_RULE: Final = TagRule(_tag_error, characters=TAG_CHARACTERS)
+
+
+def tag_members(tags: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Pairs as the API carries them."""
+    return [{"Key": key, "Value": value} for key, value in tags]
+
 
 RULE_LIMIT: Final = 250
 """Retention rules of an account in a region (AWS: "Recycle Bin quotas")."""
@@ -227,3 +282,74 @@ def _resource_tags(matches: Sequence[TagMatch]) -> list[dict[str, str]]:
 def _require_unlocked(rule: RetentionRule, due_ms: int) -> None:
     if locking_state(rule, due_ms) not in (None, "unlocked"):
         raise RuleLockedError(f"Rule {rule.rule_id} is locked.")
+
+
+def lock_rule(engine: Engine, caller: Caller, *, identifier: str, lock_configuration: LockConfiguration) -> Answer:
+    """Lock a rule of the whole region: it cannot be changed or deleted any more."""
+
+    def lock(rule: RetentionRule) -> RetentionRule:
+        require_lockable(rule)
+        if locking_state(rule, engine.timekeeper.due_ms()) == "locked":
+            raise RuleLockedError(f"Rule {identifier} is locked already.")
+        return replace(rule, unlock_delay_days=delay_of(lock_configuration), unlocked_at_ms=None)
+
+    return shown(change_rule(engine, caller, identifier, lock), engine.timekeeper.due_ms())
+
+
+def unlock_rule(engine: Engine, caller: Caller, *, identifier: str) -> Answer:
+    """Begin the delay after which a locked rule can be changed again."""
+
+    def unlock(rule: RetentionRule) -> RetentionRule:
+        if locking_state(rule, engine.timekeeper.due_ms()) != "locked":
+            raise RuleLockedError(f"Rule {identifier} is not locked.")
+        return replace(rule, unlocked_at_ms=engine.timekeeper.dated_ms() + (rule.unlock_delay_days or 0) * DAY_MS)
+
+    return shown(change_rule(engine, caller, identifier, unlock), engine.timekeeper.due_ms())
+
+
+def tag_resource(engine: Engine, caller: Caller, *, resource_arn: str, tags: SentTags) -> Answer:
+    """Add tags to a rule; one with a key that is there replaces it."""
+    given = TAG_RULE.sent(tags)
+
+    def tag(rule: RetentionRule) -> RetentionRule:
+        return replace(rule, tags=TAG_RULE.added(rule.tags, given))
+
+    change_rule(engine, caller, _rule_id(engine, caller, resource_arn), tag)
+    return {}
+
+
+def untag_resource(engine: Engine, caller: Caller, *, resource_arn: str, tag_keys: Sequence[str]) -> Answer:
+    """Take tags off a rule; keys that are not there are no error."""
+
+    def untag(rule: RetentionRule) -> RetentionRule:
+        return replace(rule, tags=TAG_RULE.without(rule.tags, tag_keys))
+
+    change_rule(engine, caller, _rule_id(engine, caller, resource_arn), untag)
+    return {}
+
+
+def list_tags_for_resource(engine: Engine, caller: Caller, *, resource_arn: str) -> Answer:
+    """A rule's tags."""
+    return {"Tags": tag_members(require_rule(engine, caller, _rule_id(engine, caller, resource_arn)).tags)}
+
+
+def _rule_id(engine: Engine, caller: Caller, resource_arn: str) -> str:
+    """The id in the ARN of one of the caller's rules. Raises RuleNotFoundError."""
+    rule_id = resource_arn.rpartition("/")[2]
+    if rule_arn(require_rule(engine, caller, rule_id)) != resource_arn:
+        raise RuleNotFoundError(rule_id)
+    return rule_id
+
+
+RBIN_OPERATIONS: Final[Mapping[str, Callable[..., dict[str, object]]]] = {
+    "CreateRule": create_rule,
+    "GetRule": get_rule,
+    "ListRules": list_rules,
+    "UpdateRule": update_rule,
+    "DeleteRule": delete_rule,
+    "LockRule": lock_rule,
+    "UnlockRule": unlock_rule,
+    "TagResource": tag_resource,
+    "UntagResource": untag_resource,
+    "ListTagsForResource": list_tags_for_resource,
+}

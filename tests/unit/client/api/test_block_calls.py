@@ -6,11 +6,10 @@ from hashlib import sha256
 
 import pytest
 
-from snapstone.client.api.block_calls import BlockCalls
+from snapstone.client.api.block_calls import BlockCalls, Signer
 from snapstone.client.api.connection import Remote
 from snapstone.client.api.endpoint import AccessKey
 from snapstone.client.api.faults import FaultError, Kind, kind_of
-from snapstone.client.api.signing import Signer
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest, digest_of
 from tests.unit.client.api.one_answer_server import OneAnswerServer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapstone.client.api.learned_limit import HOLD_SECONDS, LEAST_LIMIT, START_LIMIT, LearnedLimit
+from snapstone.client.api.pace import HOLD_SECONDS, LEAST_LIMIT, START_LIMIT, LearnedLimit
 
 
 class Answers:

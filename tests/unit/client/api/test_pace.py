@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from snapstone.client.api.learned_limit import LEAST_LIMIT, START_LIMIT
-from snapstone.client.api.pace import CATCH_UP_SECONDS, Gate, Pace
+from snapstone.client.api.pace import CATCH_UP_SECONDS, LEAST_LIMIT, START_LIMIT, Gate, Pace
 from snapstone.client.errors import InterruptedTransferError, UsageError
 from tests.unit.client.api.simulated_server import SimulatedServer, press
 from tests.unit.client.api.virtual_time import DeadlockError, VirtualTime

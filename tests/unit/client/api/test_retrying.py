@@ -11,19 +11,21 @@ from types import SimpleNamespace
 import pytest
 
 from snapstone.client.api import retrying
-from snapstone.client.api.attempts import (
+from snapstone.client.api.block_calls import Signer
+from snapstone.client.api.endpoint import AccessKey
+from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError, Kind
+from snapstone.client.api.pace import Pace
+from snapstone.client.api.retrying import (
+    FIRST_CONTACT_SECONDS,
     LONGEST_WAIT_SECONDS,
     MAX_CORRUPT_COUNT,
     MAX_DAMAGED_COUNT,
     MAX_FAULT_COUNT,
     MAX_REPAIR_COUNT,
     SETTLE_SECONDS,
+    Options,
+    Retrying,
 )
-from snapstone.client.api.endpoint import AccessKey
-from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError, Kind
-from snapstone.client.api.pace import Pace
-from snapstone.client.api.retrying import FIRST_CONTACT_SECONDS, Options, Retrying
-from snapstone.client.api.signing import Signer
 from snapstone.client.errors import (
     ClientError,
     DamagedError,

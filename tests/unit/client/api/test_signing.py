@@ -10,9 +10,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from snapstone.client.api import signing
+from snapstone.client.api import block_calls
+from snapstone.client.api.block_calls import EMPTY_HASH, UNSIGNED, Signer
 from snapstone.client.api.endpoint import AccessKey
-from snapstone.client.api.signing import EMPTY_HASH, UNSIGNED, Signer
 
 HOST = "ebs.eu-central-1.amazonaws.com"
 KEY = AccessKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)
@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The moment at which things are signed: one cell."""
     moment = [1_780_000_000.0]
     monkeypatch.setattr(
-        signing, "time", SimpleNamespace(time=lambda: moment[0], strftime=time.strftime, gmtime=time.gmtime)
+        block_calls, "time", SimpleNamespace(time=lambda: moment[0], strftime=time.strftime, gmtime=time.gmtime)
     )
     return moment
 

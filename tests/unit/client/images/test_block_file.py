@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import DamagedError, NoSpaceError
-from snapstone.client.images import block_file, kernel
+from snapstone.client.images import block_file, linux
 from snapstone.client.images.block_file import BlockFile
 from snapstone.core.blocks import BLOCK_SIZE
 from tests.unit.client.images.conftest import Mount
@@ -31,7 +31,7 @@ def file(path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     if request.param == "through the cache":
         monkeypatch.setattr(block_file, "_open_direct", lambda fd: None)
     if request.param == "no cachestat":
-        monkeypatch.setattr(kernel, "is_cached", lambda fd, offset, size: None)
+        monkeypatch.setattr(linux, "is_cached", lambda fd, offset, size: None)
     opened = BlockFile(os.open(path, os.O_RDWR), str(path), SIZE, trust_cache=True)
     yield opened
     opened.close()
@@ -94,7 +94,7 @@ def test_a_zeroed_block_is_a_hole(file: BlockFile, path: Path, block: memoryview
 def test_zeros_are_written_where_there_are_no_holes(
     file: BlockFile, path: Path, block: memoryview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel, "punch_hole", lambda fd, offset, size: False)
+    monkeypatch.setattr(linux, "punch_hole", lambda fd, offset, size: False)
     for block_index in range(3):
         file.write(block_index, block)
     file.zero(1)

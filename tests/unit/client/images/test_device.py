@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import DamagedError, DeniedError, NotFoundError, UsageError
-from snapstone.client.images import kernel
+from snapstone.client.images import linux
 from snapstone.client.images.device import DeviceSource, DeviceTarget, open_device_target
 from snapstone.core.blocks import BLOCK_SIZE
 from tests.unit.client.images.conftest import Attach, Mount, SplitDisk, run_as_root
@@ -198,9 +198,9 @@ def test_zeros_are_zeros_whatever_the_device_can_do(
 ) -> None:
     old = image.read_bytes()
     if not can_punch:
-        monkeypatch.setattr(kernel, "punch_hole", lambda fd, offset, size: False)
+        monkeypatch.setattr(linux, "punch_hole", lambda fd, offset, size: False)
     if not can_zero:
-        monkeypatch.setattr(kernel, "zero_device", lambda fd, offset, size: False)
+        monkeypatch.setattr(linux, "zero_device", lambda fd, offset, size: False)
     target = open_target(device)
     target.write_zeros(1)
     target.write_zeros(4)

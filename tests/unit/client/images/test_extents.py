@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.client.images.extents import block_count_of, block_ranges, data_extents
+from snapstone.client.images.block_file import block_count_of, block_ranges, data_extents
 from snapstone.core.blocks import BLOCK_SIZE
 
 

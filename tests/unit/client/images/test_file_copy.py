@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import SourceChangedError
-from snapstone.client.images import file_copy
-from snapstone.client.images.file_copy import copy_file
+from snapstone.client.images import part_file
+from snapstone.client.images.part_file import copy_file
 
 
 def sparse_file(path: Path) -> bytes:
@@ -31,7 +31,7 @@ def test_a_copy_has_every_byte_and_keeps_the_holes(tmp_path: Path) -> None:
 
 
 def test_a_copy_in_many_steps_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_copy, "STEP_SIZE", 4_096)
+    monkeypatch.setattr(part_file, "STEP_SIZE", 4_096)
     content = sparse_file(tmp_path / "original")
     copy_file(tmp_path / "original", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == content

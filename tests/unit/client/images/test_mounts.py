@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.client.images.mounts import Use, UseTable
+from snapstone.client.images.linux import Use, UseTable
 from tests.unit.client.images.conftest import Attach, Mount, SplitDisk, run_as_root
 from tests.unit.client.images.test_sysfs import add_device
 

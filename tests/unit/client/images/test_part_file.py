@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import DeniedError, UsageError
-from snapstone.client.images import kernel, part_file
+from snapstone.client.images import linux, part_file
 from snapstone.client.images.part_file import open_part, part_path, publish
 
 
@@ -168,7 +168,7 @@ def test_a_name_that_is_taken_is_replaced_only_where_that_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_one_step: bool
 ) -> None:
     if not in_one_step:
-        monkeypatch.setattr(kernel, "rename_if_absent", lambda source, target: False)
+        monkeypatch.setattr(linux, "rename_if_absent", lambda source, target: False)
     part, image = tmp_path / "part", tmp_path / "image"
     part.write_bytes(b"new")
     image.write_bytes(b"old")
@@ -182,7 +182,7 @@ def test_a_name_that_is_taken_is_replaced_only_where_that_is_wanted(
 @pytest.mark.parametrize("in_one_step", [True, False])
 def test_a_free_name_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_one_step: bool) -> None:
     if not in_one_step:
-        monkeypatch.setattr(kernel, "rename_if_absent", lambda source, target: False)
+        monkeypatch.setattr(linux, "rename_if_absent", lambda source, target: False)
     synced: list[Path] = []
     monkeypatch.setattr(part_file, "sync_folder", synced.append)
     (tmp_path / "part").write_bytes(b"new")

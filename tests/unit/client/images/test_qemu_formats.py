@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.client.images.qemu_formats import detect_format
+from snapstone.client.images.qemu_img import detect_format
 
 from .qemu_tools import needs_qemu, raw_disk, tool
 

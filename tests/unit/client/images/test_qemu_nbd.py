@@ -25,7 +25,8 @@ PATIENCE_SECONDS = 30.0
 WRITER = """
 import sys
 from snapstone.client.errors import StalledError
-from snapstone.client.images import nbd, qemu_nbd
+from snapstone.client.images import nbd
+from snapstone.client.images import qemu_nbd
 from snapstone.client.images.qemu import open_qemu_target
 target = open_qemu_target(sys.argv[1], 64 << 20, part_name="the.part", force=False, format="qcow2")
 block = memoryview(b"x" * 524_288)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import SourceChangedError
-from snapstone.client.images.raw import RawSource
+from snapstone.client.images.block_file import RawSource
 from snapstone.core.blocks import BLOCK_SIZE
 
 

@@ -6,8 +6,15 @@ import errno
 
 import pytest
 
-from snapstone.client.errors import ClientError, DamagedError, DeniedError, NoSpaceError, NotFoundError, UsageError
-from snapstone.client.images.refusals import refusal
+from snapstone.client.errors import (
+    ClientError,
+    DamagedError,
+    DeniedError,
+    NoSpaceError,
+    NotFoundError,
+    UsageError,
+    refusal,
+)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import DeniedError, NotFoundError, UsageError
+from snapstone.client.images.block_file import RawSource
 from snapstone.client.images.device import DeviceSource
-from snapstone.client.images.raw import RawSource
-from snapstone.client.images.sources import open_source
-from snapstone.client.images.stream import StreamSource
+from snapstone.client.images.sources import StreamSource, open_source
 from snapstone.core.blocks import BLOCK_SIZE
 from tests.unit.client.images.conftest import Attach
 from tests.unit.client.images.qemu_tools import convert, needs_qemu, raw_disk, tool

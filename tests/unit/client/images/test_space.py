@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import NoSpaceError, NotFoundError
-from snapstone.client.images.space import check_space
+from snapstone.client.images.part_file import check_space
 from tests.unit.client.images.conftest import Mount
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import DamagedError, NoSpaceError
-from snapstone.client.images import kernel, starting_copy
-from snapstone.client.images.starting_copy import start_part_from_copy
+from snapstone.client.images import linux, part_file
+from snapstone.client.images.part_file import start_part_from_copy
 from tests.unit.client.images.conftest import Attach, Mount, run_as_root
 
 
@@ -49,8 +49,8 @@ def test_a_copy_that_is_interrupted_leaves_nothing(
         copy.write_bytes(b"half a copy")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(kernel, "clone_file", lambda source_fd, target_fd: False)
-    monkeypatch.setattr(starting_copy, "copy_file", interrupt)
+    monkeypatch.setattr(linux, "clone_file", lambda source_fd, target_fd: False)
+    monkeypatch.setattr(part_file, "copy_file", interrupt)
     with pytest.raises(KeyboardInterrupt):
         start_part_from_copy(image, tmp_path / ".image.x.part")
     assert os.listdir(tmp_path) == ["image"]
@@ -79,7 +79,7 @@ def test_where_the_file_system_shares_bytes_nothing_is_copied(
         os.write(target_fd, b"shared")
         return True
 
-    monkeypatch.setattr(kernel, "clone_file", share)
+    monkeypatch.setattr(linux, "clone_file", share)
     start_part_from_copy(image, tmp_path / ".image.x.part")
     assert (tmp_path / ".image.x.part").read_bytes() == b"shared"
 
@@ -88,7 +88,7 @@ def test_a_copy_without_room_is_refused_before_it_begins(mount: Mount, monkeypat
     folder = mount("-t", "tmpfs", "-o", "size=2m", "tmpfs")
     (folder / "image").write_bytes(os.urandom(1_200_000))
     copied: list[Path] = []
-    monkeypatch.setattr(starting_copy, "copy_file", lambda image, copy: copied.append(copy))
+    monkeypatch.setattr(part_file, "copy_file", lambda image, copy: copied.append(copy))
     with pytest.raises(NoSpaceError, match="are needed"):
         start_part_from_copy(folder / "image", folder / ".image.x.part")
     assert copied == []
@@ -101,7 +101,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_the_image_and_no_copy(
     folder = mount("-t", "tmpfs", "-o", "size=2m", "tmpfs")
     content = os.urandom(1_200_000)
     (folder / "image").write_bytes(content)
-    monkeypatch.setattr(starting_copy, "check_space", lambda path, needed_bytes: None)
+    monkeypatch.setattr(part_file, "check_space", lambda path, needed_bytes: None)
     with pytest.raises(NoSpaceError, match="No space left"):
         start_part_from_copy(folder / "image", folder / ".image.x.part")
     assert os.listdir(folder) == ["image"]
@@ -131,7 +131,7 @@ def test_bytes_that_are_shared_and_cannot_be_made_durable_are_no_copy(
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(kernel, "clone_file", lambda source_fd, target_fd: bool(os.write(target_fd, b"shared")))
+    monkeypatch.setattr(linux, "clone_file", lambda source_fd, target_fd: bool(os.write(target_fd, b"shared")))
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(DamagedError, match="be copied to"):
         start_part_from_copy(image, tmp_path / ".image.x.part")

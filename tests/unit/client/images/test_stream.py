@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from snapstone.client.errors import UsageError
-from snapstone.client.images.stream import RANGE_BLOCK_COUNT, StreamSource
+from snapstone.client.images.sources import RANGE_BLOCK_COUNT, StreamSource
 from snapstone.core.blocks import BLOCK_SIZE
 
 Feed = Callable[[bytes, int], StreamSource]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.client.images.sysfs import BlockDevice, loop_devices
+from snapstone.client.images.linux import BlockDevice, loop_devices
 
 
 def stat_line(*, written: int = 0, discarded: int = 0) -> str:

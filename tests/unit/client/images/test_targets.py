@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import DeniedError, NoSpaceError, NotFoundError, UsageError
-from snapstone.client.images import kernel
+from snapstone.client.images import linux
 from snapstone.client.images.contract import Target
 from snapstone.client.images.device import DeviceTarget
-from snapstone.client.images.file_target import FileTarget
+from snapstone.client.images.part_file import FileTarget
 from snapstone.client.images.targets import open_target
 from snapstone.core.blocks import BLOCK_SIZE
 from tests.unit.client.images.conftest import Attach, Mount, run_as_root
@@ -52,7 +52,7 @@ def test_the_bytes_are_durable_before_the_name_and_the_name_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    sync, rename = os.fsync, kernel.rename_if_absent
+    sync, rename = os.fsync, linux.rename_if_absent
 
     def recorded_sync(fd: int) -> None:
         steps.append(os.readlink(f"/proc/self/fd/{fd}"))
@@ -63,7 +63,7 @@ def test_the_bytes_are_durable_before_the_name_and_the_name_at_the_end(
         return rename(source, target)
 
     monkeypatch.setattr(os, "fsync", recorded_sync)
-    monkeypatch.setattr(kernel, "rename_if_absent", recorded_rename)
+    monkeypatch.setattr(linux, "rename_if_absent", recorded_rename)
     target = open_file(tmp_path / "image")
     target.sync()
     assert steps == [str(tmp_path / ".image.snap-1.part")]

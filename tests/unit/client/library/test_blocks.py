@@ -8,7 +8,7 @@ import pytest
 
 from snapstone.client import Client
 from snapstone.client.errors import DamagedError, NotFoundError, RemoteError
-from snapstone.client.library.blocks import WORKER_COUNT, iterate_blocks
+from snapstone.client.library.listing import WORKER_COUNT, iterate_blocks
 from tests.conformance.given import ZERO, A, B, C, completed, started
 from tests.server_process import Client as Boto3Client
 from tests.unit.client.library.counting import Counting, Misleading

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from snapstone.client.errors import DamagedError, InterruptedTransferError, UsageError
-from snapstone.client.library.cache import BlockCache
+from snapstone.client.library.reader import BlockCache
 
 
 class AtOnce(Executor):

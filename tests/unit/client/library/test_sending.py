@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from snapstone.client.errors import DamagedError
-from snapstone.client.library.sending import Sender
+from snapstone.client.library.composing import Sender
 from tests.unit.client.library.counting import LIMIT_SECONDS, wait_until
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from snapstone.client.api.values import SnapshotInfo
 from snapstone.client.errors import UsageError
-from snapstone.client.transfer.copy_request import Asked, Plan, SourceSnapshot, facts_of, plan_in, request_for
+from snapstone.client.transfer.copy import Asked, Plan, SourceSnapshot, facts_of, plan_in, request_for
 from snapstone.client.transfer.counterparts import COPIED_FROM, Counterpart
 
 FULL = Plan(None, "that was asked for")

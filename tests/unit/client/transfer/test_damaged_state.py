@@ -16,9 +16,9 @@ import pytest
 
 from snapstone.client.errors import RemoteError, UnreachableError
 from snapstone.client.transfer.copy import copy
+from snapstone.client.transfer.digests import ENTRIES_OFFSET, SLOT_SIZE
 from snapstone.client.transfer.download import download
 from snapstone.client.transfer.folders import Folders
-from snapstone.client.transfer.table_header import ENTRIES_OFFSET, SLOT_SIZE
 from snapstone.client.transfer.upload import upload
 from snapstone.core.blocks import DIGEST_SIZE
 from tests.server_process import ServerProcess

@@ -22,9 +22,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from snapstone.client.errors import DeniedError, NoSpaceError, NotFoundError, UsageError
-from snapstone.client.transfer.digests import CHUNK_SIZE, DigestTable
+from snapstone.client.transfer.digests import (
+    CHUNK_SIZE,
+    ENTRIES_OFFSET,
+    MAX_FACTS_SIZE,
+    SLOT_SIZE,
+    DigestTable,
+    DigestTableError,
+)
 from snapstone.client.transfer.folders import StateError
-from snapstone.client.transfer.table_header import ENTRIES_OFFSET, MAX_FACTS_SIZE, SLOT_SIZE, DigestTableError
 from snapstone.core.blocks import MAX_BLOCK_COUNT, Digest
 from tests.unit.client.losing_disk import LosingDisk
 

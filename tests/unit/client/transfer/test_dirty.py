@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapstone.client.errors import DeniedError, NotFoundError, UsageError
-from snapstone.client.transfer.dirty import MAX_LINE_SIZE, DirtyRanges, read_dirty
-from snapstone.client.transfer.dirty_json import MAX_ENTRY_SIZE
+from snapstone.client.transfer.dirty import MAX_ENTRY_SIZE, MAX_LINE_SIZE, DirtyRanges, read_dirty
 
 BLOCK: Final = 524_288
 LAST: Final = 134_217_727

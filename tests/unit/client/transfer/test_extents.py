@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from snapstone.client.transfer.compare import Difference
-from snapstone.client.transfer.extents import Extent, Totals, extents
+from snapstone.client.transfer.compare import Difference, Extent, Totals, extents
 
 
 def test_neighbours_of_one_kind_are_one_extent() -> None:

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from snapstone.client.errors import UsageError
 from snapstone.client.transfer import index as index_module
-from snapstone.client.transfer.digests import DigestTable
+from snapstone.client.transfer.digests import ENTRIES_OFFSET, DigestTable
 from snapstone.client.transfer.index import IndexStore
-from snapstone.client.transfer.table_header import ENTRIES_OFFSET
 from snapstone.core.blocks import ZERO_DIGEST, Digest, checksum_from_digest
 from tests.unit.client.transfer.notes import Notes
 

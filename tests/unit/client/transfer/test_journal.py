@@ -17,12 +17,10 @@ from typing import Final
 import pytest
 
 from snapstone.client.errors import UsageError
-from snapstone.client.transfer import journal_lock
-from snapstone.client.transfer.digests import DigestTable
-from snapstone.client.transfer.folders import StateError
+from snapstone.client.transfer import folders
+from snapstone.client.transfer.digests import ENTRIES_OFFSET, DigestTable, Facts
+from snapstone.client.transfer.folders import JournalLock, StateError, holder_of
 from snapstone.client.transfer.journal import MAX_AGE_SECONDS, Journal, JournalStore
-from snapstone.client.transfer.journal_lock import JournalLock, holder_of
-from snapstone.client.transfer.table_header import ENTRIES_OFFSET, Facts
 from snapstone.core.blocks import Digest
 from tests.unit.client.losing_disk import LosingDisk
 from tests.unit.client.transfer.notes import Notes
@@ -60,7 +58,7 @@ def here(tmp_path: Path) -> Given:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_lock, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(folders, "LOCK_SECONDS", 0.05)
 
 
 def test_a_new_journal_has_the_facts_and_the_key(here: Given) -> None:
@@ -235,8 +233,8 @@ def test_whoever_looks_keeps_nobody_from_work(here: Given) -> None:
 
 
 def test_of_many_only_one_has_it_however_it_is_opened_and_removed(here: Given, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_lock, "LOCK_SECONDS", 30.0)
-    monkeypatch.setattr(journal_lock, "LOCK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(folders, "LOCK_SECONDS", 30.0)
+    monkeypatch.setattr(folders, "LOCK_PAUSE_SECONDS", 0.0)
     inside = threading.Lock()
 
     def work(number: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import InterruptedTransferError, StalledError
-from snapstone.client.transfer import crew
+from snapstone.client.transfer import pipeline
 from snapstone.client.transfer.pipeline import Stop, ordered, run
 from snapstone.core.blocks import BLOCK_SIZE
 
@@ -262,7 +262,7 @@ def test_slow_work_that_goes_on_is_no_stall() -> None:
 
 
 def test_workers_that_do_not_heed_the_stop_are_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "JOIN_SECONDS", 0.1)
+    monkeypatch.setattr(pipeline, "JOIN_SECONDS", 0.1)
     release = threading.Event()
     with pytest.raises(StalledError):
         do_run(range(1), lambda *_: release.wait(LONG), stall_seconds=0.2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapstone.client.transfer.visits import Visit, visits
+from snapstone.client.transfer.reading import Visit, visits
 from snapstone.core.blocks import ZERO_DIGEST
 
 

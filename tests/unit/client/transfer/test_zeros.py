@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.client.transfer.zeros import ZERO_BLOCK, is_zero
+from snapstone.client.transfer.reading import ZERO_BLOCK, is_zero
 from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, digest_of
 
 

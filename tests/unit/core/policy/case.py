@@ -10,7 +10,7 @@ from typing import Final
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.document import Document, PolicyKind, read_policy
 from snapstone.core.policy.evaluation import Decision, Policies, Question
-from snapstone.core.policy.principal import Principal, PrincipalKind, root_principal
+from snapstone.core.policy.principals import Principal, PrincipalKind, root_principal
 
 ALLOWED: Final = Decision.ALLOWED
 DENIED: Final = Decision.EXPLICITLY_DENIED

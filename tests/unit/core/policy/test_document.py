@@ -6,11 +6,10 @@ import json
 
 import pytest
 
-from snapstone.core.identity_errors import MalformedPolicyError
-from snapstone.core.policy.document import STATEMENT_LIMIT, PolicyKind, read_policy
+from snapstone.core.errors import MalformedPolicyError
+from snapstone.core.policy.document import DEPTH_LIMIT, DOCUMENT_LIMIT, STATEMENT_LIMIT, PolicyKind, read_policy
 from snapstone.core.policy.evaluation import Policies, decide
 from snapstone.core.policy.managed import MANAGED_POLICIES
-from snapstone.core.policy.syntax import DEPTH_LIMIT, DOCUMENT_LIMIT
 from tests.unit.core.policy.case import ALICE_ARN, ALLOWED, DENIED, NOTHING, Json, allow, ask, deny
 
 

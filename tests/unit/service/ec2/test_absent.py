@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.core.absent_errors import InstanceNotFoundError, VolumeNotFoundError
-from snapstone.core.errors import DryRunPassedError
-from snapstone.service.ec2.absent import describe_instances, describe_volumes
+from snapstone.core.errors import DryRunPassedError, InstanceNotFoundError, VolumeNotFoundError
 from snapstone.service.ec2.filters import Filter
+from snapstone.service.ec2.regions import describe_instances, describe_volumes
 from tests.installation import CALLER, Installation
 
 

@@ -9,29 +9,27 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.rows import SnapshotState
+from snapstone.catalog.contract.snapshots import SnapshotState
 from snapstone.core.errors import (
+    CopyLimitError,
     DryRunPassedError,
     InvalidParameterError,
-    SnapshotNotFoundError,
-)
-from snapstone.core.ids import AccountId, Region, SnapshotId
-from snapstone.core.policy.principal import root_principal
-from snapstone.core.protection_errors import (
-    CopyLimitError,
+    InvalidTagKeyError,
     ParameterDependencyError,
     SnapshotArchivedError,
+    SnapshotNotFoundError,
     SourceNotCompleteError,
     UnknownSourceRegionError,
 )
-from snapstone.core.sharing_errors import InvalidTagKeyError
-from snapstone.service import copying
+from snapstone.core.ids import AccountId, Region, SnapshotId
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.ec2 import copies
 from snapstone.service.ec2.copies import copy_snapshot
 from snapstone.service.ec2.locks import lock_snapshot
 from snapstone.service.ec2.tiers import modify_snapshot_tier
 from snapstone.service.engine import Caller
 from snapstone.service.operations import OPERATIONS
+from snapstone.service.snapshots import copy as copying
 from tests.installation import CALLER, ZERO, Installation, block
 
 A, B, C = block("a"), block("b"), block("c")

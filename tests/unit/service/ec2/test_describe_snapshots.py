@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.contract import Catalog
-from snapstone.catalog.protection_rows import PublicAccess
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.catalog.contract.snapshots import PublicAccess
 from snapstone.core.errors import (
     DryRunPassedError,
     InvalidPageTokenError,
@@ -18,8 +18,8 @@ from snapstone.core.errors import (
     MalformedSnapshotIdError,
     SnapshotNotFoundError,
 )
-from snapstone.service.ec2.describe_snapshots import describe_snapshots
 from snapstone.service.ec2.filters import Filter
+from snapstone.service.ec2.snapshots import describe_snapshots
 from snapstone.service.engine import Caller
 from tests.installation import START_MS, Installation, block
 from tests.unit.service.ec2.two_accounts import (
@@ -318,7 +318,7 @@ class TestPages:
         assert counting.rows <= 20
 
     def test_filtered_pages_are_full_too(self, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("snapstone.service.ec2.describe_snapshots.ROWS_AT_ONCE", 3)
+        monkeypatch.setattr("snapstone.service.ec2.snapshots.ROWS_AT_ONCE", 3)
         wanted = {
             start(installation, OWNER, description=("odd", "even")[number % 2]): number % 2 for number in range(24)
         }
@@ -330,11 +330,11 @@ class TestPages:
     def test_without_a_limit_there_is_one_page_up_to_a_measure(
         self, installation: Installation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("snapstone.service.ec2.describe_snapshots.ROWS_AT_ONCE", 2)
+        monkeypatch.setattr("snapstone.service.ec2.snapshots.ROWS_AT_ONCE", 2)
         for _ in range(7):
             start(installation, OWNER)
         assert [len(page) for page in self._pages(installation, OWNER)] == [7]
-        monkeypatch.setattr("snapstone.service.ec2.describe_snapshots.UNPAGED_LIMIT", 3)
+        monkeypatch.setattr("snapstone.service.ec2.snapshots.UNPAGED_LIMIT", 3)
         assert [len(page) for page in self._pages(installation, OWNER)] == [3, 3, 1]
 
     def test_a_token_is_one_callers_for_one_question(self, installation: Installation) -> None:

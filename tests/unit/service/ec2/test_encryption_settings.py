@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.key_rows import KeyManager, KeyState, KmsKey, key_arn
-from snapstone.core.errors import DryRunPassedError, UnknownKeyError
-from snapstone.core.key_errors import KmsKeyDisabledError, KmsKeyStateError
-from snapstone.service.ec2.encryption_defaults import default_key_arn, is_encrypted_by_default
+from snapstone.catalog.contract.keys import KeyManager, KeyState, KmsKey, key_arn
+from snapstone.core.errors import DryRunPassedError, KmsKeyDisabledError, KmsKeyStateError, UnknownKeyError
 from snapstone.service.ec2.encryption_settings import (
     disable_ebs_encryption_by_default,
     enable_ebs_encryption_by_default,
@@ -19,8 +17,8 @@ from snapstone.service.ec2.encryption_settings import (
     reset_ebs_default_kms_key_id,
 )
 from snapstone.service.engine import Caller
-from snapstone.service.kms.managed import managed_ebs_key, new_key_id
-from snapstone.service.kms.material import new_material
+from snapstone.service.keys.kms_keys import default_key_arn, is_encrypted_by_default, managed_ebs_key, new_key_id
+from snapstone.service.keys.material import new_material
 from tests.installation import Installation
 from tests.unit.service.ec2.two_accounts import OTHER, OWNER, elsewhere
 

@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
     MalformedSnapshotIdError,
+    SnapshotLockedError,
     SnapshotNotFoundError,
+    SnapshotNotLockedError,
+    SnapshotStateError,
     SnapstoneError,
 )
 from snapstone.core.ids import Region
-from snapstone.core.protection_errors import SnapshotLockedError, SnapshotNotLockedError, SnapshotStateError
-from snapstone.core.snapshot_lock import DAY_MS, HOUR_MS
+from snapstone.core.protection import DAY_MS, HOUR_MS
 from snapstone.service.ec2.locks import describe_locked_snapshots, lock_snapshot, unlock_snapshot
 from tests.installation import START_MS, Installation, block
 from tests.suites.races import racing

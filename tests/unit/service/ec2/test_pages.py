@@ -13,7 +13,7 @@ from snapstone.core.errors import (
     InvalidParameterError,
     MalformedSnapshotIdError,
 )
-from snapstone.service.ec2.pages import MAX_RESULTS, check_page_size, page_of, require_ids
+from snapstone.service.ec2.filters import MAX_RESULTS, check_page_size, page_of, require_ids
 from tests.installation import Installation
 
 CALL = ("List", "111122223333")

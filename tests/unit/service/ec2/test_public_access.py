@@ -9,22 +9,27 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.sqlite import SqliteCatalog
-from snapstone.core.errors import DryRunPassedError, InvalidParameterError
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.core.errors import (
+    DryRunPassedError,
+    InvalidParameterError,
+    PublicAccessBlockedError,
+    PublicAccessRequestError,
+)
 from snapstone.core.ids import AccountId, Region
-from snapstone.core.policy.principal import root_principal
-from snapstone.core.protection_errors import PublicAccessBlockedError, PublicAccessRequestError
-from snapstone.service.ec2.describe_snapshots import describe_snapshots
-from snapstone.service.ec2.public_access import (
+from snapstone.core.policy.principals import root_principal
+from snapstone.service.ec2.snapshot_attributes import modify_snapshot_attribute
+from snapstone.service.ec2.snapshots import describe_snapshots
+from snapstone.service.engine import Caller
+from snapstone.service.visibility import (
     disable_snapshot_block_public_access,
     enable_snapshot_block_public_access,
     get_snapshot_block_public_access_state,
     public_access_blocked,
+    readable,
     require_public_sharing,
+    visible,
 )
-from snapstone.service.ec2.snapshot_attributes import modify_snapshot_attribute
-from snapstone.service.engine import Caller
-from snapstone.service.visibility import readable, visible
 from tests.installation import ACCOUNT, CALLER, Installation, block
 
 FRANKFURT = Region("eu-central-1")

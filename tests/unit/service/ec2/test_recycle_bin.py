@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.sqlite import SqliteCatalog
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
+    SnapshotLockedError,
     SnapshotNotFoundError,
 )
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.manifest import manifest_address
-from snapstone.core.protection_errors import SnapshotLockedError
-from snapstone.core.snapshot_lock import DAY_MS
+from snapstone.core.protection import DAY_MS
 from snapstone.service.ec2.locks import describe_locked_snapshots, lock_snapshot
 from snapstone.service.ec2.recycle_bin import list_snapshots_in_recycle_bin, restore_snapshot_from_recycle_bin
 from snapstone.service.recycle_bin.rules import create_rule, delete_rule

@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.key_rows import KeyManager, KeyState, KmsKey
-from snapstone.catalog.protection_rows import PublicAccess
+from snapstone.catalog.contract.keys import KeyManager, KeyState, KmsKey
+from snapstone.catalog.contract.snapshots import PublicAccess
 from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
     MalformedAccountIdError,
     MalformedSnapshotIdError,
+    NotShareableError,
+    PublicAccessBlockedError,
+    PublicSnapshotError,
+    ShareLimitError,
     SnapshotNotFoundError,
 )
-from snapstone.core.protection_errors import PublicAccessBlockedError
-from snapstone.core.sharing_errors import NotShareableError, PublicSnapshotError, ShareLimitError
 from snapstone.service.ec2.snapshot_attributes import (
     describe_snapshot_attribute,
     modify_snapshot_attribute,
@@ -25,11 +27,11 @@ from snapstone.service.ec2.snapshot_attributes import (
 )
 from snapstone.service.ec2.snapshots import delete_snapshot
 from snapstone.service.engine import Caller
-from snapstone.service.kms.managed import managed_ebs_key, new_key_id
-from snapstone.service.kms.material import new_material
-from snapstone.service.read_blocks import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
-from snapstone.service.start_snapshot import start_snapshot
-from snapstone.service.write_blocks import complete_snapshot
+from snapstone.service.keys.kms_keys import managed_ebs_key, new_key_id
+from snapstone.service.keys.material import new_material
+from snapstone.service.snapshots.read import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
+from snapstone.service.snapshots.start import start_snapshot
+from snapstone.service.snapshots.write import complete_snapshot
 from tests.installation import Installation, block
 from tests.unit.service.ec2.two_accounts import OTHER, OWNER, STRANGER, elsewhere, share, start, start_encrypted
 

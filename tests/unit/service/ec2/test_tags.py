@@ -10,13 +10,14 @@ from snapstone.core.errors import (
     DryRunPassedError,
     InvalidPageTokenError,
     InvalidParameterError,
+    InvalidTagKeyError,
     MalformedSnapshotIdError,
     SnapshotNotFoundError,
+    TagLimitError,
+    UnknownResourceError,
 )
 from snapstone.core.ids import SnapshotId
-from snapstone.core.sharing_errors import InvalidTagKeyError, TagLimitError, UnknownResourceError
-from snapstone.service.ec2.describe_tags import describe_tags
-from snapstone.service.ec2.tags import create_tags, delete_tags
+from snapstone.service.ec2.tags import create_tags, delete_tags, describe_tags
 from snapstone.service.engine import Caller
 from tests.installation import Installation
 from tests.unit.service.ec2.two_accounts import OTHER, OWNER, elsewhere, share, start
@@ -234,7 +235,7 @@ class TestDescribe:
     def test_pages_join_to_the_whole_and_may_begin_within_a_snapshot(
         self, installation: Installation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("snapstone.service.ec2.describe_tags.ROWS_AT_ONCE", 2)
+        monkeypatch.setattr("snapstone.service.ec2.tags.ROWS_AT_ONCE", 2)
         for _ in range(3):
             start(installation, OWNER, tags=sent(**{"ä": "1", "b c": "2", "d": "3", "e x": "4"}))
         whole = listed(installation)

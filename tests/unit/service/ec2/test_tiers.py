@@ -13,11 +13,12 @@ from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
+    SnapshotArchivedError,
     SnapshotNotFoundError,
+    SnapshotStateError,
 )
 from snapstone.core.ids import Region
-from snapstone.core.protection_errors import SnapshotArchivedError, SnapshotStateError
-from snapstone.core.snapshot_lock import DAY_MS
+from snapstone.core.protection import DAY_MS
 from snapstone.service.ec2.filters import Filter
 from snapstone.service.ec2.tiers import describe_snapshot_tier_status, modify_snapshot_tier, restore_snapshot_tier
 from tests.installation import CALLER, START_MS, Installation, block

@@ -9,8 +9,7 @@ import pytest
 
 from snapstone.core.errors import DryRunPassedError, InvalidParameterError
 from snapstone.core.ids import Region
-from snapstone.service.ec2.regions import describe_regions
-from snapstone.service.ec2.zones import describe_availability_zones
+from snapstone.service.ec2.regions import describe_availability_zones, describe_regions
 from tests.installation import CALLER, Installation
 
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from snapstone.core.ids import AccountId, Region, SnapshotId, mint_snapshot_id
-from snapstone.core.policy.principal import root_principal
-from snapstone.service.ec2.describe_snapshots import describe_snapshots
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.ec2.snapshot_attributes import modify_snapshot_attribute
+from snapstone.service.ec2.snapshots import describe_snapshots
 from snapstone.service.engine import Caller
 from tests.installation import CALLER, Installation
 from tests.suites.catalog_rows import pending

@@ -9,10 +9,10 @@ from typing import Any
 from botocore import xform_name
 
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.principal import root_principal
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Caller
-from snapstone.service.iam.identity import Credentials, credentials_of
 from snapstone.service.iam.operations import IAM_OPERATIONS, STS_OPERATIONS
+from snapstone.service.identities.identity import Credentials, credentials_of
 from tests.installation import ACCOUNT, Installation
 
 Answer = dict[str, Any]

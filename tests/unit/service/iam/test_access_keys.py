@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.core.errors import DamageError
-from snapstone.core.identity_errors import IdentityLimitError, IdentityValidationError, NoSuchEntityError
-from snapstone.core.policy.principal import PrincipalKind, root_principal
-from snapstone.service.iam.identity import credentials_of
+from snapstone.core.errors import DamageError, IdentityLimitError, IdentityValidationError, NoSuchEntityError
+from snapstone.core.policy.principals import PrincipalKind, root_principal
+from snapstone.service.identities.identity import credentials_of
 from tests.installation import ACCOUNT, START_MS, Installation
 from tests.suites.races import racing
 from tests.unit.service.iam.calls import OTHER_ACCOUNT, Calls

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from snapstone.core.identity_errors import (
+from snapstone.core.errors import (
     DeleteConflictError,
     EntityAlreadyExistsError,
     IdentityLimitError,

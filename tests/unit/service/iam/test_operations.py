@@ -10,7 +10,7 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from snapstone.catalog.identity_rows import IdentityKind
+from snapstone.catalog.contract.identities import IdentityKind
 from snapstone.service.iam import operations
 from snapstone.service.iam.operations import IAM_OPERATIONS, STS_OPERATIONS, Operation
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from snapstone.core.identity_errors import (
+from snapstone.core.errors import (
     DeleteConflictError,
     EntityAlreadyExistsError,
     IdentityLimitError,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from snapstone.core.identity_errors import MalformedPolicyError
+from snapstone.core.errors import MalformedPolicyError
 from snapstone.core.policy.evaluation import Decision, Policies, Question, decide
-from snapstone.service.iam.identity import policies_of
+from snapstone.service.identities.identity import policies_of
 from tests.installation import ACCOUNT, Installation
 from tests.unit.service.iam.calls import ANYTHING, TRUST, Calls
 

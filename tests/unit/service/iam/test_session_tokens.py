@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from snapstone.service.iam.session_tokens import (
+from snapstone.service.identities.sessions import (
     PACKED_LIMIT,
     TOKEN_LIMIT,
     Session,

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from snapstone.core.identity_errors import (
+from snapstone.core.errors import (
     AccessDeniedError,
     IdentityValidationError,
     MalformedPolicyDocumentError,
     PackedPolicyTooLargeError,
     SessionRefusedError,
 )
-from snapstone.core.policy.principal import PrincipalKind
-from snapstone.service.iam.identity import credentials_of, role_trust
-from snapstone.service.iam.session_tokens import TOKEN_LIMIT
+from snapstone.core.policy.principals import PrincipalKind
+from snapstone.service.identities.identity import credentials_of, role_trust
+from snapstone.service.identities.sessions import TOKEN_LIMIT
 from tests.installation import ACCOUNT, START_MS, Installation
 from tests.unit.service.iam.calls import ANYTHING, OTHER_ACCOUNT, TRUST, Answer, Calls
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from snapstone.core.identity_errors import (
+from snapstone.core.errors import (
     DeleteConflictError,
     EntityAlreadyExistsError,
     IdentityValidationError,

@@ -11,30 +11,29 @@ from typing import Any
 
 import pytest
 
-from snapstone.catalog.key_contract import MaterialAdded
-from snapstone.core.errors import InvalidParameterError
-from snapstone.core.identity_errors import MalformedPolicyError
-from snapstone.core.ids import AccountId, Region
-from snapstone.core.key_errors import (
+from snapstone.catalog.contract.keys import MaterialAdded
+from snapstone.core.errors import (
     AliasExistsError,
     IncorrectKeyError,
     InvalidAliasNameError,
     InvalidCiphertextError,
     InvalidKeyArnError,
     InvalidMarkerError,
+    InvalidParameterError,
     KeyLimitError,
     KeyTagError,
     KmsKeyDisabledError,
     KmsKeyNotFoundError,
     KmsKeyStateError,
+    MalformedPolicyError,
     ManagedKeyError,
     UnsupportedKeyError,
 )
-from snapstone.core.policy.principal import root_principal
+from snapstone.core.ids import AccountId, Region
+from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Caller
 from snapstone.service.kms.operations import KMS_OPERATIONS
-from snapstone.service.kms.rotation import rotate
-from snapstone.service.kms.upkeep import destroy_due_keys, rotate_due_keys
+from snapstone.service.kms.rotation import destroy_due_keys, rotate, rotate_due_keys
 from tests.installation import ACCOUNT, CALLER, START_MS, Installation
 from tests.suites.races import racing
 

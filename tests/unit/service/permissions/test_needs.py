@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from snapstone.core.policy.document import PolicyKind
+from snapstone.service.access.authorization import PERMISSIONS
+from snapstone.service.access.permission import Need
 from snapstone.service.engine import Caller
-from snapstone.service.permissions import PERMISSIONS
-from snapstone.service.permissions.need import Need
 from tests.installation import Installation
 from tests.unit.service.callers import EVERYTHING, OTHER, OWNER, perform, policy, user
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from snapstone.service.access.permission import only_reads
 from snapstone.service.operations import OPERATIONS
-from snapstone.service.permissions.reading import only_reads
 
 
 def test_of_the_block_operations_those_read_that_have_no_effect() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from snapstone.service.access.authorization import PERMISSIONS
 from snapstone.service.operations import OPERATIONS
-from snapstone.service.permissions import PERMISSIONS
 
 
 def test_every_operation_has_a_row_and_every_row_an_operation() -> None:

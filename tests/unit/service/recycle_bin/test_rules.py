@@ -10,14 +10,23 @@ from typing import Any
 
 import pytest
 
+from snapstone.core.errors import InvalidRuleError, RuleLockedError, RuleNotFoundError, RuleQuotaError
 from snapstone.core.ids import AccountId, Region
-from snapstone.core.protection_errors import InvalidRuleError, RuleLockedError, RuleNotFoundError, RuleQuotaError
-from snapstone.core.snapshot_lock import DAY_MS
+from snapstone.core.protection import DAY_MS
 from snapstone.service.engine import Caller
 from snapstone.service.recycle_bin import rules
-from snapstone.service.recycle_bin.locking import lock_rule, unlock_rule
-from snapstone.service.recycle_bin.rules import create_rule, delete_rule, get_rule, list_rules, update_rule
-from snapstone.service.recycle_bin.tagging import list_tags_for_resource, tag_resource, untag_resource
+from snapstone.service.recycle_bin.rules import (
+    create_rule,
+    delete_rule,
+    get_rule,
+    list_rules,
+    list_tags_for_resource,
+    lock_rule,
+    tag_resource,
+    unlock_rule,
+    untag_resource,
+    update_rule,
+)
 from tests.installation import CALLER, START_MS, Installation
 from tests.suites.races import racing
 

@@ -1,0 +1,61 @@
+"""`snapstone cat`: a range of a snapshot's bytes, without downloading the rest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from snapstone.cli import quantities
+from snapstone.cli.outcome import CommandError, Exit
+from snapstone.cli.remote import add_command, endpoint_options, open_service
+from snapstone.cli.reporting import report_options, reporting
+from snapstone.cli.snapshot_arguments import snapshot_argument
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+PIECE_SIZE: Final = 4 * 1024**2
+"""Bytes that are read, and then written, at a time."""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command to the command line."""
+    parser = add_command(subparsers, "cat", "write a range of a snapshot's bytes to standard output", run)
+    snapshot_argument(parser, "snapshot", "snapshot to read")
+    parser.add_argument(
+        "--offset", metavar="SIZE", type=quantities.size, default=0, help="first byte, such as 1MiB (default: 0)"
+    )
+    parser.add_argument(
+        "--length", metavar="SIZE", type=quantities.size, help="how many bytes (default: to the end of the volume)"
+    )
+    parser.add_argument("--force", action="store_true", help="write to a terminal, too")
+    endpoint_options(parser)
+    report_options(parser)
+
+
+def run(options: argparse.Namespace) -> Exit:
+    """Write them in order."""
+    if sys.stdout.isatty() and not options.force:
+        raise CommandError("standard output is a terminal: send it to a file or a pipe, or give --force", Exit.USAGE)
+    from snapstone.client.library.reader import SnapshotReader
+
+    with (
+        reporting(options) as reporter,
+        open_service(options, reporter) as service,
+        SnapshotReader(service, options.snapshot) as reader,
+    ):
+        end = _end(options, reader.size)
+        for offset in range(options.offset, end, PIECE_SIZE):
+            sys.stdout.buffer.write(reader.pread(offset, min(PIECE_SIZE, end - offset)))
+        sys.stdout.buffer.flush()
+    return Exit.DONE
+
+
+def _end(options: argparse.Namespace, size: int) -> int:
+    """Where the range ends; a range that goes beyond the volume is a mistake and no shorter range."""
+    end: int = size if options.length is None else options.offset + options.length
+    if max(options.offset, end) > size:
+        whole = f"{options.snapshot} has {size} bytes"
+        raise CommandError(f"--offset and --length go to byte {max(options.offset, end)}, and {whole}", Exit.USAGE)
+    return end

@@ -1,0 +1,87 @@
+"""`snapstone clock`: whether a server trusts its machine's clock, and the operator's word that it is right."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from snapstone.cli.identities import Row, date_of, opened, print_row
+from snapstone.cli.outcome import EXIT_CODES, Exit
+
+if TYPE_CHECKING:
+    from snapstone.core.clock_trust import Reading, Trust
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_DESCRIPTION: Final = """\
+Show whether the machine's clock is trusted. While it is not, because it jumped or is far from the time at which the
+data folder was last in use, nothing expires or is destroyed by date. That ends when the clock is back where it should
+be, when it has been steady for an hour, or by `snapstone clock confirm`. Works beside a running server, or without one.
+Fails (exit code 1) if the clock is not trusted.
+"""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the commands to the command line."""
+    parser = subparsers.add_parser(
+        "clock",
+        help="show whether the server's clock is trusted, or confirm it",
+        description=_DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", metavar="DIR", help="data folder of the server [SNAPSTONE_DATA]")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run_show)
+    group = parser.add_subparsers(title="commands", metavar="COMMAND")
+    text = "trust the machine's clock as it is now; every server process does within a second or two"
+    confirm = group.add_parser(
+        "confirm",
+        help=text,
+        description=text,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # Without defaults of their own: these would take the place of what was given before `confirm`.
+    confirm.add_argument("--data", metavar="DIR", default=argparse.SUPPRESS, help="as above")
+    confirm.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as above")
+    confirm.set_defaults(run=run_confirm)
+
+
+def run_show(options: argparse.Namespace) -> Exit:
+    """Show what is known of the clock."""
+    with opened(options) as engine:
+        from snapstone.core.clock_trust import judge
+        from snapstone.system.clock import MachineClocks
+
+        reading = MachineClocks().read()
+        trust = judge(engine.catalog.clock().trust, reading)
+    print_row(options, _row(trust, reading))
+    return Exit.FAILED if trust.held else Exit.DONE
+
+
+def run_confirm(options: argparse.Namespace) -> Exit:
+    """Trust the clock."""
+    with opened(options) as engine:
+        from snapstone.service.timekeeper import confirm_clock
+        from snapstone.system.clock import MachineClocks
+
+        reading = confirm_clock(engine.catalog, MachineClocks())
+    print_row(options, {"state": "trusted", "clock": date_of(reading.wall_ms)})
+    return Exit.DONE
+
+
+def _row(trust: Trust, reading: Reading) -> Row:
+    from snapstone.core.clock_trust import STEADY_MS
+
+    if trust.suspect is None or trust.expected_ms is None:
+        return {"state": "trusted", "clock": date_of(reading.wall_ms)}
+    steady_ms = reading.boot_ms - trust.suspect.boot_ms
+    return {
+        "state": "not trusted",
+        "clock": date_of(reading.wall_ms),
+        "last trusted": date_of(trust.last_ms),
+        "when noticed": date_of(trust.suspect.wall_ms),
+        "expected then": date_of(trust.expected_ms),
+        "minutes left": str(-(-max(0, STEADY_MS - steady_ms) // 60_000)),
+    }

@@ -1,0 +1,89 @@
+"""`snapstone download`: a snapshot becomes a file, a device or a stream."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from snapstone.cli import quantities
+from snapstone.cli.outcome import CommandError, Exit
+from snapstone.cli.remote import add_command, endpoint_options, open_service, transfer_options
+from snapstone.cli.reporting import report_options, reporting
+from snapstone.cli.snapshot_arguments import snapshot_argument
+
+if TYPE_CHECKING:
+    from snapstone.cli.reporting import Reporter
+    from snapstone.client.transfer.download import Downloaded
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+STANDARD_OUTPUT: Final = "-"
+
+_DESCRIPTION: Final = """\
+Download a snapshot into a file, a block device, or - for standard output.
+
+A file is written under a temporary name and becomes visible whole; absent blocks are holes. With --from the target
+holds that earlier snapshot already, and only the changes are written. What was interrupted goes on where it ended
+when the same command is given again.
+"""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command to the command line."""
+    parser = add_command(subparsers, "download", "make a file, device or stream of a snapshot", run, _DESCRIPTION)
+    snapshot_argument(parser, "snapshot", "snapshot to download")
+    parser.add_argument("target", metavar="FILE", help="file, block device, or - for standard output")
+    snapshot_argument(parser, "--from", "snapshot that FILE holds now: only what changed since is written")
+    parser.add_argument("--force", action="store_true", help="overwrite a file or device that is there")
+    parser.add_argument(
+        "--size",
+        metavar="SIZE",
+        type=quantities.size,
+        help="bytes of the image (default: as when it was uploaded, else the volume's)",
+    )
+    parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: raw)")
+    parser.add_argument("--no-resume", action="store_true", help="start anew where an earlier download was interrupted")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+    endpoint_options(parser)
+    transfer_options(parser)
+    report_options(parser)
+
+
+def run(options: argparse.Namespace) -> Exit:
+    """Download; prints nothing, or with --json what was done."""
+    to_stream = options.target == STANDARD_OUTPUT
+    if to_stream and sys.stdout.isatty() and not options.force:
+        raise CommandError("standard output is a terminal: send it to a file or a pipe, or give --force", Exit.USAGE)
+    # Signals have their meaning from here on: the heavy imports come after.
+    with reporting(options) as reporter:
+        downloaded = _download(options, reporter)
+        if options.dry_run:
+            words = f"{downloaded.received_count:,} blocks would be received"
+            reporter.say("dry-run", words, {"received_count": downloaded.received_count})
+        if to_stream:
+            reporter.result_aside(asdict(downloaded))
+        else:
+            reporter.result("", asdict(downloaded))
+    return Exit.DONE
+
+
+def _download(options: argparse.Namespace, reporter: Reporter) -> Downloaded:
+    from snapstone.client.transfer.download import download
+    from snapstone.client.transfer.folders import Folders
+
+    with open_service(options, reporter) as service:
+        return download(
+            service,
+            options.snapshot,
+            options.target,
+            from_snapshot_id=vars(options)["from"],
+            size=options.size,
+            force=options.force,
+            format=options.format,
+            resume=not options.no_resume,
+            dry_run=options.dry_run,
+            state=Folders.standard(),
+            observer=reporter,
+        )

@@ -1,0 +1,42 @@
+"""`snapstone tag`: tags on and off a snapshot."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from snapstone.cli.outcome import CommandError, Exit
+from snapstone.cli.remote import add_command, endpoint_options, open_service
+from snapstone.cli.reporting import report_options, reporting
+from snapstone.cli.snapshot_arguments import snapshot_argument, tag, tag_key
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command to the command line."""
+    parser = add_command(subparsers, "tag", "put tags on a snapshot, or take them off", run)
+    snapshot_argument(parser, "snapshot", "snapshot to tag")
+    parser.add_argument("tags", metavar="KEY=VALUE", type=tag, nargs="*", help="tags to put on; a value is replaced")
+    parser.add_argument(
+        "--remove", metavar="KEY", type=tag_key, action="append", default=[], help="tag to take off, if it is there"
+    )
+    endpoint_options(parser)
+    report_options(parser)
+
+
+def run(options: argparse.Namespace) -> Exit:
+    """Put tags on, then take tags off."""
+    tags = dict(options.tags)
+    if not tags and not options.remove:
+        raise CommandError("nothing to do: give KEY=VALUE, or --remove KEY", Exit.USAGE)
+    if both := sorted(tags.keys() & set(options.remove)):
+        raise CommandError(f"{both[0]!r} is to be put on and to be removed: give it once", Exit.USAGE)
+    with reporting(options) as reporter, open_service(options, reporter) as service:
+        if tags:
+            service.tag(options.snapshot, tags)
+        if options.remove:
+            service.untag(options.snapshot, list(dict.fromkeys(options.remove)))
+        reporter.result("", {"snapshot_id": options.snapshot, "tagged": tags, "removed": options.remove})
+    return Exit.DONE

@@ -1,0 +1,264 @@
+"""How fast work goes and how long it will take, and how that is shown on standard error if it is not a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from snapstone.cli.quantities import binary, elapsed
+
+if TYPE_CHECKING:
+    from snapstone.client.events import Tally
+import contextlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from snapstone.cli.tables import one_line
+
+if TYPE_CHECKING:
+    from snapstone.client.events import Note
+
+BLOCK_SIZE: Final = 524_288
+WINDOW_SECONDS: Final = 10.0
+"""Rates are those of the last so many seconds."""
+MAX_SAMPLE_COUNT: Final = 128
+
+
+_MOVED: Final = {"upload": "sent", "download": "received", "copy": "copied", "verify": "read"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """A tally at one moment."""
+
+    what: str
+    seconds: float
+    visited_count: int
+    expected_count: int | None
+    moved_count: int
+    zero_count: int
+    unchanged_count: int
+    resumed_count: int
+    bytes_per_second: float
+    """Moved; lately."""
+    blocks_per_second: float
+    """Dealt with in whatever way; lately."""
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds that the rest takes at the present rate; None where nobody can know."""
+        if self.expected_count is None or self.blocks_per_second <= 0:
+            return None
+        return max(self.expected_count - self.visited_count, 0) / self.blocks_per_second
+
+    @property
+    def skipped(self) -> str:
+        """`1,024 zero, 300 unchanged`; empty where nothing was skipped."""
+        counts = (("zero", self.zero_count), ("unchanged", self.unchanged_count), ("resumed", self.resumed_count))
+        return ", ".join(f"{count:,} {name}" for name, count in counts if count)
+
+    @property
+    def blocks(self) -> str:
+        """`2,512/4,096 blocks`."""
+        whole = "" if self.expected_count is None else f"/{self.expected_count:,}"
+        return f"{self.visited_count:,}{whole} blocks"
+
+
+class Meter:
+    """Looks at a tally again and again, and knows its rates. `look` is called from one thread at a time."""
+
+    def __init__(self, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tally = tally
+        self._clock = clock
+        self._began = clock()
+        self._samples: deque[tuple[float, int, int]] = deque(maxlen=MAX_SAMPLE_COUNT)
+        self._samples.append((self._began, tally.visited_count, tally.moved_count))
+
+    def look(self) -> Look:
+        """The tally now, with the rates since the oldest sample of the window."""
+        tally, now = self.tally, self._clock()
+        visited, moved = tally.visited_count, tally.moved_count
+        while len(self._samples) > 1 and self._samples[1][0] <= now - WINDOW_SECONDS:
+            self._samples.popleft()
+        since, visited_then, moved_then = self._samples[0]
+        if now - self._samples[-1][0] >= WINDOW_SECONDS / MAX_SAMPLE_COUNT:
+            self._samples.append((now, visited, moved))
+        span = now - since
+        return Look(
+            what=tally.what,
+            seconds=now - self._began,
+            visited_count=visited,
+            expected_count=tally.expected_count,
+            moved_count=moved,
+            zero_count=tally.zero_count,
+            unchanged_count=tally.unchanged_count,
+            resumed_count=tally.resumed_count,
+            bytes_per_second=(moved - moved_then) * BLOCK_SIZE / span if span > 0 else 0.0,
+            blocks_per_second=(visited - visited_then) / span if span > 0 else 0.0,
+        )
+
+
+def line_of(look: Look) -> str:
+    """One line of progress: `upload 61%: 2,512/4,096 blocks, 412.3 MiB/s, 0:12 left; skipped 1,024 zero`."""
+    share = ""
+    if look.expected_count:
+        share = f" {min(look.visited_count * 100 // look.expected_count, 100)}%"
+    left = "" if look.eta_seconds is None else f", {elapsed(look.eta_seconds)} left"
+    skipped = f"; skipped {look.skipped}" if look.skipped else ""
+    return f"{look.what}{share}: {look.blocks}, {binary(look.bytes_per_second)}/s{left}{skipped}"
+
+
+def summary_of(look: Look) -> str:
+    """What work came to: `upload: 4,096 blocks in 2.1 s, 2,048 sent (1.0 GiB, 487.6 MiB/s), 2,048 zero`."""
+    unfinished = look.expected_count is not None and look.visited_count < look.expected_count
+    of_whole = f" of {look.expected_count:,}" if unfinished else ""
+    size = look.moved_count * BLOCK_SIZE
+    rate = f", {binary(size / look.seconds)}/s" if look.seconds > 0 and size else ""
+    skipped = f", {look.skipped}" if look.skipped else ""
+    return (
+        f"{look.what}: {look.visited_count:,}{of_whole} blocks in {elapsed(look.seconds)}, "
+        f"{look.moved_count:,} {_MOVED.get(look.what, 'moved')} ({binary(size)}{rate}){skipped}"
+    )
+
+
+PLAIN_SECONDS: Final = 10.0
+JSON_SECONDS: Final = 1.0
+UNFINISHED: Final = "unfinished"
+"""Kind of the note that says what is left, and how to go on, after a failure."""
+
+
+class Display(Protocol):
+    """Shows looks and notes. Calls come one at a time; what cannot be written is let go, it must not end the work."""
+
+    interval: float | None
+    """Seconds between two `progress`; None where none is wanted."""
+
+    def begin(self, look: Look) -> None:
+        """Work began."""
+        ...
+
+    def progress(self, looks: Sequence[Look]) -> None:
+        """All the work that is going on."""
+        ...
+
+    def asked(self, looks: Sequence[Look]) -> None:
+        """The same, in a line at once, because somebody sent SIGUSR1."""
+        ...
+
+    def note(self, note: Note) -> None:
+        """Something worth a line."""
+        ...
+
+    def end(self, look: Look) -> None:
+        """Work is over."""
+        ...
+
+
+def write_line(line: str) -> None:
+    """A line on standard error; where nobody can read it, nobody needs it."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def line_of_note(note: Note) -> str:
+    """A note for people."""
+    return one_line(f"warning: {note.message}" if note.kind == "warning" else note.message)
+
+
+class Plain:
+    """Lines for a log: notes, and progress now and then."""
+
+    interval: float | None = PLAIN_SECONDS
+
+    def begin(self, look: Look) -> None:
+        """Nothing: the plan was a note."""
+
+    def progress(self, looks: Sequence[Look]) -> None:
+        """A line for each piece of work."""
+        for look in looks:
+            write_line(line_of(look))
+
+    def asked(self, looks: Sequence[Look]) -> None:
+        """A line for each piece of work, or one that says that there is none."""
+        self.progress(looks)
+        if not looks:
+            write_line("no blocks are being moved now")
+
+    def note(self, note: Note) -> None:
+        """The sentence."""
+        write_line(line_of_note(note))
+
+    def end(self, look: Look) -> None:
+        """What it came to."""
+        write_line(summary_of(look))
+
+
+class Quiet(Plain):
+    """Nothing but what is asked for by signal, and how to go on where the command ends with an error."""
+
+    interval: float | None = None
+
+    def note(self, note: Note) -> None:
+        """A note that goes with an error."""
+        if note.kind == UNFINISHED:
+            super().note(note)
+
+    def end(self, look: Look) -> None:
+        """Nothing."""
+
+
+class JsonLines:
+    """One JSON object a line, for programs."""
+
+    interval: float | None = JSON_SECONDS
+
+    def begin(self, look: Look) -> None:
+        """An event."""
+        write_event("begin", facts_of(look))
+
+    def progress(self, looks: Sequence[Look]) -> None:
+        """An event for each piece of work."""
+        for look in looks:
+            write_event("progress", facts_of(look))
+
+    def asked(self, looks: Sequence[Look]) -> None:
+        """An event at once, also where there is no work."""
+        self.progress(looks)
+        if not looks:
+            write_event("idle", {})
+
+    def note(self, note: Note) -> None:
+        """An event of the note's kind."""
+        write_event(note.kind, {"message": note.message, **note.facts})
+
+    def end(self, look: Look) -> None:
+        """An event."""
+        write_event("end", facts_of(look))
+
+
+def write_event(kind: str, facts: Mapping[str, object]) -> None:
+    """An event as a line of JSON on standard error."""
+    write_line(json.dumps({"event": kind, **facts}, default=str))
+
+
+def facts_of(look: Look) -> dict[str, object]:
+    """A look for programs."""
+    eta = look.eta_seconds
+    return {
+        "what": look.what,
+        "seconds": round(look.seconds, 3),
+        "visited_count": look.visited_count,
+        "expected_count": look.expected_count,
+        "moved_count": look.moved_count,
+        "zero_count": look.zero_count,
+        "unchanged_count": look.unchanged_count,
+        "resumed_count": look.resumed_count,
+        "bytes_per_second": round(look.bytes_per_second),
+        "eta_seconds": None if eta is None else round(eta, 1),
+    }

@@ -1,0 +1,141 @@
+"""A data folder looked at as a whole: its files, its root key and credentials, and all that catalog and store hold.
+
+Beside a running server it is one more process on the same catalog and store; without one it opens them as a start does,
+so records that a crash left out of the index are found first. Nothing is changed but what a repair is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from snapstone.core.blocks import Address
+from snapstone.core.errors import DamageError
+from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
+from snapstone.server.config import Settings, SettingsError
+from snapstone.server.folder.administration import read_credentials, require_same
+from snapstone.server.folder.data_folder import (
+    DataFolder,
+    DataFolderError,
+    StartRefusedError,
+    check_format,
+    start_refusals,
+)
+from snapstone.server.folder.root_key import read_root_key
+from snapstone.service.check.keys import opens_anything
+from snapstone.service.check.problems import Counts, Problem, Progress
+from snapstone.service.check.whole import check_all
+from snapstone.service.engine import Engine
+from snapstone.service.keys.data_keys import data_key_of
+from snapstone.service.keys.root_key import HeldRootKey
+from snapstone.service.manifests import seal_guard
+from snapstone.service.sealing import Sealer
+from snapstone.service.timekeeper import Timekeeper
+from snapstone.storage.pages import PageStore
+from snapstone.storage.segment_store import SegmentStore
+from snapstone.system.clock import MachineClocks, now_ms
+
+NOT_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a check is asked for."""
+
+    repair: bool = False
+    read_data: bool = False
+
+
+class _Silent:
+    """Damage reports of a check, which tells by itself what it finds."""
+
+    def report(self, address: Address, place: str, what: str) -> DamageError:
+        return DamageError(address.hex(), f"{place}: {what}")
+
+
+def check_folder(settings: Settings, wanted: Wanted, counts: Counts, progress: Progress) -> Iterator[Problem]:
+    """Everything that is wrong with a data folder, as it is found; what keeps it from being opened is the last.
+
+    Raises DataFolderError where there is no data folder.
+    """
+    folder = DataFolder(settings.data)
+    if not folder.format.exists():
+        raise DataFolderError(f"there is no data folder {folder.path}, or no server has run on it yet")
+    yield from _check_files(folder)
+    with ExitStack() as opened:
+        try:
+            engine = _open(settings, folder, opened)
+        except (SettingsError, StartRefusedError, DataFolderError) as error:
+            yield Problem(str(folder.path), error.message, "then check again: nothing behind this was looked at")
+            return
+        if opens_anything(engine) is False:
+            what = "the root key opens nothing of the catalog"
+            yield Problem("root key", what, "name the right one by --root-key-file, --root-key-command or a variable")
+            return
+        yield from _check_credentials(engine, folder)
+        yield from check_all(engine, counts, progress, repair=wanted.repair, read_data=wanted.read_data)
+
+
+def _check_files(folder: DataFolder) -> Iterator[Problem]:
+    """FORMAT, and who may read what is secret."""
+    try:
+        check_format(folder)
+    except DataFolderError as error:
+        yield Problem(str(folder.format), error.message, "put it back from a backup, or run the newer Snapstone")
+    for path in (folder.root_key, folder.credentials, folder.catalog):
+        if _is_open_to_others(path):
+            yield Problem(str(path), "others than its owner may use it", f"chmod 600 {path}")
+    if _is_open_to_others(folder.path):
+        yield Problem(str(folder.path), "others than its owner may use it", f"chmod 700 {folder.path}")
+
+
+def _is_open_to_others(path: Path) -> bool:
+    return path.exists() and bool(path.stat().st_mode & NOT_FOR_OTHERS)
+
+
+def _check_credentials(engine: Engine, folder: DataFolder) -> Iterator[Problem]:
+    if not folder.credentials.exists():
+        return  # the next start makes another pair
+    try:
+        pair = read_credentials(folder.credentials)
+        require_same(engine, folder.credentials, pair, engine.catalog.sealed_access_key(pair.access_key_id))
+    except DataFolderError as error:
+        yield Problem(str(folder.credentials), error.message, "remove it: the next start makes a new key")
+
+
+def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:
+    """An engine on the folder, closed with `opened`. Raises SettingsError, DataFolderError."""
+    root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
+    with start_refusals(folder):
+        catalog = opened.enter_context(closing(SqliteCatalog(folder.catalog, create=False)))
+        objects = opened.enter_context(
+            closing(SegmentStore(folder.objects, now_ms=now_ms, find_data_key=lambda each: data_key_of(engine, each)))
+        )
+    pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
+    timekeeper = Timekeeper(catalog, MachineClocks())
+    engine = Engine(
+        catalog=catalog,
+        objects=objects,
+        pages=pages,
+        tokens=TokenSeal(os.urandom(TOKEN_KEY_SIZE)),  # no token is made or opened here
+        sealer=Sealer(
+            catalog,
+            objects,
+            pages,
+            timekeeper,
+            now_ms,
+            lambda each: data_key_of(engine, each),
+            lambda snapshot: seal_guard(engine, snapshot),
+        ),
+        now_ms=now_ms,
+        random_bytes=os.urandom,
+        root_key=root_key,
+        timekeeper=timekeeper,
+        damage=_Silent(),
+    )
+    return engine

@@ -1,0 +1,236 @@
+"""A request's body while it is still on the socket: of a declared size, or in chunks; received where it is wanted."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from functools import partial
+from socket import MSG_WAITALL
+from time import monotonic
+from typing import Final
+
+from snapstone.core.errors import WriteTimedOutError
+from snapstone.server.http.head import Head, Limits, RefusedRequestError
+from snapstone.server.http.stream import Stream
+from snapstone.wire.http import BodyTooLargeError, ClientGoneError
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+STALL_SLICES: Final = 6
+"""A receive comes back this often in the time that a body may pause, to see whether anything came."""
+
+PIECE_SIZE: Final = 64 * 1024
+"""Received at once where nobody offers a buffer: a body to be dropped, or one of unknown size."""
+
+MAX_CHUNK_SIZE_DIGITS: Final = 16
+
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,%d})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?" % MAX_CHUNK_SIZE_DIGITS)
+
+
+class StreamBody(ABC):
+    """The body of one request on a Stream; what a listener needs beyond `wire.http.Body` to end the request well."""
+
+    def __init__(self, stream: Stream, limits: Limits, awaits_continue: bool) -> None:
+        self._stream = stream
+        self._limits = limits
+        self._stall_seconds = limits.body_stall_seconds
+        self._total_seconds = limits.body_seconds
+        self._deadline: float | None = None
+        self._broken = False
+        self.awaits_continue = awaits_continue
+        """Whether the client waits to be asked for the body."""
+
+    @property
+    @abstractmethod
+    def declared_size(self) -> int | None:
+        """Bytes announced by Content-Length, or None for a chunked body."""
+
+    @property
+    @abstractmethod
+    def finished(self) -> bool:
+        """Whether the body has been received to its end."""
+
+    @abstractmethod
+    def _read_some(self, view: memoryview) -> int:
+        """At least one byte into `view`, which is not empty; 0 at the body's end."""
+
+    def read_into(self, view: memoryview) -> int:
+        """As wire.http.Body. Raises RefusedRequestError where the framing of chunks is broken."""
+        if self.awaits_continue and not self.finished:
+            self.awaits_continue = False
+            if not self._stream.buffered:
+                self._stream.send([CONTINUE])
+        filled = 0
+        try:
+            while filled < len(view):
+                count = self._read_some(view[filled:])
+                if not count:
+                    break
+                filled += count
+        except BaseException:
+            self._broken = True
+            raise
+        return filled
+
+    def read_all(self, limit: int) -> bytes:
+        """As wire.http.Body."""
+        size = self.declared_size
+        if size is not None:
+            if size > limit:
+                raise BodyTooLargeError(limit)
+            whole = bytearray(size)
+            return bytes(whole[: self.read_into(memoryview(whole))])
+        gathered = bytearray()
+        piece = memoryview(bytearray(PIECE_SIZE))
+        while count := self.read_into(piece[: limit + 1 - len(gathered)]):
+            gathered += piece[:count]
+            if len(gathered) > limit:
+                raise BodyTooLargeError(limit)
+        return bytes(gathered)
+
+    @property
+    def can_be_drained(self) -> bool:
+        """Whether it is worth receiving what nobody read, so that the connection can carry another request."""
+        return self.finished or not (self._broken or self.awaits_continue or self._is_long())
+
+    def drain(self) -> bool:
+        """Receive and drop the rest; False where it was too long, too slow or broken, and the connection must close."""
+        if self.finished:
+            return True
+        self._stall_seconds = self._total_seconds = self._limits.drain_seconds
+        self._deadline = None
+        piece = memoryview(bytearray(PIECE_SIZE))
+        dropped = 0
+        try:
+            while dropped < self._limits.drain_size and not self.finished:
+                dropped += self.read_into(piece)
+        except (WriteTimedOutError, RefusedRequestError):
+            return False
+        return self.finished
+
+    @abstractmethod
+    def _is_long(self) -> bool:
+        """Whether the rest is known to be longer than what is drained."""
+
+    def _receive(self, view: memoryview, flags: int = MSG_WAITALL) -> int:
+        """Bytes from the stream into `view`: all that fit, or what came until it was time to look at the clock.
+
+        Without MSG_WAITALL: what is there, at least one byte.
+        """
+        now = monotonic()
+        if self._deadline is None:
+            self._deadline = now + self._total_seconds
+        quiet_from = now
+        while True:
+            if now >= self._deadline:
+                raise WriteTimedOutError(self._total_seconds)
+            if now - quiet_from >= self._stall_seconds:
+                raise WriteTimedOutError(self._stall_seconds)
+            try:
+                count = self._stream.receive(view, self._stall_seconds / STALL_SLICES, flags)
+            except TimeoutError:
+                now = monotonic()
+                continue
+            if not count:
+                raise ClientGoneError
+            return count
+
+
+class SizedBody(StreamBody):
+    """A body of the size that Content-Length declares, or none at all."""
+
+    def __init__(self, stream: Stream, limits: Limits, size: int, awaits_continue: bool) -> None:
+        super().__init__(stream, limits, awaits_continue)
+        self._size = size
+        self._remaining = size
+
+    @property
+    def declared_size(self) -> int | None:
+        """As wire.http.Body."""
+        return self._size
+
+    @property
+    def finished(self) -> bool:
+        """As StreamBody."""
+        return not self._remaining
+
+    def _read_some(self, view: memoryview) -> int:
+        if not self._remaining:
+            return 0
+        view = view[: self._remaining]
+        count = self._stream.take(view) or self._receive(view)
+        self._remaining -= count
+        return count
+
+    def _is_long(self) -> bool:
+        return self._remaining > self._limits.drain_size
+
+
+class ChunkedBody(StreamBody):
+    """A body in chunks (RFC 9112, section 7.1): extensions are ignored, trailers dropped."""
+
+    def __init__(self, stream: Stream, limits: Limits, awaits_continue: bool) -> None:
+        super().__init__(stream, limits, awaits_continue)
+        self._remaining_in_chunk = 0
+        self._chunks = 0
+        self._finished = False
+
+    @property
+    def declared_size(self) -> int | None:
+        """As wire.http.Body."""
+        return None
+
+    @property
+    def finished(self) -> bool:
+        """As StreamBody."""
+        return self._finished
+
+    def _read_some(self, view: memoryview) -> int:
+        if not self._remaining_in_chunk and not self._finished:
+            self._begin_chunk()
+        if self._finished:
+            return 0
+        view = view[: self._remaining_in_chunk]
+        count = self._stream.take(view) or self._receive(view)
+        self._remaining_in_chunk -= count
+        if not self._remaining_in_chunk and self._line(0):
+            raise AssertionError("a line of at most no bytes has bytes")
+        return count
+
+    def _is_long(self) -> bool:
+        return False
+
+    def _begin_chunk(self) -> None:
+        size = _chunk_size(self._line(self._limits.chunk_line_size))
+        if not size:
+            self._drop_trailers()
+            self._finished = True
+        self._chunks += 1
+        if self._chunks > self._limits.chunk_count:
+            raise RefusedRequestError(400, f"The body has more than {self._limits.chunk_count} chunks")
+        self._remaining_in_chunk = size
+
+    def _drop_trailers(self) -> None:
+        left = self._limits.trailer_size
+        while line := self._line(left):
+            left -= len(line)
+
+    def _line(self, limit: int) -> bytes:
+        line = self._stream.take_line(limit, partial(self._receive, flags=0))
+        if line is None:
+            raise RefusedRequestError(400, f"A chunked body has a line of more than {limit} bytes where one ends")
+        return line
+
+
+def body_of(head: Head, stream: Stream, limits: Limits) -> StreamBody:
+    """The body that a head announces."""
+    if head.content_length is None:
+        return ChunkedBody(stream, limits, head.expects_continue)
+    return SizedBody(stream, limits, head.content_length, head.expects_continue)
+
+
+def _chunk_size(line: bytes) -> int:
+    match = _CHUNK_LINE.fullmatch(line)
+    if match is None:
+        raise RefusedRequestError(400, "A chunk's size is not a hexadecimal number")
+    return int(match[1], 16)

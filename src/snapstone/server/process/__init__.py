@@ -1,0 +1,1 @@
+"""Server processes: assembled, started, watched, replaced, stopped."""

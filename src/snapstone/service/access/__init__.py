@@ -1,0 +1,1 @@
+"""Authorization: which permissions each operation needs, and whether the caller has them."""

@@ -1,0 +1,77 @@
+"""What the operations of the recycle bin need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from snapstone.catalog.contract.snapshots import RetentionRule
+from snapstone.service.access.permission import (
+    Keys,
+    Members,
+    Need,
+    Needs,
+    removed_keys,
+    request_keys,
+    resource_keys,
+    sent_tags,
+    text_of,
+)
+from snapstone.service.engine import Caller, Engine
+
+
+def rule_arn(caller: Caller, rule_id: str) -> str:
+    """Of a retention rule of the caller's account."""
+    return f"arn:aws:rbin:{caller.region}:{caller.account_id}:rule/{rule_id}"
+
+
+def _create(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+    tags = sent_tags(members)
+    keys = _requested_type(members) | request_keys(tags)
+    yield Need("rbin:CreateRule", rule_arn(caller, "*"), keys, caller.account_id)
+    if tags:
+        yield Need("rbin:TagResource", rule_arn(caller, "*"), keys, caller.account_id)
+
+
+def _list(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+    yield Need("rbin:ListRules", rule_arn(caller, "*"), _requested_type(members), caller.account_id)
+
+
+def _on_rule(action: str) -> Needs:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+        rule_id = text_of(members, "identifier")
+        keys = _rule_keys(engine.catalog.rule(caller.account_id, caller.region, rule_id))
+        yield Need(action, rule_arn(caller, rule_id), keys, caller.account_id)
+
+    return needs
+
+
+def _on_rule_arn(action: str) -> Needs:
+    """An action on the tags of a rule that is named by its ARN."""
+
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+        arn = text_of(members, "resource_arn")
+        rule_id = arn.removeprefix(rule_arn(caller, ""))
+        keys = _rule_keys(engine.catalog.rule(caller.account_id, caller.region, rule_id))
+        asked = request_keys(sent_tags(members)) | removed_keys(members)
+        yield Need(action, arn, keys | asked, caller.account_id)
+
+    return needs
+
+
+def _requested_type(members: Members) -> Keys:
+    return {"rbin:request/resourcetype": text_of(members, "resource_type")}
+
+
+def _rule_keys(rule: RetentionRule | None) -> Keys:
+    if rule is None:
+        return {}
+    return resource_keys(rule.tags) | {"rbin:attribute/resourcetype": rule.resource_type}
+
+
+RBIN_PERMISSIONS: Final[Mapping[str, Needs]] = {
+    "CreateRule": _create,
+    "ListRules": _list,
+    **{name: _on_rule(f"rbin:{name}") for name in ("GetRule", "UpdateRule", "DeleteRule", "LockRule", "UnlockRule")},
+    **{name: _on_rule_arn(f"rbin:{name}") for name in ("TagResource", "UntagResource", "ListTagsForResource")},
+}

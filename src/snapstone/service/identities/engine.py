@@ -1,0 +1,33 @@
+"""What identities need of an engine: the command line has no more than this, and no object store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from snapstone.catalog.contract.catalog import Catalog
+from snapstone.service.engine import RootKey
+from snapstone.service.health import DamageReports, Health
+
+
+class IdentityEngine(Protocol):
+    """The part of `service.engine.Engine` that knows who is who."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def root_key(self) -> RootKey: ...
+
+    @property
+    def now_ms(self) -> Callable[[], int]:
+        """Milliseconds since the epoch."""
+
+    @property
+    def random_bytes(self) -> Callable[[int], bytes]: ...
+
+    @property
+    def damage(self) -> DamageReports: ...
+
+    @property
+    def health(self) -> Health: ...

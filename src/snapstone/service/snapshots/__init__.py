@@ -1,0 +1,1 @@
+"""Snapshots: the EBS direct operations, their encryption, copies and deletion."""
