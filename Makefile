@@ -30,11 +30,11 @@ check: setup  ## format, lint, types, layers, unit tests that need no server
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 -m "not served" tests/unit
+	$(BIN)/pytest -q -n 2 -m "not served" tests/unit tests/tidy
 
 test: disk-tools image-tools fault-tools check clients  ## every test there is, but for the long ones of `make soak`
 	$(BIN)/pytest -q -n 2 -m served tests/unit
-	$(BIN)/pytest -q -n 2 -m "not soak" --dist loadgroup tests --ignore=tests/unit $(SERIAL_TESTS:%=--ignore=%)
+	$(BIN)/pytest -q -n 2 -m "not soak" --dist loadgroup tests --ignore=tests/unit --ignore=tests/tidy $(SERIAL_TESTS:%=--ignore=%)
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
 soak: setup fault-tools disk-tools  ## power cuts, failing calls, kills, damage, clocks, by the thousand; ARGS="--list"

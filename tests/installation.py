@@ -15,15 +15,13 @@ from snapstone.catalog.contract.snapshots import Snapshot
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
 from snapstone.core.clock_trust import Reading
-from snapstone.core.data_key import DataKey
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.policy.principals import root_principal
 from snapstone.core.tokens import TokenSeal
 from snapstone.service.ec2.snapshots import delete_snapshot
 from snapstone.service.engine import Caller, Engine, Policy
-from snapstone.service.health import StoreGate
-from snapstone.service.keys.data_keys import data_key_of
-from snapstone.service.keys.root_key import HeldRootKey
+from snapstone.service.health import Health, LoggedDamage, StoreGate
+from snapstone.service.key_ring import HeldRootKey, KeyRing
 from snapstone.service.manifests import seal_guard
 from snapstone.service.sealing import Sealer
 from snapstone.service.snapshots.read import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
@@ -132,14 +130,17 @@ class Installation:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.catalog = self.wrap_catalog(SqliteCatalog(self.folder / "catalog.db"))
+        health, damage = Health(), LoggedDamage()
+        root_key = HeldRootKey(b"r" * 32, os.urandom)
+        keys = KeyRing(self.catalog, root_key, self.clock, os.urandom, health=health, damage=damage)
         self.store = SegmentStore(
             self.folder,
             now_ms=self.clock,
             segment_size=SEGMENT_SIZE,
-            find_data_key=self._find_data_key,
+            find_data_key=keys.data_key,
             accept_lost_segments=self.accept_lost_segments,
         )
-        self.catalog = self.wrap_catalog(SqliteCatalog(self.folder / "catalog.db"))
         objects = self.wrap_objects(self.store)
         pages = PageStore(objects)
         begin_run(self.catalog, self.clock)
@@ -153,7 +154,7 @@ class Installation:
             pages,
             self.timekeeper,
             self.clock,
-            self._find_data_key,
+            keys.data_key,
             self._guard,
             gate.require_open,
         )
@@ -166,18 +167,17 @@ class Installation:
             self.sealer,
             self.clock,
             os.urandom,
-            HeldRootKey(b"r" * 32, os.urandom),
+            keys,
             self.timekeeper,
             policy=self.policy,
+            health=health,
+            damage=damage,
             gate=gate,
         )
         self.upkeep = Upkeep(self.engine)
 
     def _guard(self, snapshot: Snapshot) -> AbstractContextManager[None]:
         return seal_guard(self.engine, snapshot)
-
-    def _find_data_key(self, data_key_id: bytes) -> DataKey:
-        return data_key_of(self.engine, data_key_id)
 
     def close(self) -> None:
         assert self.upkeep.copier.stop(30)

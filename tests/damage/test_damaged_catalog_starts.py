@@ -14,7 +14,8 @@ from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 from snapstone.server.config import Settings
-from snapstone.server.folder.data_folder import DataFolderError, start_refusals, use_data_folder
+from snapstone.server.folder.data_folder import DataFolderError, use_data_folder
+from snapstone.server.folder.refusals import start_refusals
 from snapstone.server.folder.root_key import ensure_root_key
 from snapstone.server.process.preparation import prepare_catalog
 from tests.server_process import ServerProcess

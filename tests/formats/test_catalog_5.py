@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from snapstone.catalog.contract.snapshots import CopyWork, PendingWrite, Snapshot, SnapshotState, StorageTier, Tiering
-from snapstone.catalog.sqlite import opening
+from snapstone.catalog.sqlite import opening as schema
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.opening import known_migrations
 from snapstone.core.blocks import Address, Digest
@@ -149,7 +149,7 @@ def test_a_conversion_that_is_cut_off_anywhere_changes_nothing_and_is_done_at_th
 
 def _dying_at(statement: str) -> Callable[[str], Iterator[str]]:
     """What takes a migration's script apart, until it comes to a statement."""
-    statements_of = opening._statements
+    statements_of = schema._statements
 
     def statements(script: str) -> Iterator[str]:
         for each in statements_of(script):

@@ -1,9 +1,16 @@
-"""Signature V4's canonical forms: what exactly a signature is computed over. Pure text in, text out."""
+"""Signature V4, for both sides: the canonical forms that are signed, the key that signs, the signature."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Iterable, Mapping
+from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+TERMINATOR: Final = "aws4_request"
+"""The last part of a credential scope: date, region, service, terminator."""
 
 _UNRESERVED = "-._~"
 """What canonical text leaves unescaped beside letters and digits."""
@@ -69,3 +76,17 @@ def canonical_request(
     """The canonical parts joined; header bytes beyond ASCII are those that were received."""
     text = f"{method}\n{path}\n{query}\n{headers}\n{signed_headers}\n{payload_hash}"
     return text.encode("latin-1")
+
+
+def derive_key(secret: str, date: str, region: str, service: str) -> bytes:
+    """The key that signs on one day (`YYYYMMDD`), in one region, for one service."""
+    key = b"AWS4" + secret.encode()
+    for part in (date, region, service, TERMINATOR):
+        key = hmac.digest(key, part.encode("latin-1"), "sha256")
+    return key
+
+
+def signature(key: bytes, timestamp: str, scope: str, canonical: bytes) -> str:
+    """The signature over a canonical request: 64 hexadecimal digits."""
+    to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashlib.sha256(canonical).hexdigest()}"
+    return hmac.digest(key, to_sign.encode("latin-1"), "sha256").hex()

@@ -5,17 +5,16 @@ A line has the shape of CloudTrail's records: ids and names, no secrets and no d
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 from snapstone.core.policy.principals import Principal, PrincipalKind
+from snapstone.system.locks import Turn
 from snapstone.wire.http import Call, Request, Response
 
 EVENT_VERSION: Final = "1.11"
@@ -205,17 +204,12 @@ class AuditFile:
         """Files of about `size_limit` bytes; of those that are full, `file_count` are kept."""
         folder.mkdir(mode=0o700, exist_ok=True)
         self._path, self._size_limit, self._file_count = folder / NAME, size_limit, file_count
-        self._threads = Lock()  # A lock of the file is one for all who share its descriptor.
-        self._turn = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._turn = Turn(folder / "lock")
 
     def append(self, line: bytes) -> None:
         """Add one line, which ends in a line feed. Raises OSError."""
-        with self._threads:
-            fcntl.flock(self._turn, fcntl.LOCK_EX)
-            try:
-                self._append(line)
-            finally:
-                fcntl.flock(self._turn, fcntl.LOCK_UN)
+        with self._turn:
+            self._append(line)
 
     def _append(self, line: bytes) -> None:
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

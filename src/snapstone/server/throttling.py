@@ -7,19 +7,18 @@ mapped: a write to a mapped file on a full disk can kill the process.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import struct
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 from snapstone.core.errors import AccountThrottledError, SnapshotThrottledError
 from snapstone.core.token_bucket import Rate, take
 from snapstone.service.quotas import Quotas
+from snapstone.system.locks import Turn
 from snapstone.wire.http import Call
 
 BUCKET_COUNT: Final = 16_384
@@ -39,7 +38,7 @@ class SharedBuckets:
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
         """`now_ns` is a clock that all processes read alike and that nobody sets back."""
         self._now_ns = now_ns
-        self._threads = Lock()  # A lock of the file is one for all who share its descriptor.
+        self._turn = Turn(path)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._failing = False
         os.ftruncate(self._file, BUCKET_COUNT * _BUCKET.size)
@@ -48,15 +47,12 @@ class SharedBuckets:
         """Take one token from a bucket; False if it is empty. What cannot be written (disk full) is not counted."""
         digest = blake2b(name.encode(), digest_size=8).digest()
         fingerprint = int.from_bytes(digest, "little") or 1
-        with self._threads:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                return self._take(fingerprint, rate)
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+        with self._turn:
+            return self._take(fingerprint, rate)
 
     def close(self) -> None:
         """Let go of the file."""
+        self._turn.close()
         os.close(self._file)
 
     def _take(self, fingerprint: int, rate: Rate) -> bool:

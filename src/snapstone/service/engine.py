@@ -1,7 +1,6 @@
 """What every operation works with: the catalog, the object store, the clock, the sources of randomness, and caches.
 
-The caches are bounded: unsealed keys, and what is known about manifests. Whether an entry still counts is for the
-caller to find out.
+What is known about manifests is cached, within bounds. Whether an entry still counts is for the caller to find out.
 """
 
 from __future__ import annotations
@@ -10,54 +9,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from snapstone.catalog.contract.catalog import Catalog
 from snapstone.catalog.contract.snapshots import Snapshot
-from snapstone.core.data_key import DataKey, Domain
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.manifest import Manifest
 from snapstone.core.policy.principals import Principal
 from snapstone.core.tokens import TokenSeal
 from snapstone.service.health import DamageReports, Health, LoggedDamage, StoreGate
+from snapstone.service.key_ring import KeyRing
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
 
 if TYPE_CHECKING:
     from snapstone.service.sealing import Sealer
-
-REMEMBERED_KEYS: Final = 4_096
-"""Unsealed keys of each kind that one process remembers: the one used longest ago goes first."""
-
-Unsealed = TypeVar("Unsealed")
-
-
-class Remembered(Generic[Unsealed]):
-    """The keys used last, by id. Safe from many threads."""
-
-    def __init__(self) -> None:
-        self._keys: OrderedDict[bytes | str, Unsealed] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key_id: bytes | str) -> Unsealed | None:
-        return self._keys.get(key_id)
-
-    def keep(self, key_id: bytes | str, key: Unsealed) -> None:
-        with self._lock:
-            self._keys[key_id] = key
-            if len(self._keys) > REMEMBERED_KEYS:
-                self._keys.popitem(last=False)
-
-
-class KeyMemory:
-    """What one process has unsealed."""
-
-    def __init__(self) -> None:
-        self.data_keys: Remembered[tuple[str, DataKey]] = Remembered()
-        """With the id of the KMS key that sealed each."""
-        self.domains: Remembered[Domain] = Remembered()
-
 
 HELD_LIMIT: Final = 4_096
 """Snapshots that one process remembers having held against their manifests: the one used longest ago goes first."""
@@ -141,16 +108,6 @@ class Caller:
     `aws:useragent`."""
 
 
-class RootKey(Protocol):
-    """Seals and opens what the catalog must not hold in plain text; made from the installation's root key."""
-
-    def seal(self, plaintext: bytes, purpose: str) -> bytes:
-        """`plaintext` sealed for a purpose such as `material KEY_ID/VERSION`; every call's result is another one."""
-
-    def unseal(self, sealed: bytes, purpose: str) -> bytes:
-        """What was sealed for that purpose. Raises core.envelope.EnvelopeError."""
-
-
 @dataclass(frozen=True)
 class Policy:
     """Settings that change what operations answer; the defaults are AWS's."""
@@ -178,11 +135,9 @@ class Engine:
     now_ms: Callable[[], int]
     """Milliseconds since the epoch, as the wall clock says."""
     random_bytes: Callable[[int], bytes]
-    root_key: RootKey
+    keys: KeyRing
     timekeeper: Timekeeper
     """What time it is for all that ends by itself: nothing that does is compared with `now_ms`."""
-    keys: KeyMemory = field(default_factory=KeyMemory)
-    """Keys that this process has unsealed."""
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
     """What is wrong at the moment; `/ready` tells it."""

@@ -19,7 +19,6 @@ from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
 from snapstone.service.engine import FACTS, MISSING_LIMIT, Caller, Engine, facts_of
 from snapstone.service.health import row_damage
-from snapstone.service.keys.data_keys import DataKeysUnder
 from snapstone.storage.contract import ObjectKind
 
 SUBJECT: Final = "manifests"
@@ -77,7 +76,7 @@ def require_no_manifest(engine: Engine, caller: Caller, snapshot_id: str) -> Non
 def seal_guard(engine: Engine, snapshot: Snapshot) -> Iterator[None]:
     """Around the work on a sealing snapshot's map: its base is held first, and a data key that it misses is damage."""
     _hold_base(engine, snapshot)
-    with DataKeysUnder(engine, snapshot.kms_key_arn):
+    with engine.keys.under(snapshot.kms_key_arn):
         yield
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
+from snapstone.system.files import opened_folder
+
 BTRFS: Final = 0x9123683E
 BCACHEFS: Final = 0xCA451A4E
 
@@ -87,13 +89,10 @@ def make_in_place(path: Path) -> None:
 
     Whoever opens the file then finds it with this property. Does nothing if the file system will not have it.
     """
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened_folder(path.parent) as folder:
         if not path.exists() and is_copy_on_write(folder):
             with suppress(OSError):
                 _make_in_place(path)
-    finally:
-        os.close(folder)
 
 
 def _make_in_place(path: Path) -> None:

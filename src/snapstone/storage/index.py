@@ -16,13 +16,11 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 from snapstone.core.blocks import Address
@@ -30,18 +28,13 @@ from snapstone.core.errors import DamageError, StoreFullError
 from snapstone.storage.contract import ObjectEntry, ObjectKind
 from snapstone.storage.file_system import make_in_place
 from snapstone.storage.record import record_size
-from snapstone.storage.segment import sync_folder
+from snapstone.system.files import sync_folder
 from snapstone.system.locks import Turn
+from snapstone.system.sqlite import Readers, connect
 
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 2
-
-BUSY_SECONDS: Final = 30.0
-"""How long a transaction waits for another process's."""
-
-IDLE_READER_LIMIT: Final = 16
-"""Connections for reading that are kept while nobody uses them."""
 
 WALK_PAGE: Final = 1_000
 """Rows that one step of a walk reads."""
@@ -176,10 +169,9 @@ class Index:
         self._copy_failed = False
         make_in_place(path.with_name(f"{path.name}-shm"))  # SQLite maps it, and keeps a file that is there.
         self._writer = self._connect()
-        self._write_lock = Lock()
-        self._turn_among_processes = Turn(path.with_name(f"{path.name}-lock"))
+        self._turn = Turn(path.with_name(f"{path.name}-lock"))
         self._closed = False
-        self._readers: deque[sqlite3.Connection] = deque()
+        self._readers = Readers(self._connect)
         with self._transaction():
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA_VERSION:
@@ -193,13 +185,13 @@ class Index:
 
     def find(self, address: Address) -> Place | None:
         """The place of an object, or None."""
-        reader = self._borrow_reader()  # as `_reader`, which costs more than the look-up: every block comes by here
+        reader = self._readers.borrow()  # as `_reader`, which costs more than the look-up: every block comes by here
         try:
             row = reader.execute(_FIND, (address,)).fetchone()
         except sqlite3.DatabaseError as error:
             raise self._failure(error) from error
         finally:
-            self._give_back_reader(reader)
+            self._readers.give_back(reader)
         return None if row is None else Place(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4]))
 
     def find_missing(self, addresses: Sequence[Address]) -> set[Address]:
@@ -383,16 +375,15 @@ class Index:
             sync_folder(self._path.parent)
 
     def close(self) -> None:
-        """Close every connection that is not in use."""
-        with self._write_lock:
-            if not self._closed:
-                self._closed = True
-                with self._turn_among_processes:
-                    self._copy_log()
-                self._writer.close()
-                self._turn_among_processes.close()
-        while self._readers:
-            self._readers.pop().close()
+        """Close every connection, after waiting for the transaction and the reads under way."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._turn:
+            self._copy_log()
+            self._writer.close()
+        self._turn.close()
+        self._readers.close()
 
     def _stands(self, record: NewRecord) -> bool:
         row = self._writer.execute(
@@ -401,7 +392,7 @@ class Index:
         return bool(row == (record.segment_id, record.offset))
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = connect(self._path, "rwc")
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -411,32 +402,18 @@ class Index:
             raise self._failure(error) from error
         return connection
 
-    def _borrow_reader(self) -> sqlite3.Connection:
-        try:
-            return self._readers.pop()
-        except IndexError:
-            return self._connect()
-
-    def _give_back_reader(self, reader: sqlite3.Connection) -> None:
-        if len(self._readers) < IDLE_READER_LIMIT:
-            self._readers.append(reader)
-        else:
-            reader.close()
-
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
-        reader = self._borrow_reader()
         try:
-            yield reader
+            with self._readers.reading() as reader:
+                yield reader
         except sqlite3.DatabaseError as error:
             raise self._failure(error) from error
-        finally:
-            self._give_back_reader(reader)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """The turn to write; at its end the log is copied into the file if that is due."""
-        with self._write_lock, self._turn_among_processes:
+        with self._turn:
             try:
                 yield
             except sqlite3.DatabaseError as error:
@@ -486,12 +463,12 @@ class Index:
     @property
     def turn(self) -> int | None:
         """The number of the turn that this process has now, None if it has none: one that stays is one that hangs."""
-        return self._turn_among_processes.number
+        return self._turn.number
 
     @property
     def awaits_turn(self) -> bool:
         """Whether this process waits for its turn: another one has it."""
-        return self._write_lock.locked() and self._turn_among_processes.number is None
+        return self._turn.is_awaited
 
 
 @cache
@@ -528,7 +505,7 @@ def is_index(path: Path) -> bool:
     if not path.exists() or mark_of_distrust(path).exists():
         return False
     try:
-        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        with closing(connect(path)) as connection:
             connection.execute("SELECT count(*) FROM segment").fetchone()
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF not in _NO_INDEX:

@@ -12,6 +12,7 @@ as associated data; its place is not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from struct import Struct
@@ -25,7 +26,7 @@ from xxhash import xxh3_128_digest
 
 from snapstone.core.blocks import Address, Digest
 from snapstone.core.data_key import DataKey
-from snapstone.storage.contract import ObjectKind
+from snapstone.storage.contract import Encryption, FindDataKey, ObjectKind
 
 NONCE_SIZE: Final = 12
 
@@ -197,3 +198,47 @@ def check_payload(header: RecordHeader, payload: memoryview) -> None:
 
 def _header_checksum(header: memoryview, key: bytes) -> bytes:
     return blake2b(header[:_CHECKSUM_OFFSET], key=key, digest_size=_CHECKSUM_SIZE).digest()
+
+
+class RecordCodec:
+    """Payloads as records hold them, wherever the records stand: encrypted and opened, with their headers."""
+
+    def __init__(
+        self, random_bytes: Callable[[int], bytes], find_data_key: FindDataKey, now_ms: Callable[[], int]
+    ) -> None:
+        self._random_bytes = random_bytes
+        self._find_data_key = find_data_key
+        self._now_ms = now_ms
+
+    def seal(
+        self, kind: ObjectKind, address: Address, payload: memoryview, encryption: Encryption | None
+    ) -> Seal | None:
+        """Encrypt a payload in place; None if it stays plain."""
+        if encryption is None:
+            return None
+        nonce = self._random_bytes(NONCE_SIZE)
+        return encrypt_in_place(payload, kind, address, encryption.data_key, encryption.digest, nonce)
+
+    def write_header(
+        self,
+        header: memoryview,
+        key: bytes,
+        kind: ObjectKind,
+        address: Address,
+        payload: memoryview,
+        seal: Seal | None,
+    ) -> int:
+        """Fill the header of a sealed payload for a place; returns when that was, milliseconds since the epoch."""
+        stored_at_ms = self._now_ms()
+        write_header(header, key, kind, address, payload, stored_at_ms, seal)
+        return stored_at_ms
+
+    def open(self, header: RecordHeader, payload: memoryview) -> Digest:
+        """Decrypt a payload in place, if it is encrypted; returns its digest, for a plain block its address.
+
+        Raises SealBrokenError, and KeyHiddenError if the data key is gone for ever.
+        """
+        if header.seal is None:
+            return Digest(header.address)
+        data_key = self._find_data_key(header.seal.data_key_id)
+        return decrypt_in_place(payload, header.kind, header.address, data_key, header.seal)

@@ -35,8 +35,8 @@ from snapstone.storage.segment import (
     Scan,
     Segment,
     read_segment_header,
-    sync_folder,
 )
+from snapstone.system.files import sync_folder
 
 log = logging.getLogger(__name__)
 

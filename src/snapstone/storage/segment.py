@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,6 +24,8 @@ from snapstone.storage.record import (
     place_key,
     read_header,
 )
+from snapstone.system.files import sync_folder, write_new
+from snapstone.system.locks import try_lock, unlock
 
 SEGMENT_SIZE: Final = 1 << 30
 """Bytes that a segment is preallocated to."""
@@ -83,7 +84,7 @@ class Segment:
         unfinished = path.with_name(f"{path.name}.{salt.hex()}{UNFINISHED_SUFFIX}")
         linked = False
         while not linked:
-            _write_durably(unfinished, _segment_header(segment_id, salt) * len(HEADER_COPY_OFFSETS))
+            write_new(unfinished, _segment_header(segment_id, salt) * len(HEADER_COPY_OFFSETS))
             try:
                 os.link(unfinished, path)
                 linked = True
@@ -112,15 +113,11 @@ class Segment:
 
     def try_own(self) -> bool:
         """Lock the segment for this process to append to, until it ends or disowns it; False where another has it."""
-        try:
-            fcntl.flock(self._read_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return try_lock(self._read_fd)
 
     def disown(self) -> None:
         """Let another process append to it."""
-        fcntl.flock(self._read_fd, fcntl.LOCK_UN)
+        unlock(self._read_fd)
 
     def mend_header(self) -> None:
         """Write a damaged copy of the header again from the whole one, for the owner; if the disk refuses, the whole
@@ -370,15 +367,6 @@ def _open_direct(path: Path, flags: int) -> int:
         return fd
 
 
-def _write_durably(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.pwrite(fd, content, 0)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _segment_header(segment_id: int, salt: bytes) -> bytes:
     fields = _FIELDS.pack(SEGMENT_MAGIC, SEGMENT_VERSION, segment_id, salt)
     body = fields.ljust(HEADER_COPY_SIZE - _CHECKSUM_SIZE, b"\0")
@@ -453,12 +441,3 @@ def _parse_segment_header(header: bytes, expected_id: int) -> bytes:
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -31,18 +30,17 @@ from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, Place, is_index, remove_index
 from snapstone.storage.record import (
     HEADER_SIZE,
-    NONCE_SIZE,
     BadRecordError,
+    RecordCodec,
     RecordHeader,
     Seal,
     SealBrokenError,
-    decrypt_in_place,
-    encrypt_in_place,
     record_size,
-    write_header,
 )
 from snapstone.storage.recovery import OpenSegment, Recovery
 from snapstone.storage.segment import LOST_ERRORS, SEGMENT_SIZE, Segment, read_segment_header
+from snapstone.system.files import opened
+from snapstone.system.locks import lock
 
 OPEN_SEGMENTS: Final = 128
 """Segment files that are kept open for reading, with two descriptors each."""
@@ -87,9 +85,8 @@ class SegmentStore:
         """
         self._space = space or UnwatchedSpace()
         self._read_only = read_only
-        self._now_ms = now_ms
         self._random_bytes = random_bytes
-        self._find_data_key = find_data_key
+        self._codec = RecordCodec(random_bytes, find_data_key, now_ms)
         self._segments_folder = folder / "segments"
         self._buffers = BufferPool(block_buffers)
         self._damage = DamageLog(folder / "damage.jsonl", now_ms)
@@ -254,7 +251,7 @@ class SegmentStore:
         place = self._index.find(address)
         if place is not None and not place.damaged:
             return False
-        seal = None if encryption is None else self._seal(ObjectKind.BLOCK, address, buffer.payload, encryption)
+        seal = self._codec.seal(ObjectKind.BLOCK, address, buffer.payload, encryption)
 
         def write(reservation: Reservation) -> list[NewRecord]:
             return [self._write(reservation, buffer.record, ObjectKind.BLOCK, address, buffer.payload, seal)]
@@ -312,18 +309,10 @@ class SegmentStore:
         del self._in_flight[address]
         turn.release()
 
-    def _seal(self, kind: ObjectKind, address: Address, payload: memoryview, encryption: Encryption) -> Seal:
-        """Encrypt a payload where it stands."""
-        nonce = self._random_bytes(NONCE_SIZE)
-        return encrypt_in_place(payload, kind, address, encryption.data_key, encryption.digest, nonce)
-
     def _open(self, header: RecordHeader, place: Place, payload: memoryview) -> Digest:
-        """Decrypt a payload where it stands, if it is encrypted; returns its digest, for a plain block its address."""
-        if header.seal is None:
-            return Digest(header.address)
-        data_key = self._find_data_key(header.seal.data_key_id)
+        """As RecordCodec.open. Raises DamageError if the payload is not what was sealed."""
         try:
-            return decrypt_in_place(payload, header.kind, header.address, data_key, header.seal)
+            return self._codec.open(header, payload)
         except SealBrokenError as error:
             raise self._damaged(header.address, place, error) from error
 
@@ -337,8 +326,8 @@ class SegmentStore:
         seal: Seal | None,
     ) -> NewRecord:
         """Complete a record's header for its place, and write it there."""
-        segment, offset, stored_at_ms = reservation.segment, reservation.offset, self._now_ms()
-        write_header(record[:HEADER_SIZE], segment.key(offset), kind, address, payload, stored_at_ms, seal)
+        segment, offset = reservation.segment, reservation.offset
+        stored_at_ms = self._codec.write_header(record[:HEADER_SIZE], segment.key(offset), kind, address, payload, seal)
         segment.write(offset, record)
         return NewRecord(address, kind, segment.segment_id, offset, len(payload), stored_at_ms)
 
@@ -354,15 +343,15 @@ class SegmentStore:
             view = buffer[start + HEADER_SIZE : start + HEADER_SIZE + len(payload)]
             view[:] = payload
             encryption = None if data_key is None else Encryption(data_key, digest_of(payload))
-            seal = None if encryption is None else self._seal(kind, address, view, encryption)
+            seal = self._codec.seal(kind, address, view, encryption)
             stored.append((address, start, view, seal))
             start += record_size(len(payload))
 
         def write(reservation: Reservation) -> list[NewRecord]:
-            segment, stored_at_ms, records = reservation.segment, self._now_ms(), []
+            segment, records = reservation.segment, []
             for address, start, view, seal in stored:
                 offset, header = reservation.offset + start, buffer[start : start + HEADER_SIZE]
-                write_header(header, segment.key(offset), kind, address, view, stored_at_ms, seal)
+                stored_at_ms = self._codec.write_header(header, segment.key(offset), kind, address, view, seal)
                 records.append(NewRecord(address, kind, segment.segment_id, offset, len(view), stored_at_ms))
             segment.write(reservation.offset, buffer)
             return records
@@ -489,9 +478,6 @@ def no_space_is_store_full() -> Iterator[None]:
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
     """Hold a file lock that other processes opening the same store wait for."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    with opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
+        lock(descriptor)
         yield
-    finally:
-        os.close(fd)

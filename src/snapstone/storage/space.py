@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +20,8 @@ from typing import Final
 
 from snapstone.core.errors import ReadOnlyError, StoreFullError
 from snapstone.storage.file_system import fallocate, is_read_only
+from snapstone.system.files import opened_folder
+from snapstone.system.locks import lock, try_lock
 
 MIB: Final = 1 << 20
 
@@ -234,24 +235,20 @@ class SpaceGuard:
 
     def _settle(self) -> None:
         """Let the file system finish a removal: some give space back only with their next transaction."""
-        with suppress(OSError):
-            fd = os.open(self._reserve, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                _libc.syncfs(fd)
-            finally:
-                os.close(fd)
+        with suppress(OSError), opened_folder(self._reserve) as fd:
+            _libc.syncfs(fd)
 
     @contextmanager
     def _turn(self, wait: bool = False) -> Iterator[bool]:
         """Whether it is this process's turn to change the reserve, by a lock on its folder."""
-        with ExitStack() as opened:
+        with ExitStack() as entered:
             mine = False
             with suppress(OSError):  # There is no reserve and on a full disk none can be made, or another has the turn.
                 self._reserve.mkdir(mode=0o700, exist_ok=True)
-                fd = os.open(self._reserve, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                opened.callback(os.close, fd)
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                mine = True
+                fd = entered.enter_context(opened_folder(self._reserve))
+                if wait:
+                    lock(fd)
+                mine = wait or try_lock(fd)
             yield mine
 
 

@@ -1,1 +1,1 @@
-"""The operating system's services that several floors need: files, and turns among processes."""
+"""The operating system's services that several floors need: files, locks, SQLite, sockets, clocks, processes."""

@@ -1,4 +1,4 @@
-"""Files that survive a loss of power, and the rule about a sync that fails: it is final.
+"""Files that survive a loss of power, and the rule about a sync that fails: it is final. Descriptors that are closed.
 
 The kernel reports what it could not write to the first sync that asks, once, and forgets it: the pages count as clean,
 so the next sync succeeds, and reads give what was written for as long as it stays in memory. So after a failed sync
@@ -10,8 +10,10 @@ every later sync in it fails too; so a folder may be synced once more.
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 
@@ -43,8 +45,45 @@ def sync_folder(folder: Path) -> None:
 
 
 def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
+    with opened(path, flags) as descriptor:
         os.fsync(descriptor)
+
+
+@contextmanager
+def opened(path: str | Path, flags: int) -> Iterator[int]:
+    """A descriptor that child processes do not inherit, closed at the end of the block. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def opened_folder(path: str | Path) -> AbstractContextManager[int]:
+    """A descriptor of a folder, closed at the end of the block. Raises OSError."""
+    return opened(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600, durably but for its name. Raises OSError."""
+    with opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as descriptor:
+        if os.pwrite(descriptor, content, 0) != len(content):
+            raise OSError(errno.EIO, "a short write", str(path))
+        os.fsync(descriptor)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file by one of mode 0600, durably; whoever reads it finds the old content or the new, whole."""
+    draft = path.with_name(f".{path.name}.new")
+    write_new(draft, content)
+    draft.rename(path)
+    sync_folder(path.parent)
+
+
+def is_at(path: str | Path, descriptor: int, *, follow: bool = False) -> bool:
+    """Whether the open file is the one at a path; `follow`: also if the path is a symbolic link to it."""
+    try:
+        there = os.stat(path, follow_symlinks=follow)
+    except OSError:
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))

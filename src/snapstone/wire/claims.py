@@ -9,11 +9,9 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
-from snapstone.core.sigv4 import canonical_query, query_pairs
+from snapstone.core.sigv4 import ALGORITHM, TERMINATOR, canonical_query, query_pairs
 from snapstone.wire.refusals import MalformedSignatureError, MissingCredentialsError
 
-ALGORITHM: Final = "AWS4-HMAC-SHA256"
-TERMINATOR: Final = "aws4_request"
 MAX_EXPIRES_SECONDS: Final = 604_800
 """Seven days: the longest that a presigned URL may live."""
 

@@ -18,10 +18,18 @@ from typing import Final
 
 from snapstone.core.blocks import digest_from_checksum
 from snapstone.core.ids import Region
-from snapstone.core.sigv4 import canonical_headers, canonical_path, canonical_request, query_pairs
+from snapstone.core.sigv4 import (
+    TERMINATOR,
+    canonical_headers,
+    canonical_path,
+    canonical_request,
+    derive_key,
+    query_pairs,
+    signature,
+)
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.identities.identity import Credentials, credentials_of
-from snapstone.wire.claims import ALGORITHM, TERMINATOR, Claim
+from snapstone.wire.claims import Claim
 from snapstone.wire.http import Request
 from snapstone.wire.refusals import (
     ClockSkewError,
@@ -190,19 +198,11 @@ def _signature(
     request = canonical_request(
         method, canonical_path(path), claim.canonical_query, signed, claim.signed_headers, payload_hash
     )
-    to_sign = (
-        f"{ALGORITHM}\n{claim.timestamp}\n{claim.scope_date}/{claim.region}/{claim.service}/{TERMINATOR}\n"
-        f"{hashlib.sha256(request).hexdigest()}"
-    )
-    return hmac.digest(signing_key, to_sign.encode("latin-1"), "sha256").hex()
+    scope = f"{claim.scope_date}/{claim.region}/{claim.service}/{TERMINATOR}"
+    return signature(signing_key, claim.timestamp, scope, request)
 
 
-@lru_cache(maxsize=SIGNING_KEY_CACHE_SIZE)
-def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
-    key = b"AWS4" + secret.encode()
-    for part in (date, region, service, TERMINATOR):
-        key = hmac.digest(key, part.encode("latin-1"), "sha256")
-    return key
+_signing_key = lru_cache(maxsize=SIGNING_KEY_CACHE_SIZE)(derive_key)
 
 
 def _too_old_text(claim: Claim, now_s: int) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
 from snapstone.catalog.contract.errors import CatalogUnavailableError
-from snapstone.catalog.sqlite.connections import READER_LIMIT, Connections
+from snapstone.catalog.sqlite.connections import Connections
 
 GLANCE_SECONDS = 0.1
 """Long enough for a thread that nothing holds back to get through."""
@@ -106,23 +105,6 @@ def test_a_foreign_programs_transaction_is_waited_for(connections: Connections, 
     writer.join()
     assert secrets(connections) == ["waited"]
     foreign.close()
-
-
-def test_a_reader_more_than_the_limit_waits_for_one_to_come_back(connections: Connections) -> None:
-    read = Event()
-
-    def wait_and_read() -> None:
-        secrets(connections)
-        read.set()
-
-    reader = Thread(target=wait_and_read)
-    with ExitStack() as borrowed:
-        for _ in range(READER_LIMIT):
-            borrowed.enter_context(connections.reading())
-        reader.start()
-        assert not read.wait(GLANCE_SECONDS)
-    reader.join()
-    assert read.is_set()
 
 
 def test_closing_waits_for_the_transaction_under_way(connections: Connections, path: Path) -> None:

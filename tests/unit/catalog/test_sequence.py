@@ -16,9 +16,11 @@ from typing import Final
 import pytest
 
 from snapstone.catalog.contract.snapshots import SnapshotState
-from snapstone.catalog.sqlite import connections, opening
+from snapstone.catalog.sqlite import connections as connections
+from snapstone.catalog.sqlite import opening as opening
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.opening import CatalogError, CatalogMissingError, OlderCatalogError, UnusableCatalogError
+from snapstone.system.sqlite import connect
 from tests.suites.catalog_rows import name, pending, plain, put_in_state, record, writes
 
 WRITE_COUNT: Final = 40
@@ -319,7 +321,7 @@ def test_a_file_that_may_not_be_written_is_named(path: Path, ending: str, monkey
     denied.chmod(0o400)
     if os.geteuid() == 0:  # root may write everything: what another user would get
         monkeypatch.setattr(os, "access", lambda each, _: each != denied)
-        monkeypatch.setattr(connections, "connect", lambda each, **_: opening.connect(each, alone=True))
+        monkeypatch.setattr(connections, "connect", lambda each, *_: connect(each, "alone"))
     with pytest.raises(UnusableCatalogError, match=f"chmod 600 {denied}"):
         SqliteCatalog(path, create=False)
 

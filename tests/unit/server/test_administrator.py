@@ -14,17 +14,18 @@ from botocore.configloader import raw_config_parse
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.principals import root_principal
-from snapstone.server.folder.administration import Identities, ensure_administrator, mint_key_pair, read_credentials
+from snapstone.server.folder.administration import Identities, ensure_administrator, identities_of, mint_key_pair
+from snapstone.server.folder.credentials import read_credentials
 from snapstone.server.folder.data_folder import DataFolderError, StartRefusedError
 from snapstone.service.iam.access_keys import mint_account_id
 from snapstone.service.identities.identity import credentials_of
-from snapstone.service.keys.root_key import HeldRootKey
+from snapstone.service.key_ring import HeldRootKey
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Identities]:
     catalog = SqliteCatalog(tmp_path / "catalog.db")
-    yield Identities(catalog, HeldRootKey(b"r" * 32, os.urandom))
+    yield identities_of(catalog, HeldRootKey(b"r" * 32, os.urandom))
     catalog.close()
 
 
@@ -65,7 +66,7 @@ def test_a_new_catalog_learns_the_key_that_is_there_if_told_to(tmp_path: Path) -
     path = tmp_path / "credentials"
     for name in ("first.db", "second.db"):
         catalog = SqliteCatalog(tmp_path / name)
-        engine = Identities(catalog, HeldRootKey(b"r" * 32, os.urandom))
+        engine = identities_of(catalog, HeldRootKey(b"r" * 32, os.urandom))
         ensure_administrator(engine, path, adopt=True)
         assert engine.catalog.sealed_access_key(read_credentials(path).access_key_id) is not None
         catalog.close()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.server.folder.data_folder import DataFolder, DataFolderError, RunningServer, use_data_folder, write_whole
+from snapstone.server.folder.data_folder import DataFolder, DataFolderError, RunningServer, use_data_folder
+from snapstone.system.files import replace_file
 
 HERE = RunningServer("http://127.0.0.1:9800", 17, "us-east-1")
 
@@ -119,7 +120,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
     (tmp_path / ".file.new").write_text("left behind by a crash, and longer than what follows")
     for text in ("one", "two"):
-        write_whole(path, text)
+        replace_file(path, text.encode("ascii"))
         assert path.read_text() == text
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert mode(path) == 0o600

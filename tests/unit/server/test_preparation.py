@@ -19,7 +19,7 @@ from snapstone.server.folder.data_folder import DataFolderError, StartRefusedErr
 from snapstone.server.folder.root_key import ensure_root_key
 from snapstone.server.process.preparation import prepare_catalog
 from snapstone.service.identities.identity import credentials_of
-from snapstone.service.keys.root_key import server_secret
+from snapstone.service.key_ring import server_secret
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.system.clock import MachineClocks
 
@@ -59,7 +59,7 @@ def test_keys_and_secrets_stay_what_they_were(settings: Settings) -> None:
         assert off is not None
         assert (old.secret, old.active, off.active) == (SECRET, True, False)
         assert old.principal.arn == "arn:aws:iam::111122223333:root"
-        assert server_secret(engine.catalog, engine.root_key, "tokens", b"another") == TOKEN_KEY
+        assert server_secret(engine.catalog, engine.keys.root_key, "tokens", b"another") == TOKEN_KEY
 
 
 def test_nothing_is_left_in_plain_text(settings: Settings) -> None:

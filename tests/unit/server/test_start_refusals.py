@@ -9,7 +9,8 @@ import pytest
 
 from snapstone.catalog.sqlite import opening
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
-from snapstone.server.folder.data_folder import StartRefusedError, start_refusals, use_data_folder
+from snapstone.server.folder.data_folder import StartRefusedError, use_data_folder
+from snapstone.server.folder.refusals import start_refusals
 
 
 def test_a_catalog_that_fails_after_it_was_opened_refuses_the_start(

@@ -23,7 +23,7 @@ from snapstone.server.folder.data_folder import DataFolderError
 from snapstone.server.process import worker_pool
 from snapstone.server.process.worker_pool import WorkerFailedError, WorkerPool
 
-SOURCE = Path(worker_pool.__file__).parents[2]
+SOURCE = Path(worker_pool.__file__).parents[3]
 
 PREAMBLE = """
 import os, sys, time

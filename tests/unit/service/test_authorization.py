@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from snapstone.core.errors import AccessDeniedError
-from snapstone.service.access import authorization
+from snapstone.service.access import authorization as authorization
 from snapstone.service.access.authorization import authorize_call, authorize_key
 from snapstone.service.engine import Caller
 from snapstone.service.identities.identity import credentials_of

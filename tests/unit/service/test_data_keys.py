@@ -11,8 +11,7 @@ import pytest
 from snapstone.catalog.contract.keys import KeyState, KmsKey, MaterialAdded
 from snapstone.core.blocks import ZERO_DIGEST, digest_of
 from snapstone.core.errors import KeyHiddenError
-from snapstone.service.engine import REMEMBERED_KEYS, Remembered
-from snapstone.service.keys.data_keys import data_key_of, domain_of, is_current, make_data_key
+from snapstone.service.key_ring import CACHED_KEYS, Cache
 from snapstone.service.keys.kms_keys import managed_ebs_key
 from snapstone.service.kms.rotation import rotate
 from tests.installation import ACCOUNT, CALLER, Installation
@@ -39,59 +38,59 @@ def destroy(installation: Installation, key: KmsKey) -> None:
 
 
 def test_a_data_key_is_the_same_after_a_restart(installation: Installation, key: KmsKey) -> None:
-    data_key_id = make_data_key(installation.engine, key)
-    before = data_key_of(installation.engine, data_key_id)
+    data_key_id = installation.engine.keys.make_data_key(key)
+    before = installation.engine.keys.data_key(data_key_id)
     installation.reopen()
-    assert data_key_of(installation.engine, data_key_id) == before
+    assert installation.engine.keys.data_key(data_key_id) == before
     assert len(before.key) == 32
     assert repr(before.key) not in repr(before)
 
 
 def test_a_key_has_one_domain_whoever_asks_first(installation: Installation, key: KmsKey) -> None:
-    found = racing(8, lambda _: domain_of(installation.engine, key).address_key)
+    found = racing(8, lambda _: installation.engine.keys.domain(key).address_key)
     assert len(set(found)) == 1
     installation.reopen()
-    assert domain_of(installation.engine, key).address_key == found[0]
+    assert installation.engine.keys.domain(key).address_key == found[0]
 
 
 def test_an_address_is_the_keyed_hash_of_a_digest(installation: Installation, key: KmsKey) -> None:
     """HMAC-SHA-256, as RFC 2104 builds it from SHA-256 alone."""
-    domain = domain_of(installation.engine, key)
+    domain = installation.engine.keys.domain(key)
     padded = domain.address_key.ljust(64, b"\0")
     inner = digest_of(bytes(byte ^ 0x36 for byte in padded) + ZERO_DIGEST)
     assert bytes(domain.zero_address) == digest_of(bytes(byte ^ 0x5C for byte in padded) + inner)
 
 
 def test_what_is_remembered_does_not_outlive_the_kms_key(installation: Installation, key: KmsKey) -> None:
-    data_key_id = make_data_key(installation.engine, key)
-    data_key_of(installation.engine, data_key_id)
+    data_key_id = installation.engine.keys.make_data_key(key)
+    installation.engine.keys.data_key(data_key_id)
     destroy(installation, key)
     with pytest.raises(KeyHiddenError):
-        data_key_of(installation.engine, data_key_id)
+        installation.engine.keys.data_key(data_key_id)
     with pytest.raises(KeyHiddenError):
-        make_data_key(installation.engine, key)
+        installation.engine.keys.make_data_key(key)
 
 
 def test_a_domain_is_not_made_for_a_key_that_is_gone(installation: Installation, key: KmsKey) -> None:
     destroy(installation, key)
     with pytest.raises(KeyHiddenError):
-        domain_of(installation.engine, key)
+        installation.engine.keys.domain(key)
 
 
 def test_a_data_key_is_current_until_the_kms_key_is_rotated(installation: Installation, key: KmsKey) -> None:
-    data_key_id = make_data_key(installation.engine, key)
-    assert is_current(installation.engine, key, data_key_id)
+    data_key_id = installation.engine.keys.make_data_key(key)
+    assert installation.engine.keys.is_current(key, data_key_id)
     assert rotate(installation.engine, key, 1) is MaterialAdded.ADDED
     rotated = installation.catalog.kms_key(key.key_id)
     assert rotated is not None
-    assert not is_current(installation.engine, rotated, data_key_id)
-    assert is_current(installation.engine, rotated, make_data_key(installation.engine, rotated))
+    assert not installation.engine.keys.is_current(rotated, data_key_id)
+    assert installation.engine.keys.is_current(rotated, installation.engine.keys.make_data_key(rotated))
 
 
-def test_memory_is_bounded_and_drops_the_oldest() -> None:
-    remembered: Remembered[int] = Remembered()
-    for number in range(REMEMBERED_KEYS + 1):
-        remembered.keep(str(number), number)
-    assert remembered.get("0") is None
-    assert remembered.get("1") == 1
-    assert remembered.get(str(REMEMBERED_KEYS)) == REMEMBERED_KEYS
+def test_a_cache_is_bounded_and_drops_the_oldest() -> None:
+    cache: Cache[str, int] = Cache()
+    for number in range(CACHED_KEYS + 1):
+        cache.put(str(number), number)
+    assert cache.get("0") is None
+    assert cache.get("1") == 1
+    assert cache.get(str(CACHED_KEYS)) == CACHED_KEYS

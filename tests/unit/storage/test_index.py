@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from snapstone.core.blocks import Address
 from snapstone.storage.contract import ObjectEntry, ObjectKind
 from snapstone.storage.index import (
-    IDLE_READER_LIMIT,
     Index,
     IndexVersionError,
     NewRecord,
@@ -187,12 +185,3 @@ def test_a_damaged_index_is_put_out_of_the_way_with_its_log(path: Path) -> None:
     ]
     Index(path).close()
     assert is_index(path)
-
-
-def test_no_more_idle_readers_are_kept_than_the_limit(index: Index) -> None:
-    with ExitStack() as borrowed:
-        for _ in range(IDLE_READER_LIMIT + 5):
-            borrowed.enter_context(index._reader())
-    assert len(index._readers) == IDLE_READER_LIMIT
-    index.add([record(1)], {})
-    assert index.find(address(1)) is not None

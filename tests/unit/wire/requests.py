@@ -99,7 +99,7 @@ class EngineParts:
                 key_material=lambda _key_id, _version: None,
             ),
             objects=SimpleNamespace(has=lambda _address: _raise(self.objects_error)),
-            root_key=_NoRootKey(),
+            keys=SimpleNamespace(opened=lambda sealed, _purpose: sealed, row=lambda _key_id: None),
             now_ms=lambda: self.now or int(datetime.now(UTC).timestamp() * 1000),
             policy=SimpleNamespace(regions=self.regions),
             health=self.health,
@@ -113,13 +113,6 @@ class EngineParts:
             if key.access_key_id == access_key_id:
                 return SealedAccessKey(access_key_id, ACCOUNT, None, key.active, 0, key.secret.encode())
         return None
-
-
-class _NoRootKey:
-    """Seals nothing."""
-
-    def unseal(self, sealed: bytes, purpose: str) -> bytes:
-        return sealed
 
 
 def _raise(error: Exception | None) -> None:

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What a catalog promises: rows as frozen values, and one protocol for each subject."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The catalog on SQLite: for any number of processes on one machine."""

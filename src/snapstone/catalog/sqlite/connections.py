@@ -21,8 +21,6 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from queue import LifoQueue
-from threading import Lock
 from typing import Final, NoReturn
 
 from snapstone.catalog.contract.errors import CatalogUnavailableError
@@ -36,11 +34,9 @@ from snapstone.catalog.sqlite.checksums import (
 )
 from snapstone.catalog.sqlite.opening import (
     ACCEPT_OPTION,
-    BUSY_TIMEOUT_SECONDS,
     CatalogMissingError,
     OlderCatalogError,
     UnusableCatalogError,
-    connect,
     failure_of,
     is_absent,
     known_migrations,
@@ -49,12 +45,11 @@ from snapstone.catalog.sqlite.opening import (
     version_in,
 )
 from snapstone.core.errors import DamageError
+from snapstone.system.files import sync_folder
 from snapstone.system.locks import Turn
+from snapstone.system.sqlite import BUSY_TIMEOUT_SECONDS, Readers, connect
 
 log = logging.getLogger(__name__)
-
-READER_LIMIT: Final = 16
-"""Readers open at once; each is borrowed for the length of one statement, the next caller waits."""
 
 WRITER_CACHE_SIZE_KIB: Final = 16_384
 
@@ -74,12 +69,7 @@ DamageReport = Callable[[DamageError], None]
 
 
 class Connections:
-    """Opens the file, migrated where that is needed, and lends connections to it.
-
-    Whose turn it is to write is settled twice. SQLite's own lock is what keeps transactions apart. But who finds it
-    taken sleeps and looks again, and under load can do so for seconds; so writers of all processes first queue for a
-    lock of the operating system, on a file beside the catalog, which is handed over at once and dies with its holder.
-    """
+    """Opens the file, migrated if needed, and lends connections to it."""
 
     def __init__(
         self,
@@ -93,15 +83,12 @@ class Connections:
         `create` allows to make a catalog where there is none; `accept_older` accepts that one has lost transactions.
         """
         self._path = path
-        self._turn = Lock()
         self._closed = False
         self._told_of_damage: DamageReport | None = None
         self._damage: dict[str, DamageError] = {}
         self._sequence = 0
         self._damage_met: DamageError | None = None
-        self._readers: LifoQueue[sqlite3.Connection | None] = LifoQueue()
-        for _ in range(READER_LIMIT):
-            self._readers.put(None)
+        self._readers = Readers(self._open_reader)
         if not create and is_absent(path):
             raise CatalogMissingError(path)
         with ExitStack() as opened:
@@ -114,10 +101,10 @@ class Connections:
     def _open_catalog(self, opened: ExitStack, create: bool, accept_older: bool) -> None:
         self.changes = ChangeCounter(self._beside("-changes"))
         opened.callback(self.changes.close)
-        self._turn_among_processes = Turn(self._beside("-lock"))
-        opened.callback(self._turn_among_processes.close)
+        self._turn = Turn(self._beside("-lock"))
+        opened.callback(self._turn.close)
         migrations = known_migrations()
-        with self._turn_among_processes:
+        with self._turn:
             if create:
                 self._create_file(accept_older)
             self._require_file_of_log()
@@ -127,7 +114,7 @@ class Connections:
                 raise CatalogMissingError(self._path)
             self._require_newest(accept_older)
         if version < len(migrations):
-            with self._turn, self._turn_among_processes, self._changing(), self._transaction() as connection:
+            with self._turn, self._changing(), self._transaction() as connection:
                 migrate(connection, migrations)
         keep_checksums(self._writer, self._meet_damage)
         self._identities = self._present_files()
@@ -142,7 +129,6 @@ class Connections:
         over many rows, such a row is left as it is, and reported.
         """
         with (
-            self._turn,
             self._open_turn(),
             self._in_terms_of_the_contract(),
             self._changing(),
@@ -153,18 +139,13 @@ class Connections:
     @contextmanager
     def writing_quietly(self, *, skip_damaged: bool = False) -> Iterator[sqlite3.Connection]:
         """As `writing`, for a transaction that changes nothing which a Memory holds."""
-        with (
-            self._turn,
-            self._open_turn(),
-            self._in_terms_of_the_contract(),
-            self._transaction(skip_damaged) as connection,
-        ):
+        with self._open_turn(), self._in_terms_of_the_contract(), self._transaction(skip_damaged) as connection:
             yield connection
 
     @contextmanager
     def recording(self) -> Iterator[tuple[sqlite3.Connection, int]]:
         """As `writing_quietly`, with the transaction's number, which the block stores: in the rows of snapshots."""
-        with self._turn, self._open_turn(), self._in_terms_of_the_contract():
+        with self._open_turn(), self._in_terms_of_the_contract():
             sequence = max(self.changes.sequence or self._read_sequence(), self._sequence) + 1
             with self._transaction(sequence=sequence) as connection:
                 yield connection, sequence
@@ -221,16 +202,12 @@ class Connections:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A reader for one statement, whose rows must all be fetched. Never borrowed while holding another."""
-        reader = self._readers.get()
         try:
             self._require_open()
-            if reader is None:
-                reader = self._open_reader()
-            yield reader
+            with self._readers.reading() as reader:
+                yield reader
         except (sqlite3.Error, DamageError) as error:
             self._fail(error)
-        finally:
-            self._readers.put(reader)
 
     @contextmanager
     def streaming(self) -> Iterator[sqlite3.Connection]:
@@ -250,7 +227,7 @@ class Connections:
 
         The file itself keeps nothing: the writer overwrites what it deletes. Waits for nobody.
         """
-        with self._turn, self._open_turn(), self._in_terms_of_the_contract():
+        with self._open_turn(), self._in_terms_of_the_contract():
             self._writer.execute("PRAGMA busy_timeout = 0")
             try:
                 [(busy, _, _)] = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -285,17 +262,13 @@ class Connections:
 
     def close(self) -> None:
         """Close all that is open, after waiting for the transaction and the reads under way."""
+        if self._closed:
+            return
         with self._turn:
-            if self._closed:
-                return
             self._closed = True
-            for _ in range(READER_LIMIT):
-                reader = self._readers.get()
-                if reader is not None:
-                    reader.close()
-            for _ in range(READER_LIMIT):
-                self._readers.put(None)
-            self._opened.close()
+            self._readers.close()
+            self._writer.close()
+        self._opened.close()
 
     def _meet_damage(self, damage: DamageError) -> None:
         """A statement of the open transaction has skipped a damaged row."""
@@ -358,7 +331,7 @@ class Connections:
         the file, which is whole together with the log.
         """
         try:
-            with closing(connect(self._path, alone=True)) as connection:
+            with closing(connect(self._path, "alone")) as connection:
                 rows = connection.execute("SELECT sequence, checksum FROM catalog_state").fetchall()
         except sqlite3.Error as error:
             return 0 if "no such table" in str(error) else None
@@ -403,17 +376,17 @@ class Connections:
     @property
     def turn(self) -> int | None:
         """The number of the turn that this process has now, None if it has none: one that stays is one that hangs."""
-        return self._turn_among_processes.number
+        return self._turn.number
 
     @property
     def awaits_turn(self) -> bool:
         """Whether this process waits for its turn: another one has it."""
-        return self._turn.locked() and self._turn_among_processes.number is None
+        return self._turn.is_awaited
 
     def _open_turn(self) -> Turn:
         """The turn of this process to write. Only a transaction runs under it, and its holder's death ends it."""
         self._require_open()
-        return self._turn_among_processes
+        return self._turn
 
     def _require_open(self) -> None:
         if self._closed:
@@ -430,11 +403,7 @@ class Connections:
             raise OlderCatalogError(self._path, 0, self.changes.sequence)
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._path.parent)
 
     def _open_writer(self) -> sqlite3.Connection:
         writer = connect(self._path)

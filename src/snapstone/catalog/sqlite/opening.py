@@ -18,9 +18,7 @@ from typing import Final
 
 from snapstone.catalog.contract.errors import CatalogUnavailableError, RowRefusedError
 from snapstone.core.errors import DamageError, StoreFullError
-
-BUSY_TIMEOUT_SECONDS: Final = 30.0
-"""How long a statement waits for a lock that a foreign program holds on the file, before it fails."""
+from snapstone.system.sqlite import connect
 
 NO_ROOM_BYTES: Final = 1 << 20
 """With less free, an I/O error that does not say why is taken for a full disk: SQLite hides the reason of some."""
@@ -80,20 +78,6 @@ class OlderCatalogError(CatalogError):
             f"right {self.path.name} and {self.path.name}-wal back together, or accept that what came later is lost by "
             f"starting once with {ACCEPT_OPTION}"
         )
-
-
-def connect(path: Path, *, alone: bool = False) -> sqlite3.Connection:
-    """A connection in autocommit mode to a file that exists, for any one thread at a time. Never makes the file.
-
-    One that reads the file `alone` knows nothing of its write-ahead log, locks nothing and writes nothing.
-    """
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?{'mode=ro&immutable=1' if alone else 'mode=rw'}",
-        uri=True,
-        timeout=BUSY_TIMEOUT_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-    )
 
 
 def is_absent(path: Path) -> bool:
@@ -205,7 +189,9 @@ class Migration:
 def known_migrations() -> list[Migration]:
     """The migrations that this version brings, in order of number, which runs from 1 without a gap."""
     migrations = []
-    for entry in sorted(files("snapstone.catalog").joinpath("migrations").iterdir(), key=lambda entry: entry.name):
+    for entry in sorted(
+        files("snapstone.catalog.sqlite").joinpath("migrations").iterdir(), key=lambda entry: entry.name
+    ):
         if entry.name.endswith(".sql"):
             number, _, name = entry.name.removesuffix(".sql").partition("_")
             migrations.append(Migration(int(number), name, entry.read_text(encoding="utf-8")))

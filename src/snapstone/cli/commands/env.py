@@ -32,7 +32,7 @@ def register(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> Exit:
     """Print the variables; a session token left over from elsewhere would not go with the key, so it is unset."""
     from snapstone.client.overlay import path_with_overlay
-    from snapstone.server.folder.administration import read_credentials
+    from snapstone.server.folder.credentials import read_credentials
     from snapstone.server.folder.data_folder import DataFolder, DataFolderError
     from snapstone.server.folder.runtime import find_server
 

@@ -7,7 +7,6 @@ signed AWS API request"). What comes back is checked before anybody sees it.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from snapstone.client.api.connection import Answer, BrokenAnswerError, Connectio
 from snapstone.client.api.endpoint import AccessKey
 from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError, fault_of_answer
 from snapstone.core.blocks import BLOCK_SIZE, Digest, checksum_from_digest, digest_of
+from snapstone.core.sigv4 import ALGORITHM, TERMINATOR, canonical_path, canonical_request, derive_key, signature
 
 SERVICE: Final = "ebs"
 EMPTY_HASH: Final = hashlib.sha256(b"").hexdigest()
@@ -52,22 +52,21 @@ class Signer:
         signed = sorted([("host", self._host), *headers, *_amz_headers(moment, payload_hash, key)])
         names = ";".join(name for name, _ in signed)
         lines = "".join(f"{name}:{value}\n" for name, value in signed)
-        canonical = f"{method}\n{quote(path)}\n{query}\n{lines}\n{names}\n{payload_hash}"
-        scope = f"{moment[:8]}/{self._region}/{SERVICE}/aws4_request"
-        to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._signing_key(key, moment[:8]), to_sign.encode(), "sha256").hex()
+        canonical = canonical_request(method, canonical_path(path), query, lines, names, payload_hash)
+        scope = f"{moment[:8]}/{self._region}/{SERVICE}/{TERMINATOR}"
+        signed_by = signature(self._signing_key(key, moment[:8]), moment, scope, canonical)
         target = f"{path}?{query}" if query else path
         sent = "".join(f"{name}: {value}\r\n" for name, value in signed)
         return (
             f"{method} {target} HTTP/1.1\r\n{sent}"
-            f"authorization: AWS4-HMAC-SHA256 Credential={key.access_key_id}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}\r\n"
+            f"authorization: {ALGORITHM} Credential={key.access_key_id}/{scope}, "
+            f"SignedHeaders={names}, Signature={signed_by}\r\n"
         ).encode("latin-1")
 
     def _signing_key(self, key: AccessKey, day: str) -> bytes:
         with self._lock:
             if self._derived is None or self._derived[:2] != (key, day):
-                self._derived = (key, day, _derive(key.secret, day, self._region))
+                self._derived = (key, day, derive_key(key.secret, day, self._region, SERVICE))
             return self._derived[2]
 
 
@@ -76,13 +75,6 @@ def _amz_headers(moment: str, payload_hash: str, key: AccessKey) -> list[Header]
     if key.session_token:
         headers.append(("x-amz-security-token", key.session_token))
     return headers
-
-
-def _derive(secret: str, day: str, region: str) -> bytes:
-    derived = ("AWS4" + secret).encode()
-    for part in (day, region, SERVICE, "aws4_request"):
-        derived = hmac.digest(derived, part.encode(), "sha256")
-    return derived
 
 
 _PUT_END: Final = (

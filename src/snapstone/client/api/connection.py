@@ -9,7 +9,6 @@ import base64
 import http.client
 import socket
 import ssl
-import struct
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import httptools
 
 from snapstone.client.api.endpoint import CONNECT_SECONDS, READ_SECONDS
+from snapstone.system.sockets import limit_receive, limit_send
 
 MAX_HEAD_SIZE: Final = 65_536
 MAX_LOOSE_BODY_SIZE: Final = 1 << 20
@@ -242,11 +242,9 @@ def _login(proxy: SplitResult) -> dict[str, str]:
 
 
 def _limit_by_kernel(sock: socket.socket) -> None:
-    """Time-outs that the kernel keeps: Python's own cost a system call more for every send and receive."""
     sock.settimeout(None)
-    limit = struct.pack("ll", READ_SECONDS, 0)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    limit_receive(sock, READ_SECONDS)
+    limit_send(sock, READ_SECONDS)
 
 
 def _fill(sock: socket.socket, view: memoryview) -> None:

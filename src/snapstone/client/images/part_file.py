@@ -8,7 +8,6 @@ so the old image stays whole until the new one is.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -19,7 +18,8 @@ from typing import Final
 from snapstone.client.errors import DeniedError, NoSpaceError, SourceChangedError, UsageError, refusal
 from snapstone.client.images import linux
 from snapstone.client.images.block_file import BlockFile, data_extents
-from snapstone.system.files import sync_folder
+from snapstone.system.files import is_at, sync_folder
+from snapstone.system.locks import try_lock
 
 
 def check_space(path: str | os.PathLike[str], needed_bytes: int) -> None:
@@ -153,7 +153,7 @@ def open_part(part: Path) -> tuple[int, bool]:
         except BaseException:
             os.close(fd)
             raise
-        if _is_at(fd, part):
+        if is_at(part, fd):
             return fd, existed
         os.close(fd)
     raise UsageError(f"{part} comes and goes: another process works under that name")
@@ -228,18 +228,13 @@ def _may_be_put_there_by_others(folder: Path) -> bool:
 
 def _lock(fd: int, part: Path) -> None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(f"another process is writing {part}: wait for it, or end it") from error
+        locked = try_lock(fd)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise refusal(error, str(part), "be locked") from error
-
-
-def _is_at(fd: int, part: Path) -> bool:
-    with suppress(OSError):
-        return os.path.samestat(os.fstat(fd), os.stat(part, follow_symlinks=False))
-    return False
+    else:
+        if not locked:
+            raise UsageError(f"another process is writing {part}: wait for it, or end it")
 
 
 def _rename_to_free_name(part: Path, path: Path) -> None:

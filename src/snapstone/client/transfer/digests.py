@@ -11,7 +11,6 @@ docs/format.md has the bytes.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -32,6 +31,7 @@ from snapstone.client.errors import ClientError, UsageError
 from snapstone.client.transfer.folders import state_failure
 from snapstone.core.blocks import DIGEST_SIZE, MAX_BLOCK_COUNT, Digest
 from snapstone.system.files import Syncer, sync_folder
+from snapstone.system.locks import try_lock
 
 Facts = Mapping[str, object]
 """JSON values by name."""
@@ -362,10 +362,8 @@ def _failures(path: Path) -> Iterator[None]:
 
 
 def _lock_file(path: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UsageError(f"{path} is in use by another transfer; wait for its end") from None
+    if not try_lock(descriptor):
+        raise UsageError(f"{path} is in use by another transfer; wait for its end")
 
 
 def _write(descriptor: int, content: bytes, offset: int) -> None:

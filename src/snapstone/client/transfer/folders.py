@@ -7,7 +7,6 @@ put in place are told from those that are being made by lock and age.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import time
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from snapstone.client.errors import ClientError, DeniedError, NoSpaceError, NotFoundError, UsageError
-from snapstone.system.files import sync_folder
+from snapstone.system.files import is_at, opened, sync_folder
+from snapstone.system.locks import try_lock
 
 STATE_VARIABLE: Final = "SNAPSTONE_STATE"
 """Environment variable that names the state folder."""
@@ -125,14 +125,9 @@ def remove_leftovers(folder: Path, now: float | None = None) -> None:
 def _remove_if_left(path: Path, old: float) -> None:
     if path.stat().st_mtime > old:
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-    except BlockingIOError:
-        return
-    finally:
-        os.close(descriptor)
+    with opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+        if try_lock(descriptor):
+            path.unlink()
 
 
 LOCK_SECONDS: Final = 1.0
@@ -205,9 +200,4 @@ def holder_of(path: Path) -> str:
 
 def _lock(path: Path, descriptor: int) -> bool:
     """Whether we have it now: its last holder may have removed the file while we were opening it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        there, ours = path.stat(), os.fstat(descriptor)
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+    return try_lock(descriptor) and is_at(path, descriptor, follow=True)

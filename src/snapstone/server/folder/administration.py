@@ -6,12 +6,11 @@ on the catalog beside a running server, or without one.
 
 from __future__ import annotations
 
-import configparser
 import hmac
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -23,53 +22,17 @@ from snapstone.core.data_key import EnvelopeError
 from snapstone.core.errors import DamageError
 from snapstone.core.tokens import TOKEN_KEY_SIZE
 from snapstone.server.config import Settings
-from snapstone.server.folder.data_folder import (
-    DataFolder,
-    DataFolderError,
-    StartRefusedError,
-    start_refusals,
-    write_whole,
-)
+from snapstone.server.folder.credentials import KeyPair, read_credentials, write_credentials
+from snapstone.server.folder.data_folder import DataFolder, DataFolderError, StartRefusedError
+from snapstone.server.folder.refusals import start_refusals
 from snapstone.server.folder.root_key import read_root_key
-from snapstone.service.engine import RootKey
 from snapstone.service.health import DamageReports, Health, LoggedDamage
 from snapstone.service.iam.access_keys import access_key_purpose, mint_account_id, sealed_key
 from snapstone.service.identities.arns import LONG_TERM_PREFIX, RandomBytes, mint_id, mint_secret
 from snapstone.service.identities.engine import IdentityEngine
 from snapstone.service.identities.identity import secret_of_key
-from snapstone.service.keys.material import material_purpose
-from snapstone.service.keys.root_key import TOKENS, HeldRootKey, server_secret
+from snapstone.service.key_ring import TOKENS, HeldRootKey, KeyRing, RootKey, material_purpose, server_secret
 from snapstone.system.clock import now_ms
-
-SECTION: Final = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """What a client signs with."""
-
-    access_key_id: str
-    secret: str = field(repr=False)
-
-
-def write_credentials(path: Path, pair: KeyPair) -> None:
-    """Replace the file, durably."""
-    write_whole(path, f"[{SECTION}]\naws_access_key_id = {pair.access_key_id}\naws_secret_access_key = {pair.secret}\n")
-
-
-def read_credentials(path: Path) -> KeyPair:
-    """The administrator's key. Raises DataFolderError."""
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(path.read_text())
-        section = parser[SECTION]
-        return KeyPair(section["aws_access_key_id"], section["aws_secret_access_key"])
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataFolderError(f"cannot read {path}: {error}") from None
-    except (configparser.Error, KeyError):
-        # What the file holds is not repeated: it may be the secret.
-        raise DataFolderError(f"{path} is no AWS credentials file with a [{SECTION}] key") from None
-
 
 KEY_LIMIT: Final = 1_000
 """Root's keys, of which each lost `credentials` file leaves one: whoever owns the data folder is not locked out."""
@@ -125,11 +88,22 @@ class Identities:
     """Implements service.iam.identity_engine.IdentityEngine."""
 
     catalog: Catalog
-    root_key: RootKey
+    keys: KeyRing
     now_ms: Callable[[], int] = now_ms
     random_bytes: Callable[[int], bytes] = os.urandom
-    damage: DamageReports = field(default_factory=LoggedDamage)
-    health: Health = field(default_factory=Health)
+
+    @property
+    def damage(self) -> DamageReports:
+        return self.keys.damage
+
+    @property
+    def health(self) -> Health:
+        return self.keys.health
+
+
+def identities_of(catalog: Catalog, root_key: RootKey) -> Identities:
+    """The identities in a catalog that is open; damage is logged."""
+    return Identities(catalog, KeyRing(catalog, root_key, now_ms, os.urandom, health=Health(), damage=LoggedDamage()))
 
 
 @contextmanager
@@ -150,7 +124,7 @@ def open_identities(settings: Settings) -> Iterator[Identities]:
         with start_refusals(folder):
             catalog.seal_plain_secrets(root_key.seal)
             _check_root_key(catalog, root_key, folder)
-        yield Identities(catalog, root_key)
+        yield identities_of(catalog, root_key)
     finally:
         catalog.close()
 

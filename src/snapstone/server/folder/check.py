@@ -18,21 +18,17 @@ from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
 from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
 from snapstone.server.config import Settings, SettingsError
-from snapstone.server.folder.administration import read_credentials, require_same
-from snapstone.server.folder.data_folder import (
-    DataFolder,
-    DataFolderError,
-    StartRefusedError,
-    check_format,
-    start_refusals,
-)
+from snapstone.server.folder.administration import require_same
+from snapstone.server.folder.credentials import read_credentials
+from snapstone.server.folder.data_folder import DataFolder, DataFolderError, StartRefusedError, check_format
+from snapstone.server.folder.refusals import start_refusals
 from snapstone.server.folder.root_key import read_root_key
 from snapstone.service.check.keys import opens_anything
 from snapstone.service.check.problems import Counts, Problem, Progress
 from snapstone.service.check.whole import check_all
 from snapstone.service.engine import Engine
-from snapstone.service.keys.data_keys import data_key_of
-from snapstone.service.keys.root_key import HeldRootKey
+from snapstone.service.health import Health
+from snapstone.service.key_ring import HeldRootKey, KeyRing
 from snapstone.service.manifests import seal_guard
 from snapstone.service.sealing import Sealer
 from snapstone.service.timekeeper import Timekeeper
@@ -111,10 +107,12 @@ def _check_credentials(engine: Engine, folder: DataFolder) -> Iterator[Problem]:
 def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:
     """An engine on the folder, closed with `opened`. Raises SettingsError, DataFolderError."""
     root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
+    health, damage = Health(), _Silent()
     with start_refusals(folder):
         catalog = opened.enter_context(closing(SqliteCatalog(folder.catalog, create=False)))
+        keys = KeyRing(catalog, root_key, now_ms, os.urandom, health=health, damage=damage)
         objects = opened.enter_context(
-            closing(SegmentStore(folder.objects, now_ms=now_ms, find_data_key=lambda each: data_key_of(engine, each)))
+            closing(SegmentStore(folder.objects, now_ms=now_ms, find_data_key=keys.data_key))
         )
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
     timekeeper = Timekeeper(catalog, MachineClocks())
@@ -129,13 +127,14 @@ def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:
             pages,
             timekeeper,
             now_ms,
-            lambda each: data_key_of(engine, each),
+            keys.data_key,
             lambda snapshot: seal_guard(engine, snapshot),
         ),
         now_ms=now_ms,
         random_bytes=os.urandom,
-        root_key=root_key,
+        keys=keys,
+        health=health,
         timekeeper=timekeeper,
-        damage=_Silent(),
+        damage=damage,
     )
     return engine

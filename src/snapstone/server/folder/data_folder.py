@@ -19,10 +19,8 @@ names the file and what to do (`Refusal`).
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -31,11 +29,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
-from snapstone.catalog.contract.errors import CatalogUnavailableError
-from snapstone.catalog.sqlite.opening import CatalogError, CatalogMissingError, NewerCatalogError
-from snapstone.core.errors import DamageError, StoreFullError
-from snapstone.storage.index import IndexVersionError
-from snapstone.storage.recovery import StoreMissingError
+from snapstone.system.files import is_at, opened, replace_file, sync_folder
+from snapstone.system.locks import try_lock
 
 LOCK_SECONDS: Final = 1.0
 """How long a starting server tries for the lock: a look at it, as `is_locked` takes, is over much sooner."""
@@ -75,7 +70,7 @@ def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path, deadline: f
     while True:
         descriptor = open_it()
         try:
-            if _try_lock(descriptor, fcntl.LOCK_EX) and _is_at(path, descriptor):
+            if _try_lock(descriptor) and is_at(path, descriptor, follow=True):
                 opened.callback(os.close, descriptor)
                 return
         except BaseException:
@@ -87,12 +82,10 @@ def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path, deadline: f
         time.sleep(LOCK_PAUSE_SECONDS)
 
 
-def _try_lock(descriptor: int, kind: int) -> bool:
-    """Lock a file or folder; False where somebody else has it. A folder that cannot be locked is passed over."""
+def _try_lock(descriptor: int, shared: bool = False) -> bool:
+    """Lock a file or folder; False if somebody else has it. A folder that cannot be locked is passed over."""
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(descriptor, shared=shared)
     except OSError as error:
         if error.errno not in _NO_LOCKS_ON_FOLDERS or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise
@@ -100,18 +93,8 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _is_held(path: Path, flags: int) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | flags)
-    try:
-        return not _try_lock(descriptor, fcntl.LOCK_SH)
-    finally:
-        os.close(descriptor)
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+    with opened(path, os.O_RDONLY | flags) as descriptor:
+        return not _try_lock(descriptor, shared=True)
 
 
 FORMAT: Final = 1
@@ -209,13 +192,13 @@ class DataFolder:
         """From here on a catalog and a root key are there: durably, before anything can be acknowledged."""
         if self.first_start.exists():
             self.first_start.unlink()
-            _sync_folder(self.path)
+            sync_folder(self.path)
 
     def announce(self, server: RunningServer) -> RunningServer:
         """Say where the running server is; returns what was said."""
         status = self.format.stat()
         server = replace(server, format_inode=status.st_ino, format_changed_ns=status.st_ctime_ns)
-        write_whole(self.server_file, json.dumps(asdict(server)) + "\n")
+        replace_file(self.server_file, (json.dumps(asdict(server)) + "\n").encode("ascii"))
         return server
 
     def withdraw(self, server: RunningServer) -> None:
@@ -278,27 +261,7 @@ def _make_durably(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for made in (*missing, path):
         with suppress(PermissionError):
-            _sync_folder(made.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file by one of mode 0600, durably; whoever reads it finds the old content or the new, whole."""
-    draft = path.with_name(f".{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    draft.rename(path)
-    _sync_folder(path.parent)
+            sync_folder(made.parent)
 
 
 def check_format(folder: DataFolder) -> None:
@@ -334,7 +297,7 @@ def _open(folder: DataFolder, accept_copied: bool) -> FolderLock:
         if not folder.format.exists():
             folder.path.chmod(0o700)
             folder.first_start.touch(mode=0o600)
-            write_whole(folder.format, f"{FORMAT}\n")
+            replace_file(folder.format, (f"{FORMAT}\n").encode("ascii"))
         folder.objects.mkdir(mode=0o700, exist_ok=True)
         folder.server_file.unlink(missing_ok=True)
     except BaseException:
@@ -361,33 +324,3 @@ def _check_copied(folder: DataFolder) -> None:
         "different moments and acknowledged blocks may be missing: copy it again with the server stopped, or from a "
         "snapshot of the file system; or start with --accept-copied-folder and lose what does not fit together"
     )
-
-
-@contextmanager
-def start_refusals(folder: DataFolder) -> Iterator[None]:
-    """Errors of opening catalog and object store as StartRefusedError."""
-    try:
-        yield
-    except CatalogMissingError as error:
-        raise StartRefusedError(
-            f"{error}. The folder has had one, so no new one is made. If it is lost for good, start once with "
-            "--accept-older-catalog; `snapstone check --repair` then brings back snapshots that are not encrypted"
-        ) from error
-    except NewerCatalogError as error:
-        raise StartRefusedError(f"{folder.catalog} is of a newer version: {error}") from error
-    except (CatalogError, StoreMissingError, IndexVersionError) as error:
-        raise StartRefusedError(str(error)) from error
-    except StoreFullError as error:
-        raise StartRefusedError(f"the disk of {folder.path} is full ({error.what}): make room on it") from error
-    except DamageError as error:
-        raise StartRefusedError(
-            f"{folder.path} is damaged: {error.address}: {error.what}. `snapstone check` tells what else is; put the "
-            "damaged file back from a backup"
-        ) from error
-    except UnicodeDecodeError as error:
-        # SQLite names what it does not understand, in bytes that are no text any more.
-        raise StartRefusedError(
-            f"{folder.catalog} is damaged ({error}): put it back from a backup, with its -wal if the backup has one"
-        ) from error
-    except (sqlite3.Error, CatalogUnavailableError) as error:
-        raise StartRefusedError(f"a database in {folder.path} cannot be used: {error}") from error

@@ -12,7 +12,8 @@ from typing import Final
 
 from snapstone.core.data_key import KEY_SIZE
 from snapstone.server.config import Settings, SettingsError
-from snapstone.server.folder.data_folder import DataFolder, DataFolderError, write_whole
+from snapstone.server.folder.data_folder import DataFolder, DataFolderError
+from snapstone.system.files import replace_file
 
 COMMAND_TIMEOUT_SECONDS: Final = 60
 """How long a command may take that prints the root key."""
@@ -52,13 +53,13 @@ def ensure_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str
             f"{folder.root_key} is missing, and the keys in the catalog cannot be opened without it: put it back from "
             "its backup, or name where it is with --root-key-file or --root-key-command"
         )
-    write_whole(folder.root_key, os.urandom(KEY_SIZE).hex() + "\n")
+    replace_file(folder.root_key, (os.urandom(KEY_SIZE).hex() + "\n").encode("ascii"))
 
 
 def require_catalog(settings: Settings, folder: DataFolder) -> None:
     """Refuse a folder that has lost its catalog, before anything is made in it. Raises DataFolderError."""
     from snapstone.catalog.sqlite.opening import CatalogMissingError, is_absent
-    from snapstone.server.folder.data_folder import start_refusals
+    from snapstone.server.folder.refusals import start_refusals
 
     if settings.accept_older_catalog or folder.first_start.exists() or not is_absent(folder.catalog):
         return
@@ -68,7 +69,7 @@ def require_catalog(settings: Settings, folder: DataFolder) -> None:
 
 def _may_hold_sealed(folder: DataFolder) -> bool:
     from snapstone.catalog.sqlite.opening import LAST_PLAIN_VERSION, version_of
-    from snapstone.server.folder.data_folder import start_refusals
+    from snapstone.server.folder.refusals import start_refusals
 
     with start_refusals(folder):
         return version_of(folder.catalog) > LAST_PLAIN_VERSION

@@ -7,7 +7,6 @@ was left by a server that was killed.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
@@ -18,6 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from snapstone.server.folder.data_folder import DataFolder, DataFolderError, RunningServer
+from snapstone.system.files import opened
+from snapstone.system.locks import lock, try_lock
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def announced(data: Path, server: RunningServer, environ: Mapping[str, str] = os
     except OSError as error:
         raise DataFolderError(f"cannot say in {folder} where the server listens: {error}") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(asdict(server)).encode(), 0)
         yield
@@ -85,19 +86,8 @@ def _identity(data: Path) -> str:
 
 
 def _read_or_remove(path: Path) -> RunningServer | None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        if _is_locked(descriptor):
+    with opened(path, os.O_RDONLY | os.O_NOFOLLOW) as descriptor:
+        if not try_lock(descriptor, shared=True):
             return RunningServer(**json.loads(path.read_text()))
         path.unlink(missing_ok=True)
         return None
-    finally:
-        os.close(descriptor)
-
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False

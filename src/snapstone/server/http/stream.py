@@ -6,12 +6,12 @@ Time limits are the kernel's (SO_RCVTIMEO, SO_SNDTIMEO), so a receive is one sys
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
 from snapstone.server.http.head import HEAD_END, Limits, RefusedRequestError, refuse_long_head
+from snapstone.system.sockets import limit_receive, limit_send
 from snapstone.wire.http import ClientGoneError
 
 RECEIVE_SIZE: Final = 4096
@@ -35,9 +35,7 @@ class Stream:
         self._start = 0
         self._end = 0
         self._receive_seconds = 0.0
-        sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(min(SEND_SLICE_SECONDS, limits.send_stall_seconds))
-        )
+        limit_send(sock, min(SEND_SLICE_SECONDS, limits.send_stall_seconds))
 
     @property
     def buffered(self) -> int:
@@ -47,7 +45,7 @@ class Stream:
     def receive(self, view: memoryview, seconds: float, flags: int = 0) -> int:
         """One receive into `view` past the buffer; 0 where the client has closed. Raises TimeoutError."""
         if seconds != self._receive_seconds:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+            limit_receive(self._socket, seconds)
             self._receive_seconds = seconds
         try:
             return self._socket.recv_into(view, 0, flags)
@@ -156,9 +154,3 @@ def _drop_sent(waiting: list[memoryview | bytes], sent: int) -> None:
     del waiting[:done]
     if sent:
         waiting[0] = memoryview(waiting[0])[sent:]
-
-
-def _timeval(seconds: float) -> bytes:
-    """A kernel `timeval`, at least a microsecond: zero would mean for ever."""
-    microseconds = max(1, round(seconds * 1_000_000))
-    return struct.pack("@ll", *divmod(microseconds, 1_000_000))

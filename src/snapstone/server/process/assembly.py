@@ -16,15 +16,15 @@ from snapstone.core.tokens import TOKEN_KEY_SIZE, TokenSeal
 from snapstone.server.audit_log import Audit, AuditFile
 from snapstone.server.config import Settings, read_quotas
 from snapstone.server.fault_injection import FaultInjection
-from snapstone.server.folder.data_folder import DataFolder, start_refusals
+from snapstone.server.folder.data_folder import DataFolder
+from snapstone.server.folder.refusals import start_refusals
 from snapstone.server.folder.root_key import read_root_key
 from snapstone.server.folder.watch import make_room, tend_room
 from snapstone.server.http.connection import new_request_id
 from snapstone.server.throttling import SharedBuckets, Throttle
 from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
-from snapstone.service.health import StoreGate, report_catalog_damage
-from snapstone.service.keys.data_keys import data_key_of
-from snapstone.service.keys.root_key import HeldRootKey, server_secret
+from snapstone.service.health import Health, StoreGate, report_catalog_damage
+from snapstone.service.key_ring import TOKENS, HeldRootKey, KeyRing
 from snapstone.service.manifests import seal_guard
 from snapstone.service.operations import OPERATIONS
 from snapstone.service.sealing import Sealer
@@ -79,11 +79,14 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     space = None if settings.read_only else make_room(folder)
     with start_refusals(folder):
         catalog = SqliteCatalog(folder.catalog, create=False, accept_older=settings.accept_older_catalog)
+        damage, health = DamageLog(folder.damage_log, now_ms), Health()
+        root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
+        keys = KeyRing(catalog, root_key, now_ms, os.urandom, health=health, damage=damage)
         objects = SegmentStore(
             folder.objects,
             block_buffers=settings.block_buffers,
             now_ms=now_ms,
-            find_data_key=lambda data_key_id: data_key_of(engine, data_key_id),
+            find_data_key=keys.data_key,
             space=space,
             accept_lost_segments=settings.accept_lost_segments,
             read_only=settings.read_only,
@@ -91,28 +94,28 @@ def assemble(settings: Settings, endpoint: str) -> Service:
     timekeeper = Timekeeper(catalog, MachineClocks())
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
     gate = StoreGate()
-    root_key = HeldRootKey(read_root_key(settings, folder), os.urandom)
     engine = Engine(
         catalog=catalog,
         objects=objects,
         pages=pages,
-        tokens=TokenSeal(server_secret(catalog, root_key, "tokens", os.urandom(TOKEN_KEY_SIZE))),
+        tokens=TokenSeal(keys.secret(TOKENS, TOKEN_KEY_SIZE)),
         sealer=Sealer(
             catalog,
             objects,
             pages,
             timekeeper,
             now_ms,
-            lambda data_key_id: data_key_of(engine, data_key_id),
+            keys.data_key,
             lambda snapshot: seal_guard(engine, snapshot),
             gate.require_open,
         ),
         now_ms=now_ms,
         random_bytes=os.urandom,
-        root_key=root_key,
+        keys=keys,
+        health=health,
         timekeeper=timekeeper,
         policy=policy_of(settings, endpoint),
-        damage=DamageLog(folder.damage_log, now_ms),
+        damage=damage,
         gate=gate,
     )
     catalog.watch_damage(lambda damage: report_catalog_damage(engine, damage))

@@ -9,7 +9,8 @@ from snapstone.catalog.contract.catalog import Catalog
 from snapstone.core.blocks import Address
 from snapstone.server.config import Settings
 from snapstone.server.folder.administration import ensure_administrator, open_identities
-from snapstone.server.folder.data_folder import DataFolder, StartRefusedError, start_refusals
+from snapstone.server.folder.data_folder import DataFolder, StartRefusedError
+from snapstone.server.folder.refusals import start_refusals
 from snapstone.service.snapshots.inventory import compare
 from snapstone.service.timekeeper import begin_run
 from snapstone.storage.index import Index, is_index

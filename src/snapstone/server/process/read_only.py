@@ -8,12 +8,11 @@ this way, but none beside one that writes.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,8 @@ from snapstone.server.config import Settings
 from snapstone.server.folder.data_folder import DataFolder, DataFolderError, RunningServer, check_format
 from snapstone.server.folder.runtime import announced
 from snapstone.server.process.supervisor import serve
+from snapstone.system.files import opened, opened_folder
+from snapstone.system.locks import lock, try_lock
 
 PREFIX: Final = "snapstone-read-only-"
 """Beginning of the names of working folders, in the temporary folder."""
@@ -70,23 +71,18 @@ def _share(folder: DataFolder, held: ExitStack) -> None:
     for path in (folder.path, folder.lock):
         if not path.exists():
             continue
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        held.callback(os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        descriptor = held.enter_context(opened(path, os.O_RDONLY))
+        if not try_lock(descriptor, shared=True):
             raise DataFolderError(
                 f"another server is running on {folder.path} and may change it: stop it, or use it for reading"
-            ) from None
+            )
 
 
 def _make_working_folder(folder: DataFolder, held: ExitStack) -> Path:
     """In a folder that is locked as long as it is in use, and removed in the end."""
     made = Path(tempfile.mkdtemp(prefix=PREFIX))
     held.callback(shutil.rmtree, made, ignore_errors=True)
-    descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    held.callback(os.close, descriptor)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    lock(held.enter_context(opened_folder(made)))
     working = made / "data"
     try:
         working.mkdir(mode=0o700)
@@ -120,15 +116,6 @@ def _fill(folder: DataFolder, working: DataFolder) -> None:
 def _remove_left_behind() -> None:
     """Remove the working folders of servers of this user that were killed."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            if os.fstat(descriptor).st_uid == os.getuid():
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError), opened(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) as descriptor:
+            if os.fstat(descriptor).st_uid == os.getuid() and try_lock(descriptor):
                 shutil.rmtree(path, ignore_errors=True)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(descriptor)

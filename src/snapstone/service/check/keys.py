@@ -10,9 +10,7 @@ from snapstone.core.errors import DamageError, KeyHiddenError
 from snapstone.service.check.problems import Affected, Problem, live_snapshots
 from snapstone.service.engine import Engine
 from snapstone.service.iam.access_keys import access_key_purpose
-from snapstone.service.keys.data_keys import data_key_of, domain_of
-from snapstone.service.keys.material import material_purpose
-from snapstone.service.keys.root_key import secret_purpose
+from snapstone.service.key_ring import material_purpose, secret_purpose
 
 FROM_BACKUP: Final = "put the catalog back from a backup"
 
@@ -47,7 +45,7 @@ def _sealed_by_root_key(engine: Engine) -> Iterable[tuple[bytes, str]]:
 
 def _opens(engine: Engine, sealed: bytes, purpose: str) -> bool:
     try:
-        engine.root_key.unseal(sealed, purpose)
+        engine.keys.root_key.unseal(sealed, purpose)
     except EnvelopeError:
         return False
     return True
@@ -84,7 +82,7 @@ def _check_materials(engine: Engine) -> Iterator[Problem]:
 def _check_data_keys(engine: Engine) -> Iterator[Problem]:
     for each in engine.catalog.data_keys():
         try:
-            data_key_of(engine, each.data_key_id)
+            engine.keys.data_key(each.data_key_id)
         except (DamageError, KeyHiddenError) as error:
             what = error.what if isinstance(error, DamageError) else f"its KMS key {each.key.key_id} is missing"
             affected = Affected()
@@ -100,7 +98,7 @@ def _check_domain_keys(engine: Engine) -> Iterator[Problem]:
         what = "its KMS key is missing"
         if key is not None:
             try:
-                domain_of(engine, key)
+                engine.keys.domain(key)
                 continue
             except (DamageError, KeyHiddenError) as error:
                 what = getattr(error, "what", what)

@@ -11,8 +11,6 @@ from snapstone.core.blocks import ZERO_ADDRESS, Address
 from snapstone.core.errors import DamageError
 from snapstone.service.check.problems import Affected, Counts, Problem
 from snapstone.service.engine import Engine
-from snapstone.service.keys.data_keys import DataKeysUnder, domain_of
-from snapstone.service.keys.kms_keys import stored_key
 
 REMEMBERED_PAGES: Final = 1_000_000
 """Pages that are known to be sound with all below them, 100 MB of memory; past it, pages are looked at again."""
@@ -46,11 +44,11 @@ class Reachable:
         arn = snapshot.kms_key_arn
         zero = ZERO_ADDRESS
         if arn is not None:
-            key = stored_key(self._engine, arn)
+            key = self._engine.keys.stored_key(arn)
             if key is None:
                 self._counts.hidden += 1
                 return
-            zero = domain_of(self._engine, key).zero_address
+            zero = self._engine.keys.domain(key).zero_address
         found = self._below(snapshot.root, LEVELS - 1, zero, arn)
         if snapshot.state in (SnapshotState.PENDING, SnapshotState.SEALING):
             found |= self._of_writes(snapshot, zero)
@@ -76,7 +74,7 @@ class Reachable:
             return known
         self._counts.pages += 1
         try:
-            with DataKeysUnder(self._engine, arn):
+            with self._engine.keys.under(arn):
                 page = self._engine.pages.page(address)
         except DamageError as error:
             found = frozenset((self._note(address, f"a page of the block map: {error.what}"),))

@@ -31,7 +31,6 @@ from snapstone.core.ids import SNAPSHOT_ID_RANDOM_SIZE, Region, mint_snapshot_id
 from snapstone.service.ec2.filters import require_ids
 from snapstone.service.ec2.tags import TAG_RULE
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.keys.data_keys import make_data_key
 from snapstone.service.keys.kms_keys import default_key_arn, is_encrypted_by_default, key_named
 from snapstone.service.manifests import hold_against_manifest
 from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
@@ -215,5 +214,5 @@ def _row(engine: Engine, caller: Caller, source: Snapshot, plan: _Plan) -> tuple
     )
     if plan.key is None:
         return replace(anew, state=SnapshotState.ERROR, state_message=KEY_NOT_ACCESSIBLE), None
-    copy = replace(anew, state=SnapshotState.PENDING, data_key_id=make_data_key(engine, plan.key))
+    copy = replace(anew, state=SnapshotState.PENDING, data_key_id=engine.keys.make_data_key(plan.key))
     return copy, CopyWork(copy_id, source.root, source.kms_key_arn)

@@ -1,4 +1,4 @@
-"""Filters, ids and pages of EC2's Describe operations.
+"""Filters, ids and page sizes of EC2's Describe operations.
 
 Values of one filter are alternatives, filters add up, `*` and `?` match.
 """
@@ -11,15 +11,12 @@ from typing import Final, TypedDict, TypeVar
 
 from snapstone.core.errors import (
     FilterLimitError,
-    InvalidPageTokenError,
     InvalidParameterCombinationError,
     InvalidParameterError,
     MalformedAccountIdError,
     MalformedSnapshotIdError,
 )
 from snapstone.core.ids import SnapshotId, is_minted_snapshot_id
-from snapstone.core.tokens import PAGE_TOKEN_LIFE_SECONDS
-from snapstone.service.engine import Engine
 
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
@@ -113,10 +110,6 @@ def _pattern(value: str) -> re.Pattern[str]:
 
 
 MIN_RESULTS: Final = 5
-MAX_RESULTS: Final = 1_000
-"""A larger MaxResults is cut to this."""
-
-Item = TypeVar("Item")
 
 
 def require_ids(snapshot_ids: Sequence[str] | None) -> set[SnapshotId] | None:
@@ -139,37 +132,3 @@ def check_page_size(max_results: int | None, snapshot_ids: Sequence[str] | None 
         raise InvalidParameterError(
             f"Value ( {max_results} ) for parameter maxResults is invalid. Expecting at least {MIN_RESULTS}."
         )
-
-
-def page_of(
-    engine: Engine,
-    call: tuple[str, ...],
-    items: Sequence[Item],
-    place: Callable[[Item], tuple[int, str]],
-    max_results: int | None,
-    next_token: str | None,
-) -> tuple[Sequence[Item], str | None]:
-    """One page of `items`, which ascend by `place`, and the token of the next; all where MaxResults is not given.
-
-    A token stands for the place to go on with, a moment and an id, not for a count. Raises InvalidPageTokenError.
-    """
-    now_seconds = engine.now_ms() // 1000
-    if next_token is not None:
-        name, _, sealed = next_token.partition("x")
-        moment = engine.tokens.open_page_token(sealed, (*call, name), now_seconds)
-        start = (moment, _unhex(name, next_token))
-        items = [item for item in items if place(item) >= start]
-    size = len(items) if max_results is None else min(max_results, MAX_RESULTS)
-    if len(items) <= size:
-        return items, None
-    moment, text = place(items[size])
-    name = text.encode().hex()
-    token = engine.tokens.page_token((*call, name), moment, now_seconds + PAGE_TOKEN_LIFE_SECONDS)
-    return items[:size], f"{name}x{token}"
-
-
-def _unhex(name: str, token: str) -> str:
-    try:
-        return bytes.fromhex(name).decode()
-    except ValueError:
-        raise InvalidPageTokenError(token) from None

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from snapstone.catalog.contract.snapshots import Snapshot
 from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
 from snapstone.core.ids import DIRECT_VOLUME_ID, SnapshotId
-from snapstone.service.ec2.filters import check_page_size, page_of, require_ids
+from snapstone.service.ec2.filters import check_page_size, require_ids
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.manifests import require_no_manifest
+from snapstone.service.paging import page_of
 
 Answer = dict[str, object]
 

@@ -16,17 +16,9 @@ from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
 from snapstone.core.blocks import BLOCK_SIZE
 from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
 from snapstone.core.ids import DIRECT_VOLUME_ID, AccountId, SnapshotId
-from snapstone.service.ec2.filters import (
-    MAX_RESULTS,
-    Facts,
-    Filter,
-    check_page_size,
-    matcher,
-    require_account_ids,
-    require_ids,
-)
+from snapstone.service.ec2.filters import Facts, Filter, check_page_size, matcher, require_account_ids, require_ids
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.paging import open_place, place_token
+from snapstone.service.paging import MAX_RESULTS, open_place, place_token
 from snapstone.service.snapshots.deletion import delete
 from snapstone.service.visibility import EVERYBODY, is_public, owned, visible
 

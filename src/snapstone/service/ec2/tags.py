@@ -19,9 +19,9 @@ from snapstone.core.errors import (
 )
 from snapstone.core.ids import SnapshotId
 from snapstone.core.tags import MAX_KEY_LENGTH, MAX_TAGS, MAX_VALUE_LENGTH, SentTags, TagProblem, TagRule
-from snapstone.service.ec2.filters import MAX_RESULTS, Facts, Filter, check_page_size, matcher, require_ids
+from snapstone.service.ec2.filters import Facts, Filter, check_page_size, matcher, require_ids
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.paging import open_place, place_token
+from snapstone.service.paging import MAX_RESULTS, open_place, place_token
 from snapstone.service.visibility import owned
 
 MAX_RESOURCES: Final = 1_000

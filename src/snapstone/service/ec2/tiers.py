@@ -18,8 +18,9 @@ from snapstone.core.errors import (
 )
 from snapstone.core.ids import DIRECT_VOLUME_ID, SnapshotId
 from snapstone.core.protection import DAY_MS
-from snapstone.service.ec2.filters import Facts, Filter, check_page_size, page_of, require_ids, select
+from snapstone.service.ec2.filters import Facts, Filter, check_page_size, require_ids, select
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.paging import page_of
 from snapstone.service.visibility import owned
 
 MAX_RESTORE_DAYS: Final = 180

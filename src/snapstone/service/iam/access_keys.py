@@ -60,7 +60,7 @@ def sealed_key(
     engine: IdentityEngine, access_key_id: str, secret: str, account_id: AccountId, user_id: str | None
 ) -> SealedAccessKey:
     """An active key, sealed as the catalog keeps it."""
-    sealed = engine.root_key.seal(secret.encode(), access_key_purpose(access_key_id))
+    sealed = engine.keys.root_key.seal(secret.encode(), access_key_purpose(access_key_id))
     return SealedAccessKey(access_key_id, account_id, user_id, True, engine.now_ms(), sealed)
 
 

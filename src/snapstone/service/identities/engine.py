@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from snapstone.catalog.contract.catalog import Catalog
-from snapstone.service.engine import RootKey
 from snapstone.service.health import DamageReports, Health
+from snapstone.service.key_ring import KeyRing
 
 
 class IdentityEngine(Protocol):
@@ -17,7 +17,7 @@ class IdentityEngine(Protocol):
     def catalog(self) -> Catalog: ...
 
     @property
-    def root_key(self) -> RootKey: ...
+    def keys(self) -> KeyRing: ...
 
     @property
     def now_ms(self) -> Callable[[], int]:

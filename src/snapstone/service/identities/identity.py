@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final
 
-from snapstone.catalog.contract.catalog import Catalog
 from snapstone.catalog.contract.identities import Identity, IdentityKind, SealedAccessKey
 from snapstone.core.data_key import EnvelopeError
 from snapstone.core.ids import AccountId
 from snapstone.core.policy.document import Document, PolicyKind
 from snapstone.core.policy.evaluation import Policies
 from snapstone.core.policy.principals import Principal, PrincipalKind, root_principal
-from snapstone.service.engine import RootKey
 from snapstone.service.health import row_damage
-from snapstone.service.identities.arns import TEMPORARY_PREFIX, RandomBytes, identity_arn, parse_role_arn, session_arn
+from snapstone.service.identities.arns import TEMPORARY_PREFIX, identity_arn, parse_role_arn, session_arn
 from snapstone.service.identities.engine import IdentityEngine
 from snapstone.service.identities.policies import compiled, policy_document
 from snapstone.service.identities.sessions import TOKEN_LIMIT, Session, open_session, secret_of
-from snapstone.service.keys.root_key import server_secret
-
-SECRET_CACHE_SIZE: Final = 4_096
-"""Secrets of long-term keys that are kept unsealed in memory."""
 
 SESSION_CACHE_SIZE: Final = 1_024
 """Session tokens that are kept opened in memory: 5 MiB of what anybody may send, at most."""
@@ -70,7 +63,7 @@ def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: st
 def secret_of_key(engine: IdentityEngine, key: SealedAccessKey) -> str:
     """The secret of a long-term key. Raises DamageError where it cannot be opened."""
     try:
-        return _unsealed(cast(Hashable, engine.root_key), key.access_key_id, key.sealed_secret)
+        return engine.keys.opened(key.sealed_secret, f"access key {key.access_key_id}").decode()
     except EnvelopeError as error:
         raise row_damage(engine, f"access key {key.access_key_id}", str(error)) from error
 
@@ -114,19 +107,9 @@ def role_of_arn(engine: IdentityEngine, role_arn: str) -> Identity | None:
 def session_key(engine: IdentityEngine) -> bytes:
     """The server's secret behind all temporary keys. Raises DamageError where it cannot be opened."""
     try:
-        return _session_key(cast(Hashable, engine.catalog), cast(Hashable, engine.root_key), engine.random_bytes)
+        return engine.keys.secret(SESSIONS, SESSION_SECRET_SIZE)
     except EnvelopeError as error:
         raise row_damage(engine, f"secret {SESSIONS}", str(error)) from error
-
-
-@lru_cache(maxsize=4)
-def _session_key(catalog: Catalog, root_key: RootKey, random_bytes: RandomBytes) -> bytes:
-    return server_secret(catalog, root_key, SESSIONS, random_bytes(SESSION_SECRET_SIZE))
-
-
-@lru_cache(maxsize=SECRET_CACHE_SIZE)
-def _unsealed(root_key: RootKey, access_key_id: str, sealed_secret: bytes) -> str:
-    return root_key.unseal(sealed_secret, f"access key {access_key_id}").decode()
 
 
 @lru_cache(maxsize=SESSION_CACHE_SIZE)

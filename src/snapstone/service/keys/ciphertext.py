@@ -12,7 +12,6 @@ from snapstone.catalog.contract.keys import KmsKey
 from snapstone.core.data_key import EnvelopeError
 from snapstone.core.errors import InvalidCiphertextError, KeyHiddenError
 from snapstone.service.engine import Engine
-from snapstone.service.keys.material import seal_under, unseal_under
 
 MAGIC: Final = b"SNK1"
 
@@ -33,7 +32,7 @@ class Ciphertext:
 
 def encrypt_text(engine: Engine, key: KmsKey, plaintext: bytes, context: EncryptionContext) -> bytes:
     """`plaintext` under a key's newest material, bound to the key and the context."""
-    version, sealed = seal_under(engine, key, plaintext, _purpose(key.key_id, context))
+    version, sealed = engine.keys.seal_under(key, plaintext, _purpose(key.key_id, context))
     return _HEAD.pack(MAGIC, UUID(key.key_id).bytes, version) + sealed
 
 
@@ -51,7 +50,7 @@ def decrypt_text(engine: Engine, key: KmsKey, ciphertext: Ciphertext, context: E
         raise InvalidCiphertextError  # no such material was ever made: the number has been changed
     purpose = _purpose(key.key_id, context)
     try:
-        return unseal_under(engine, key.key_id, ciphertext.version, ciphertext.sealed, purpose)
+        return engine.keys.unseal_under(key.key_id, ciphertext.version, ciphertext.sealed, purpose)
     except (EnvelopeError, KeyHiddenError):
         raise InvalidCiphertextError from None
 

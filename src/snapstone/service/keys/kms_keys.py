@@ -22,7 +22,6 @@ from snapstone.core.errors import (
 from snapstone.core.ids import AccountId, Region
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.health import row_damage
-from snapstone.service.keys.material import new_material
 
 EBS_ALIAS: Final = "alias/aws/ebs"
 DESCRIPTION: Final = "Default key that protects my EBS volumes when no other key is defined"
@@ -45,7 +44,7 @@ def managed_ebs_key(engine: Engine, account_id: AccountId, region: Region) -> Km
             policy=_policy(account_id, region),
             created_at_ms=engine.now_ms(),
         )
-        if engine.catalog.insert_kms_key(made, new_material(engine, made.key_id, 1), EBS_ALIAS):
+        if engine.catalog.insert_kms_key(made, engine.keys.new_material(made.key_id, 1), EBS_ALIAS):
             return made
         if alias is not None:
             # AWS's own keys are never destroyed, and this alias never moves.
@@ -126,19 +125,8 @@ def key_named(engine: Engine, caller: Caller, text: str) -> KmsKey | None:
 def key_by_arn(engine: Engine, arn: str) -> KmsKey | None:
     """The key of exactly this ARN, in any account and region, or None."""
     parsed = _ARN.fullmatch(arn)
-    key = None if parsed is None or parsed["what"] != "key/" else _row(engine, parsed["name"])
+    key = None if parsed is None or parsed["what"] != "key/" else engine.keys.row(parsed["name"])
     return key if key is not None and key.arn == arn else None
-
-
-def stored_key(engine: Engine, arn: str) -> KmsKey | None:
-    """The key of an ARN that a snapshot's row holds, or None where it was destroyed. Raises DamageError.
-
-    Account and region of a key never change: a key of this id and another ARN is a damaged row.
-    """
-    key = key_by_arn(engine, arn)
-    if key is None and (present := engine.catalog.kms_key(arn.rpartition("/")[2])) is not None:
-        raise row_damage(engine, f"KMS key {present.key_id}", f"it is {present.arn}, and {arn} was encrypted under")
-    return key
 
 
 def require_enabled(key: KmsKey) -> None:
@@ -162,7 +150,7 @@ def alias_arn(account_id: AccountId, region: Region, name: str) -> str:
 def _of_id(engine: Engine, account_id: AccountId, region: Region, key_id: str) -> KmsKey:
     if key_id.startswith("mrk-"):
         raise UnsupportedKeyError("Multi-Region keys are not supported")
-    key = _row(engine, key_id)
+    key = engine.keys.row(key_id)
     if key is None or key.account_id != account_id or key.region != region:
         raise KmsKeyNotFoundError(f"Key '{key_arn(account_id, region, key_id)}' does not exist")
     return key
@@ -173,17 +161,9 @@ def _of_alias(engine: Engine, account_id: AccountId, region: Region, name: str, 
     if name == EBS_ALIAS and may_make:
         return managed_ebs_key(engine, account_id, region)
     alias = engine.catalog.kms_alias(account_id, region, name)
-    key = None if alias is None else _row(engine, alias.key_id)
+    key = None if alias is None else engine.keys.row(alias.key_id)
     if key is None:
         raise KmsKeyNotFoundError(f"Alias {alias_arn(account_id, region, name)} is not found.")
-    return key
-
-
-def _row(engine: Engine, key_id: str) -> KmsKey | None:
-    """The key of an id, or None. Raises DamageError if it is missing, and its material, which goes with it, is not."""
-    key = engine.catalog.kms_key(key_id)
-    if key is None and engine.catalog.key_material(key_id, 1) is not None:
-        raise row_damage(engine, f"KMS key {key_id}", "it is missing, and its material is there")
     return key
 
 

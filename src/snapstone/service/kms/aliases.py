@@ -9,7 +9,7 @@ from snapstone.core.errors import AliasExistsError, InvalidAliasNameError, KmsKe
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.keys.kms_keys import alias_arn, find_key_itself, managed_ebs_key, require_not_pending
 from snapstone.service.kms.key_operations import own_key
-from snapstone.service.paging import one_page
+from snapstone.service.paging import kms_page
 
 PREFIX: Final = "alias/"
 RESERVED: Final = "alias/aws/"
@@ -59,7 +59,7 @@ def list_aliases(
     if key_id is not None:
         wanted = find_key_itself(engine, caller.account_id, caller.region, key_id).key_id
         aliases = [alias for alias in aliases if alias.key_id == wanted]
-    return one_page(
+    return kms_page(
         engine, caller, f"ListAliases {key_id}", "Aliases", aliases, lambda alias: alias.name, _shown, limit, marker
     )
 

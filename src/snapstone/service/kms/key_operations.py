@@ -23,8 +23,7 @@ from snapstone.core.tags import MAX_TAGS, SentTags, TagProblem, TagRule
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.identities.identity import policies_of
 from snapstone.service.keys.kms_keys import find_key, find_key_itself, new_key_id, require_not_pending
-from snapstone.service.keys.material import new_material
-from snapstone.service.paging import one_page
+from snapstone.service.paging import kms_page
 
 MAX_POLICY_SIZE: Final = 32_768
 """Bytes (AWS KMS quotas)."""
@@ -120,7 +119,7 @@ def create_key(
         created_at_ms=engine.now_ms(),
         tags=tuple(sorted(TAG_RULE.sent(tags))),
     )
-    engine.catalog.insert_kms_key(key, new_material(engine, key.key_id, 1))
+    engine.catalog.insert_kms_key(key, engine.keys.new_material(key.key_id, 1))
     return {"KeyMetadata": metadata(key)}
 
 
@@ -132,7 +131,7 @@ def describe_key(engine: Engine, caller: Caller, *, key_id: str, grant_tokens: S
 def list_keys(engine: Engine, caller: Caller, *, limit: int | None = None, marker: str | None = None) -> Answer:
     """The account's keys in a region, in order of id."""
     keys = engine.catalog.kms_keys(caller.account_id, caller.region)
-    return one_page(
+    return kms_page(
         *(engine, caller, "ListKeys", "Keys", keys),
         lambda key: key.key_id,
         lambda key: {"KeyId": key.key_id, "KeyArn": key.arn},
@@ -202,7 +201,7 @@ def list_resource_tags(
 ) -> Answer:
     """A key's tags, in order of tag key."""
     tags = find_key_itself(engine, caller.account_id, caller.region, key_id).tags
-    return one_page(
+    return kms_page(
         *(engine, caller, f"ListResourceTags {key_id}", "Tags", tags),
         lambda tag: tag[0],
         lambda tag: {"TagKey": tag[0], "TagValue": tag[1]},

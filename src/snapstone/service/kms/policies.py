@@ -10,7 +10,7 @@ from snapstone.core.errors import KmsKeyNotFoundError
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.keys.kms_keys import find_key_itself
 from snapstone.service.kms.key_operations import change_own_key, checked_policy, own_key
-from snapstone.service.paging import one_page
+from snapstone.service.paging import kms_page
 
 POLICY_NAME: Final = "default"
 
@@ -47,7 +47,7 @@ def list_key_policies(
     """The one name."""
     find_key_itself(engine, caller.account_id, caller.region, key_id)
     names: Sequence[str] = [POLICY_NAME]
-    return one_page(engine, caller, f"ListKeyPolicies {key_id}", "PolicyNames", names, str, str, limit, marker)
+    return kms_page(engine, caller, f"ListKeyPolicies {key_id}", "PolicyNames", names, str, str, limit, marker)
 
 
 def _check_name(policy_name: str) -> None:

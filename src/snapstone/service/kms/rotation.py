@@ -15,9 +15,8 @@ from snapstone.core.protection import DAY_MS
 from snapstone.service.background import do_each
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.keys.kms_keys import find_key_itself, require_enabled
-from snapstone.service.keys.material import new_material
 from snapstone.service.kms.key_operations import change_key, own_key
-from snapstone.service.paging import one_page
+from snapstone.service.paging import kms_page
 
 DEFAULT_PERIOD_DAYS: Final = 365
 
@@ -94,7 +93,7 @@ def list_key_rotations(
         return {"KeyId": key.arn, "RotationDate": rotation.rotated_at_ms, "RotationType": kind}
 
     rotations = engine.catalog.key_rotations(key.key_id)
-    return one_page(
+    return kms_page(
         engine, caller, f"ListKeyRotations {key_id}", "Rotations", rotations, _version, shown, limit, marker
     )
 
@@ -106,7 +105,7 @@ def _version(rotation: KeyRotation) -> str:
 
 def rotate(engine: Engine, key: KmsKey, on_demand_limit: int | None = None) -> MaterialAdded:
     """Add a version of the material, on demand within a limit, or because it is due."""
-    material = new_material(engine, key.key_id, key.material_version + 1)
+    material = engine.keys.new_material(key.key_id, key.material_version + 1)
     return engine.catalog.add_key_material(key, material, engine.now_ms(), on_demand_limit)
 
 

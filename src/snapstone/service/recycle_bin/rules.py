@@ -14,8 +14,8 @@ from snapstone.catalog.contract.snapshots import RetentionRule
 from snapstone.core.errors import InvalidRuleError, RuleLockedError, RuleNotFoundError, RuleQuotaError, SnapstoneError
 from snapstone.core.protection import DAY_MS, Retention, TagMatch
 from snapstone.core.tags import MAX_TAGS, TAG_CHARACTERS, SentTags, TagProblem, TagRule
-from snapstone.service.ec2.filters import page_of
 from snapstone.service.engine import Caller, Engine
+from snapstone.service.paging import page_of
 
 LockConfiguration = Mapping[str, Mapping[str, object]]
 

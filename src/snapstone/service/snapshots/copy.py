@@ -23,8 +23,6 @@ from snapstone.core.errors import DamageError, KeyHiddenError
 from snapstone.core.ids import SnapshotId
 from snapstone.service.background import Attempts, BackgroundWork
 from snapstone.service.engine import Engine
-from snapstone.service.keys.data_keys import DataKeysUnder, data_key_of, domain_of
-from snapstone.service.keys.kms_keys import stored_key
 from snapstone.service.manifests import hold_copy_source
 from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
 from snapstone.storage.contract import Encryption
@@ -101,7 +99,7 @@ class Copier:
 
     def _copy_blocks(self, snapshot: Snapshot, work: CopyWork) -> int | None:
         """Copy what is missing; how many blocks there are then, or None where the work was stopped before its end."""
-        with DataKeysUnder(self._engine, work.source_kms_key_arn):
+        with self._engine.keys.under(work.source_kms_key_arn):
             count = sum(1 for _ in list_blocks(self._engine.pages, work.source_root))
         missing = self._missing(snapshot, work)
         with ThreadPoolExecutor(BLOCKS_AT_ONCE, thread_name_prefix="copied block") as threads:
@@ -117,7 +115,7 @@ class Copier:
         written = bytearray(snapshot.volume_size_gib * BLOCKS_PER_GIB // 8)  # a bit for each block: 16 MiB at most
         for write in self._engine.catalog.pending_writes(snapshot.snapshot_id):
             written[write.block_index // 8] |= 1 << write.block_index % 8
-        with DataKeysUnder(self._engine, work.source_kms_key_arn):
+        with self._engine.keys.under(work.source_kms_key_arn):
             for block_index, address in list_blocks(self._engine.pages, work.source_root):
                 if not written[block_index // 8] >> block_index % 8 & 1:
                     yield block_index, address
@@ -127,12 +125,12 @@ class Copier:
         engine = self._engine
         source_zero = ZERO_ADDRESS
         if work.source_kms_key_arn is not None:
-            source_zero = domain_of(engine, _usable_key(engine, work.source_kms_key_arn)).zero_address
+            source_zero = engine.keys.domain(_usable_key(engine, work.source_kms_key_arn)).zero_address
         if snapshot.kms_key_arn is None or snapshot.data_key_id is None:
             raise KeyHiddenError
-        domain = domain_of(engine, _usable_key(engine, snapshot.kms_key_arn))
-        with DataKeysUnder(engine, snapshot.kms_key_arn):
-            data_key = data_key_of(engine, snapshot.data_key_id)
+        domain = engine.keys.domain(_usable_key(engine, snapshot.kms_key_arn))
+        with engine.keys.under(snapshot.kms_key_arn):
+            data_key = engine.keys.data_key(snapshot.data_key_id)
         return _BlockCopy(engine, work, source_zero, domain, data_key)
 
 
@@ -157,7 +155,7 @@ class _BlockCopy:
         self._engine.catalog.record_write(self._work.snapshot_id, write, 0, begun_at_ms, running_ms)
 
     def _stored(self, block_index: int, address: Address) -> PendingWrite:
-        with DataKeysUnder(self._engine, self._work.source_kms_key_arn):
+        with self._engine.keys.under(self._work.source_kms_key_arn):
             buffer = self._engine.objects.get_block(address)
         try:
             digest = buffer.digest
@@ -170,7 +168,7 @@ class _BlockCopy:
 
 def _usable_key(engine: Engine, arn: str) -> KmsKey:
     """The key of an ARN, where it is enabled. Raises KeyHiddenError."""
-    key = stored_key(engine, arn)
+    key = engine.keys.stored_key(arn)
     if key is None or key.state is not KeyState.ENABLED:
         raise KeyHiddenError
     return key

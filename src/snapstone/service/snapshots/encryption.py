@@ -23,8 +23,7 @@ from snapstone.core.errors import (
 )
 from snapstone.service.access.authorization import authorize_key
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.keys.data_keys import DataKeysUnder, data_key_of, domain_of, is_current, make_data_key
-from snapstone.service.keys.kms_keys import default_key_arn, is_encrypted_by_default, key_by_arn, stored_key
+from snapstone.service.keys.kms_keys import default_key_arn, is_encrypted_by_default, key_by_arn
 from snapstone.storage.contract import Encryption
 
 
@@ -79,9 +78,9 @@ def key_for_new(
 def data_key_for_new(engine: Engine, key: KmsKey, parent: Snapshot | None) -> bytes:
     """The id of the data key of a snapshot that starts: the parent's, unless the key's material was rotated since."""
     inherited = None if parent is None else parent.data_key_id
-    if inherited is not None and is_current(engine, key, inherited):
+    if inherited is not None and engine.keys.is_current(key, inherited):
         return inherited
-    return make_data_key(engine, key)
+    return engine.keys.make_data_key(key)
 
 
 def _named_key(engine: Engine, caller: Caller, arn: str) -> KmsKey:
@@ -115,8 +114,8 @@ def keys_for_writing(engine: Engine, caller: Caller, snapshot: Snapshot) -> Bloc
     key = _existing(engine, snapshot.kms_key_arn)
     _require_permitted(engine, caller, key, "kms:Decrypt")
     _enabled(key)
-    with DataKeysUnder(engine, snapshot.kms_key_arn):
-        return BlockKeys(domain_of(engine, key), data_key_of(engine, snapshot.data_key_id))
+    with engine.keys.under(snapshot.kms_key_arn):
+        return BlockKeys(engine.keys.domain(key), engine.keys.data_key(snapshot.data_key_id))
 
 
 def keys_for_reading(engine: Engine, caller: Caller, snapshot: Snapshot) -> BlockKeys:
@@ -125,7 +124,7 @@ def keys_for_reading(engine: Engine, caller: Caller, snapshot: Snapshot) -> Bloc
         return PLAIN
     key = _listable(engine, caller, snapshot.kms_key_arn)
     _require_shown(engine, caller, key, "kms:Decrypt")
-    return BlockKeys(domain_of(engine, key), None)
+    return BlockKeys(engine.keys.domain(key), None)
 
 
 def require_listable(engine: Engine, caller: Caller, snapshot: Snapshot) -> None:
@@ -142,7 +141,7 @@ def require_enabled_key(engine: Engine, snapshot: Snapshot) -> None:
 
 def _existing(engine: Engine, arn: str) -> KmsKey:
     """The key of an ARN that a snapshot's row holds. Raises KeyHiddenError where it was destroyed."""
-    key = stored_key(engine, arn)
+    key = engine.keys.stored_key(arn)
     if key is None:
         raise KeyHiddenError
     return key

@@ -12,7 +12,6 @@ from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
 from snapstone.core.errors import FirstSnapshotMissingError, SnapshotNotFoundError, UnrelatedSnapshotsError
 from snapstone.core.tokens import BLOCK_TOKEN_LIFE_SECONDS, PAGE_TOKEN_LIFE_SECONDS
 from snapstone.service.engine import Caller, Engine
-from snapstone.service.keys.data_keys import DataKeysUnder
 from snapstone.service.manifests import hold_against_manifest
 from snapstone.service.snapshots.encryption import keys_for_reading, require_listable
 from snapstone.service.snapshots.write import CHECKSUM_ALGORITHM
@@ -43,7 +42,7 @@ def list_snapshot_blocks(
     hold_against_manifest(engine, snapshot)
     listing = _Listing(engine, ("ListSnapshotBlocks", caller.account_id, snapshot_id), max_results)
     start = listing.start(next_token, starting_block_index)
-    with DataKeysUnder(engine, snapshot.kms_key_arn):
+    with engine.keys.under(snapshot.kms_key_arn):
         page, next_index = listing.page(list_blocks(engine.pages, snapshot.root, start))
     token = engine.tokens.block_token_maker(snapshot.snapshot_id, listing.expires_at_seconds)
     blocks: list[Answer] = [{"BlockIndex": index, "BlockToken": token(index, address)} for index, address in page]
@@ -80,7 +79,7 @@ def list_changed_blocks(
     call = ("ListChangedBlocks", caller.account_id, first_snapshot_id, second_snapshot_id)
     listing = _Listing(engine, call, max_results)
     start = listing.start(next_token, starting_block_index)
-    with DataKeysUnder(engine, second.kms_key_arn):
+    with engine.keys.under(second.kms_key_arn):
         page, next_index = listing.page(list_differences(engine.pages, first.root, second.root, start))
     first_token = engine.tokens.block_token_maker(first.snapshot_id, listing.expires_at_seconds)
     second_token = engine.tokens.block_token_maker(second.snapshot_id, listing.expires_at_seconds)
@@ -110,7 +109,7 @@ def get_snapshot_block(
     if address == keys.zero_address:
         block: BlockBuffer = ZERO_BLOCK
     else:
-        with DataKeysUnder(engine, snapshot.kms_key_arn):
+        with engine.keys.under(snapshot.kms_key_arn):
             block = engine.objects.get_block(address)
     return {
         "BlockData": block,

@@ -18,7 +18,6 @@ from snapstone.service.ec2.encryption_settings import (
 )
 from snapstone.service.engine import Caller
 from snapstone.service.keys.kms_keys import default_key_arn, is_encrypted_by_default, managed_ebs_key, new_key_id
-from snapstone.service.keys.material import new_material
 from tests.installation import Installation
 from tests.unit.service.ec2.two_accounts import OTHER, OWNER, elsewhere
 
@@ -37,7 +36,7 @@ def made_key(installation: Installation, caller: Caller = OWNER, **changes: Any)
         "created_at_ms": 0,
     }
     key = KmsKey(**(members | changes))
-    assert installation.catalog.insert_kms_key(key, new_material(installation.engine, key_id, 1), None)
+    assert installation.catalog.insert_kms_key(key, installation.engine.keys.new_material(key_id, 1), None)
     return key
 
 

@@ -13,7 +13,8 @@ from snapstone.core.errors import (
     InvalidParameterError,
     MalformedSnapshotIdError,
 )
-from snapstone.service.ec2.filters import MAX_RESULTS, check_page_size, page_of, require_ids
+from snapstone.service.ec2.filters import check_page_size, require_ids
+from snapstone.service.paging import MAX_RESULTS, page_of
 from tests.installation import Installation
 
 CALL = ("List", "111122223333")

@@ -28,7 +28,6 @@ from snapstone.service.ec2.snapshot_attributes import (
 from snapstone.service.ec2.snapshots import delete_snapshot
 from snapstone.service.engine import Caller
 from snapstone.service.keys.kms_keys import managed_ebs_key, new_key_id
-from snapstone.service.keys.material import new_material
 from snapstone.service.snapshots.read import get_snapshot_block, list_changed_blocks, list_snapshot_blocks
 from snapstone.service.snapshots.start import start_snapshot
 from snapstone.service.snapshots.write import complete_snapshot
@@ -54,7 +53,7 @@ def modify(installation: Installation, snapshot_id: str, caller: Caller = OWNER,
 def customer_key(installation: Installation) -> KmsKey:
     key_id = new_key_id(installation.engine)
     key = KmsKey(key_id, OWNER.account_id, OWNER.region, KeyManager.CUSTOMER, KeyState.ENABLED, "", "{}", 0)
-    installation.catalog.insert_kms_key(key, new_material(installation.engine, key_id, 1), None)
+    installation.catalog.insert_kms_key(key, installation.engine.keys.new_material(key_id, 1), None)
     return key
 
 

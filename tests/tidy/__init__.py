@@ -1,0 +1,1 @@
+"""What keeps the tree in order: checks of the source and the documents themselves."""
