@@ -14,12 +14,12 @@ from snapstone.catalog.contract.catalog import Catalog
 from snapstone.catalog.contract.snapshots import Snapshot
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest
-from snapstone.core.clock_trust import Reading
+from snapstone.core.clock_trust import ClockReading
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.policy.principals import root_principal
 from snapstone.core.tokens import TokenSeal
 from snapstone.service.ec2.snapshots import delete_snapshot
-from snapstone.service.engine import Caller, Engine, Policy
+from snapstone.service.engine import Caller, Engine, ServiceSettings
 from snapstone.service.health import Health, LoggedDamage, StoreGate
 from snapstone.service.key_ring import HeldRootKey, KeyRing
 from snapstone.service.manifests import seal_guard
@@ -80,8 +80,8 @@ class Clock:
     def __call__(self) -> int:
         return self.now_ms
 
-    def read(self) -> Reading:
-        return Reading(self.now_ms, self.monotonic_ms(), self.boot_id)
+    def read(self) -> ClockReading:
+        return ClockReading(self.now_ms, self.monotonic_ms(), self.boot_id)
 
     def lead_ms(self) -> int:
         return self.set_by_ms
@@ -121,7 +121,7 @@ class Installation:
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
-    policy: Policy = field(default_factory=Policy)
+    settings: ServiceSettings = field(default_factory=ServiceSettings)
     caller: Caller = CALLER
     wrap_catalog: Callable[[Catalog], Catalog] = lambda catalog: catalog
     wrap_objects: Callable[[ObjectStore], ObjectStore] = lambda objects: objects
@@ -169,7 +169,7 @@ class Installation:
             os.urandom,
             keys,
             self.timekeeper,
-            policy=self.policy,
+            settings=self.settings,
             health=health,
             damage=damage,
             gate=gate,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from snapstone.core.blocks import Address
-from snapstone.storage.index import Index, Place
+from snapstone.storage.index import Index, RecordPlace
 
 
-def place_of(folder: Path, address: Address) -> Place:
+def place_of(folder: Path, address: Address) -> RecordPlace:
     """Where the index says that an object's record stands."""
     index = Index(folder / "index.db")
     try:

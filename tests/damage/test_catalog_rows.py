@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from snapstone.catalog.contract.sharing import Place, Reach
+from snapstone.catalog.contract.sharing import ListPosition, SnapshotScope
 from snapstone.catalog.contract.snapshots import CopyWork, PendingWrite, RetentionRule, Snapshot, SnapshotState
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.opening import CatalogError
@@ -106,11 +106,11 @@ def sweeps(catalog: SqliteCatalog) -> dict[str, set[str]]:
 def pages(catalog: SqliteCatalog, account_id: str) -> Iterator[Snapshot | None]:
     start = None
     while True:
-        found = catalog.visible_snapshots(account_id, FRANKFURT, [Reach.OWN], start, PAGE_LIMIT)  # type: ignore[arg-type]
+        found = catalog.visible_snapshots(account_id, FRANKFURT, [SnapshotScope.OWN], start, PAGE_LIMIT)  # type: ignore[arg-type]
         yield from (bare(each) for each in found)
         if len(found) < PAGE_LIMIT:
             return
-        start = Place(found[-1].started_at_ms + 1, name(0))
+        start = ListPosition(found[-1].started_at_ms + 1, name(0))
 
 
 def bare(snapshot: Snapshot | None) -> Snapshot | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapstone.core.clock_trust import OFF_MS, STEADY_MS, STEPS_MS, Reading, Trust, judge, moment_of
+from snapstone.core.clock_trust import OFF_MS, STEADY_MS, STEPS_MS, ClockReading, Trust, judge, moment_of
 
 SECOND, HOUR, DAY = 1_000, 3_600_000, 86_400_000
 WALL = 1_790_000_000_000
@@ -38,8 +38,8 @@ class Machine:
             self.booted_ms = self.true_ms - SECOND
             self.boot_count += 1
 
-    def read(self) -> Reading:
-        return Reading(self.true_ms + self.set_by_ms, self.true_ms - self.booted_ms, str(self.boot_count))
+    def read(self) -> ClockReading:
+        return ClockReading(self.true_ms + self.set_by_ms, self.true_ms - self.booted_ms, str(self.boot_count))
 
 
 elapsed = st.sampled_from([SECOND, 10 * SECOND, 600 * SECOND, HOUR, 2 * DAY]) | st.integers(0, 30 * DAY)
@@ -49,7 +49,7 @@ wild_steps = st.builds(Step, elapsed, shifts | st.just(0) | st.integers(-DAY, DA
 slews = st.lists(st.tuples(st.integers(1, 3 * HOUR), st.integers(-500, 500)), max_size=60)
 
 
-def watched(machine: Machine, steps: list[Step]) -> list[tuple[Trust, Reading]]:
+def watched(machine: Machine, steps: list[Step]) -> list[tuple[Trust, ClockReading]]:
     """What is known after each step."""
     trust, known = judge(None, machine.read()), []
     for step in steps:

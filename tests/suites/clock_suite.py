@@ -9,15 +9,15 @@ import pytest
 from snapstone.catalog.contract.catalog import Catalog
 from snapstone.catalog.contract.clock import ClockRow
 from snapstone.catalog.contract.snapshots import CopyWork, FailingWork, SnapshotState
-from snapstone.core.clock_trust import Reading, Trust
+from snapstone.core.clock_trust import ClockReading, Trust
 from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import DEADLINE, OTHER_ROOT, STARTED, name, pending, put_in_state
 from tests.suites.races import racing
 
 MINUTE = 60_000
 
-TRUSTED = ClockRow(Trust(Reading(1_000, 20, "one"), 2_000), 500, 500, -7)
-HELD = ClockRow(Trust(Reading(1_000, 20, "one"), 2_000, Reading(9_000, 60, "two"), 1_040), 600, 500, -7)
+TRUSTED = ClockRow(Trust(ClockReading(1_000, 20, "one"), 2_000), 500, 500, -7)
+HELD = ClockRow(Trust(ClockReading(1_000, 20, "one"), 2_000, ClockReading(9_000, 60, "two"), 1_040), 600, 500, -7)
 
 
 def pause(failure_count: int) -> int:

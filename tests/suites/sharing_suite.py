@@ -8,7 +8,7 @@ import pytest
 
 from snapstone.catalog.contract.catalog import Catalog
 from snapstone.catalog.contract.errors import RowRefusedError
-from snapstone.catalog.contract.sharing import EncryptionDefaults, OwnTag, Place, Reach, Tags
+from snapstone.catalog.contract.sharing import EncryptionDefaults, ListPosition, OwnTag, SnapshotScope, Tags
 from snapstone.catalog.contract.snapshots import Deletion, PublicAccess, RetentionRule, Snapshot, SnapshotState
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.protection import Retention
@@ -16,7 +16,7 @@ from tests.suites.catalog_fixtures import CatalogFixtures, Opener
 from tests.suites.catalog_rows import ALICE, BOB, FRANKFURT, OREGON, STARTED, name, pending, put_in_state
 from tests.suites.races import racing
 
-EVERY_REACH = list(Reach)
+EVERY_REACH = list(SnapshotScope)
 MANY = 100
 
 
@@ -27,8 +27,8 @@ def share(catalog: Catalog, number: int, *readers: str) -> None:
 def seen(
     catalog: Catalog,
     account_id: AccountId = BOB,
-    reaches: list[Reach] = EVERY_REACH,
-    start: Place | None = None,
+    reaches: list[SnapshotScope] = EVERY_REACH,
+    start: ListPosition | None = None,
     limit: int = MANY,
     region: Region = FRANKFURT,
 ) -> list[SnapshotId]:
@@ -56,9 +56,9 @@ class SharingSuite(CatalogFixtures):
         share(catalog, 2, BOB)
         share(catalog, 3, "all")
         assert seen(catalog) == [name(1), name(2), name(3)]
-        assert seen(catalog, reaches=[Reach.OWN]) == [name(1)]
-        assert seen(catalog, reaches=[Reach.SHARED]) == [name(2)]
-        assert seen(catalog, reaches=[Reach.PUBLIC]) == [name(3)]
+        assert seen(catalog, reaches=[SnapshotScope.OWN]) == [name(1)]
+        assert seen(catalog, reaches=[SnapshotScope.SHARED]) == [name(2)]
+        assert seen(catalog, reaches=[SnapshotScope.PUBLIC]) == [name(3)]
         assert seen(catalog, reaches=[]) == []
 
     def test_a_snapshot_that_is_public_shared_and_owned_is_seen_once(self, catalog: Catalog) -> None:
@@ -86,13 +86,13 @@ class SharingSuite(CatalogFixtures):
         share(catalog, 1, BOB)
         share(catalog, 2, "all")
         recycle(catalog, 1, 2)
-        for reach in Reach:
+        for reach in SnapshotScope:
             assert seen(catalog, reaches=[reach]) == []
             assert seen(catalog, ALICE, reaches=[reach]) == []
         for number in (1, 2):
             assert catalog.restore_recycled(ALICE, FRANKFURT, name(number), STARTED)
         assert seen(catalog) == [name(1), name(2)]
-        assert seen(catalog, ALICE, reaches=[Reach.OWN]) == [name(1), name(2)]
+        assert seen(catalog, ALICE, reaches=[SnapshotScope.OWN]) == [name(1), name(2)]
 
     def test_a_block_of_all_public_access_hides_and_a_block_of_new_sharing_does_not(self, catalog: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)
@@ -120,20 +120,22 @@ class SharingSuite(CatalogFixtures):
             catalog.insert_snapshot(pending(number, account_id=(ALICE, BOB)[number % 2]), None)
         for number in (2, 4, 6):
             share(catalog, number, ("all", BOB)[number % 4 // 2])
-        start = Place(STARTED, name(2))
+        start = ListPosition(STARTED, name(2))
         assert seen(catalog, start=start, limit=3) == [name(2), name(3), name(4)]
-        assert seen(catalog, start=Place(STARTED, name(6))) == [name(6)]
-        assert seen(catalog, start=Place(STARTED + 1, SnapshotId(""))) == []
+        assert seen(catalog, start=ListPosition(STARTED, name(6))) == [name(6)]
+        assert seen(catalog, start=ListPosition(STARTED + 1, SnapshotId(""))) == []
 
-    @pytest.mark.parametrize("reach", list(Reach))
-    def test_a_list_for_one_reason_begins_with_the_snapshot_at_its_place(self, catalog: Catalog, reach: Reach) -> None:
-        owner = BOB if reach is Reach.OWN else ALICE
+    @pytest.mark.parametrize("reach", list(SnapshotScope))
+    def test_a_list_for_one_reason_begins_with_the_snapshot_at_its_place(
+        self, catalog: Catalog, reach: SnapshotScope
+    ) -> None:
+        owner = BOB if reach is SnapshotScope.OWN else ALICE
         for number in range(1, 5):
             catalog.insert_snapshot(pending(number, account_id=owner), None)
-            if reach is not Reach.OWN:
-                share(catalog, number, BOB if reach is Reach.SHARED else "all")
-        assert seen(catalog, reaches=[reach], start=Place(STARTED, name(2)), limit=2) == [name(2), name(3)]
-        assert seen(catalog, reaches=[reach], start=Place(STARTED, name(4)), limit=2) == [name(4)]
+            if reach is not SnapshotScope.OWN:
+                share(catalog, number, BOB if reach is SnapshotScope.SHARED else "all")
+        assert seen(catalog, reaches=[reach], start=ListPosition(STARTED, name(2)), limit=2) == [name(2), name(3)]
+        assert seen(catalog, reaches=[reach], start=ListPosition(STARTED, name(4)), limit=2) == [name(4)]
 
     # -- shares --
 
@@ -233,7 +235,7 @@ class SharingSuite(CatalogFixtures):
         catalog.insert_snapshot(pending(1, tags=(("c", ""),), started_at_ms=STARTED + 1), None)
         catalog.insert_snapshot(pending(3, tags=(("d", ""),), account_id=BOB), None)
         catalog.insert_snapshot(pending(4, tags=(("e", ""),), region=OREGON), None)
-        first, second = Place(STARTED, name(2)), Place(STARTED + 1, name(1))
+        first, second = ListPosition(STARTED, name(2)), ListPosition(STARTED + 1, name(1))
         every = [OwnTag(first, "a", "2"), OwnTag(first, "b", "1"), OwnTag(second, "c", "")]
         assert catalog.tags(ALICE, FRANKFURT, None, MANY) == every
         assert catalog.tags(ALICE, FRANKFURT, (first, "b"), MANY) == every[1:]
@@ -245,7 +247,7 @@ class SharingSuite(CatalogFixtures):
             put_in_state(catalog, number, SnapshotState.COMPLETED, tags=(("a", str(number)),))
         catalog.begin_delete(name(1), STARTED, STARTED)
         recycle(catalog, 2)
-        assert catalog.tags(ALICE, FRANKFURT, None, MANY) == [OwnTag(Place(STARTED, name(3)), "a", "3")]
+        assert catalog.tags(ALICE, FRANKFURT, None, MANY) == [OwnTag(ListPosition(STARTED, name(3)), "a", "3")]
 
     def test_readers_and_tags_changed_elsewhere_are_remembered_at_once(self, catalog: Catalog, other: Catalog) -> None:
         catalog.insert_snapshot(pending(1), None)

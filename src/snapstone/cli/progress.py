@@ -33,7 +33,7 @@ _MOVED: Final = {"upload": "sent", "download": "received", "copy": "copied", "ve
 
 
 @dataclass(frozen=True)
-class Look:
+class ProgressView:
     """A tally at one moment."""
 
     what: str
@@ -79,7 +79,7 @@ class Meter:
         self._samples: deque[tuple[float, int, int]] = deque(maxlen=MAX_SAMPLE_COUNT)
         self._samples.append((self._began, tally.visited_count, tally.moved_count))
 
-    def look(self) -> Look:
+    def look(self) -> ProgressView:
         """The tally now, with the rates since the oldest sample of the window."""
         tally, now = self.tally, self._clock()
         visited, moved = tally.visited_count, tally.moved_count
@@ -89,7 +89,7 @@ class Meter:
         if now - self._samples[-1][0] >= WINDOW_SECONDS / MAX_SAMPLE_COUNT:
             self._samples.append((now, visited, moved))
         span = now - since
-        return Look(
+        return ProgressView(
             what=tally.what,
             seconds=now - self._began,
             visited_count=visited,
@@ -103,7 +103,7 @@ class Meter:
         )
 
 
-def line_of(look: Look) -> str:
+def line_of(look: ProgressView) -> str:
     """One line of progress: `upload 61%: 2,512/4,096 blocks, 412.3 MiB/s, 0:12 left; skipped 1,024 zero`."""
     share = ""
     if look.expected_count:
@@ -113,7 +113,7 @@ def line_of(look: Look) -> str:
     return f"{look.what}{share}: {look.blocks}, {binary(look.bytes_per_second)}/s{left}{skipped}"
 
 
-def summary_of(look: Look) -> str:
+def summary_of(look: ProgressView) -> str:
     """What work came to: `upload: 4,096 blocks in 2.1 s, 2,048 sent (1.0 GiB, 487.6 MiB/s), 2,048 zero`."""
     unfinished = look.expected_count is not None and look.visited_count < look.expected_count
     of_whole = f" of {look.expected_count:,}" if unfinished else ""
@@ -138,15 +138,15 @@ class Display(Protocol):
     interval: float | None
     """Seconds between two `progress`; None where none is wanted."""
 
-    def begin(self, look: Look) -> None:
+    def begin(self, look: ProgressView) -> None:
         """Work began."""
         ...
 
-    def progress(self, looks: Sequence[Look]) -> None:
+    def progress(self, looks: Sequence[ProgressView]) -> None:
         """All the work that is going on."""
         ...
 
-    def asked(self, looks: Sequence[Look]) -> None:
+    def asked(self, looks: Sequence[ProgressView]) -> None:
         """The same, in a line at once, because somebody sent SIGUSR1."""
         ...
 
@@ -154,7 +154,7 @@ class Display(Protocol):
         """Something worth a line."""
         ...
 
-    def end(self, look: Look) -> None:
+    def end(self, look: ProgressView) -> None:
         """Work is over."""
         ...
 
@@ -176,15 +176,15 @@ class Plain:
 
     interval: float | None = PLAIN_SECONDS
 
-    def begin(self, look: Look) -> None:
+    def begin(self, look: ProgressView) -> None:
         """Nothing: the plan was a note."""
 
-    def progress(self, looks: Sequence[Look]) -> None:
+    def progress(self, looks: Sequence[ProgressView]) -> None:
         """A line for each piece of work."""
         for look in looks:
             write_line(line_of(look))
 
-    def asked(self, looks: Sequence[Look]) -> None:
+    def asked(self, looks: Sequence[ProgressView]) -> None:
         """A line for each piece of work, or one that says that there is none."""
         self.progress(looks)
         if not looks:
@@ -194,7 +194,7 @@ class Plain:
         """The sentence."""
         write_line(line_of_note(note))
 
-    def end(self, look: Look) -> None:
+    def end(self, look: ProgressView) -> None:
         """What it came to."""
         write_line(summary_of(look))
 
@@ -209,7 +209,7 @@ class Quiet(Plain):
         if note.kind == UNFINISHED:
             super().note(note)
 
-    def end(self, look: Look) -> None:
+    def end(self, look: ProgressView) -> None:
         """Nothing."""
 
 
@@ -218,16 +218,16 @@ class JsonLines:
 
     interval: float | None = JSON_SECONDS
 
-    def begin(self, look: Look) -> None:
+    def begin(self, look: ProgressView) -> None:
         """An event."""
         write_event("begin", facts_of(look))
 
-    def progress(self, looks: Sequence[Look]) -> None:
+    def progress(self, looks: Sequence[ProgressView]) -> None:
         """An event for each piece of work."""
         for look in looks:
             write_event("progress", facts_of(look))
 
-    def asked(self, looks: Sequence[Look]) -> None:
+    def asked(self, looks: Sequence[ProgressView]) -> None:
         """An event at once, also where there is no work."""
         self.progress(looks)
         if not looks:
@@ -237,7 +237,7 @@ class JsonLines:
         """An event of the note's kind."""
         write_event(note.kind, {"message": note.message, **note.facts})
 
-    def end(self, look: Look) -> None:
+    def end(self, look: ProgressView) -> None:
         """An event."""
         write_event("end", facts_of(look))
 
@@ -247,7 +247,7 @@ def write_event(kind: str, facts: Mapping[str, object]) -> None:
     write_line(json.dumps({"event": kind, **facts}, default=str))
 
 
-def facts_of(look: Look) -> dict[str, object]:
+def facts_of(look: ProgressView) -> dict[str, object]:
     """A look for programs."""
     eta = look.eta_seconds
     return {

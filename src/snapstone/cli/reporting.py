@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from snapstone.cli.progress import Display, JsonLines, Look, Meter, Plain, Quiet, write_event
+from snapstone.cli.progress import Display, JsonLines, Meter, Plain, ProgressView, Quiet, write_event
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -111,7 +111,7 @@ class Reporter:
             if call == _OVER:
                 return
             with self._lock:
-                looks: list[Look] = [meter.look() for meter in self._meters]
+                looks: list[ProgressView] = [meter.look() for meter in self._meters]
                 if call == _ASKED:
                     self._display.asked(looks)
                 elif looks:

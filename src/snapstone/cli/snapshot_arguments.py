@@ -66,11 +66,11 @@ def _ask(options: argparse.Namespace) -> dict[str, str] | None:
 
     def ask() -> None:
         from snapstone.client.errors import ClientError
-        from snapstone.client.events import Silence
+        from snapstone.client.events import NullObserver
 
         quick = argparse.Namespace(**{**vars(options), "retry_time": 0.0})
         try:
-            with open_service(quick, Silence()) as service:
+            with open_service(quick, NullObserver()) as service:
                 snapshots = service.describe()
         except ClientError:
             return

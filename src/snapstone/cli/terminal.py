@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from snapstone.cli.progress import Look, line_of, line_of_note, summary_of
+from snapstone.cli.progress import ProgressView, line_of, line_of_note, summary_of
 from snapstone.cli.quantities import binary, elapsed
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Terminal:
         self._live: Live | None = None
         self._work_count = 0
 
-    def begin(self, look: Look) -> None:
+    def begin(self, look: ProgressView) -> None:
         """The bar appears."""
         self._work_count += 1
         if self._live is None:
@@ -42,13 +42,13 @@ class Terminal:
                 self._live.start()
         self.progress([look])
 
-    def progress(self, looks: Sequence[Look]) -> None:
+    def progress(self, looks: Sequence[ProgressView]) -> None:
         """The bar moves."""
         if self._live is not None:
             with contextlib.suppress(OSError):
                 self._live.update(Group(*(_picture(look, self._console.width) for look in looks)), refresh=True)
 
-    def asked(self, looks: Sequence[Look]) -> None:
+    def asked(self, looks: Sequence[ProgressView]) -> None:
         """A line that stays, above the bar."""
         for look in looks:
             self._print(line_of(look))
@@ -59,7 +59,7 @@ class Terminal:
         """A line above the bar."""
         self._print(line_of_note(note), "yellow" if note.kind == "warning" else "")
 
-    def end(self, look: Look) -> None:
+    def end(self, look: ProgressView) -> None:
         """The bar goes; what the work came to stays."""
         self._work_count -= 1
         if self._work_count == 0 and self._live is not None:
@@ -73,7 +73,7 @@ class Terminal:
             self._console.print(Text(line, style=style), soft_wrap=True)
 
 
-def _picture(look: Look, width: int) -> RenderableType:
+def _picture(look: ProgressView, width: int) -> RenderableType:
     """Name, bar, share, blocks, rate, time left; below it what was skipped. A narrow terminal gets less of it."""
     whole = look.expected_count
     share = "" if not whole else f"{min(look.visited_count * 100 // whole, 100)}%"

@@ -65,7 +65,7 @@ class Observer(Protocol):
         ...
 
 
-class Silence:
+class NullObserver:
     """An observer that does nothing."""
 
     def begin(self, tally: Tally) -> None:

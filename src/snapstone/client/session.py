@@ -21,17 +21,17 @@ from snapstone.client.library.listing import Block, iterate_blocks
 from snapstone.client.library.reader import DEFAULT_BLOCK_COUNT, DEFAULT_READ_AHEAD_COUNT, SnapshotReader
 from snapstone.client.library.writer import WAIT_SECONDS, SnapshotWriter
 from snapstone.client.transfer.compare import Difference, diff_image, diff_snapshots
-from snapstone.client.transfer.copy import AUTO, Copied, copy
-from snapstone.client.transfer.download import Downloaded, download
+from snapstone.client.transfer.copy import AUTO, CopyResult, copy
+from snapstone.client.transfer.download import DownloadResult, download
 from snapstone.client.transfer.folders import Folders
-from snapstone.client.transfer.upload import Uploaded, upload
-from snapstone.client.transfer.verify import Verified, verify_image, verify_snapshot
+from snapstone.client.transfer.upload import UploadResult, upload
+from snapstone.client.transfer.verify import VerifyResult, verify_image, verify_snapshot
 
 Image = str | os.PathLike[str] | Source
 """A path (`-` is standard input), or a source of one's own."""
 
 
-class Limits(TypedDict, total=False):
+class ClientLimits(TypedDict, total=False):
     """How patient, how parallel and how fast; what is left out is as in `Options`."""
 
     retry_seconds: float
@@ -47,7 +47,7 @@ def connect(
     *,
     observer: Observer | None = None,
     state_folder: Path | None = None,
-    **limits: Unpack[Limits],
+    **limits: Unpack[ClientLimits],
 ) -> Client:
     """The endpoint that plain AWS configuration names, unless told otherwise. Nothing is asked of it yet.
 
@@ -135,7 +135,7 @@ class Client:
         wait: bool = True,
         keep_failed: bool = False,
         resume: bool = True,
-    ) -> Uploaded:
+    ) -> UploadResult:
         """Make a snapshot of an image; with a parent, send only what differs from it."""
         with _opened(image) as source:
             return upload(
@@ -164,7 +164,7 @@ class Client:
         force: bool = False,
         format: str | None = None,
         resume: bool = True,
-    ) -> Downloaded:
+    ) -> DownloadResult:
         """Make an image of a snapshot; with `from_snapshot_id`, bring one that holds that snapshot up to this one."""
         return download(
             self.service,
@@ -188,7 +188,9 @@ class Client:
         with _opened(image) as source:
             yield from diff_image(self.service, snapshot_id, source, observer=self._observer)
 
-    def verify(self, snapshot_id: str, image: Image | None = None, *, sample_percent: float | None = None) -> Verified:
+    def verify(
+        self, snapshot_id: str, image: Image | None = None, *, sample_percent: float | None = None
+    ) -> VerifyResult:
         """Read a snapshot, or a part of it, against its own checksums, or against an image."""
         if image is None:
             return verify_snapshot(self.service, snapshot_id, sample_percent=sample_percent, observer=self._observer)
@@ -211,7 +213,7 @@ class Client:
         wait: bool = True,
         keep_failed: bool = False,
         resume: bool = True,
-    ) -> Copied:
+    ) -> CopyResult:
         """Make a snapshot at another endpoint that holds what this one's holds; incremental where that is possible."""
         return copy(
             self.service,

@@ -38,7 +38,7 @@ for a month one hour in which nothing expires."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClockReading:
     """Two clocks, read at one moment."""
 
     wall_ms: int
@@ -53,11 +53,11 @@ class Reading:
 class Trust:
     """What is known of the wall clock: trusted where `suspect` is None."""
 
-    reference: Reading
+    reference: ClockReading
     """Trusted; not older than `STEADY_MS` where the clock has been watched."""
     last_ms: int
     """The last trusted time: what was due by then is due."""
-    suspect: Reading | None = None
+    suspect: ClockReading | None = None
     """The first reading on the line that the suspect clock runs on now."""
     expected_ms: int | None = None
     """What the wall clock should have said at that reading; after a reboot, the last time that was noted."""
@@ -89,14 +89,14 @@ NEVER_MS: Final = 2**53
 """Later than any date: while nobody knows what time it is, it may be as late as this."""
 
 
-def moment_of(trust: Trust, reading: Reading) -> Moment:
+def moment_of(trust: Trust, reading: ClockReading) -> Moment:
     """What time it is at a reading, also at one that shows for the first time that the clock is suspect."""
     if trust.suspect is None and _is_plausible(trust, reading):
         return Moment(reading.wall_ms, reading.wall_ms, reading.wall_ms)
     return Moment(trust.last_ms, NEVER_MS, max(reading.wall_ms, expected_ms(trust, reading)))
 
 
-def judge(trust: Trust | None, reading: Reading) -> Trust:
+def judge(trust: Trust | None, reading: ClockReading) -> Trust:
     """What is known after one more reading. The very first one is believed: there is nothing yet that it could
     destroy."""
     if trust is None:
@@ -114,12 +114,12 @@ def judge(trust: Trust | None, reading: Reading) -> Trust:
     return trust
 
 
-def confirm(reading: Reading) -> Trust:
+def confirm(reading: ClockReading) -> Trust:
     """Trust the wall clock as it is, whatever it said before."""
     return Trust(reading, reading.wall_ms)
 
 
-def agree(before: Reading, after: Reading) -> bool:
+def agree(before: ClockReading, after: ClockReading) -> bool:
     """Whether both clocks have moved by the same from one reading to a later one of the same boot."""
     elapsed_ms = after.boot_ms - before.boot_ms
     if before.boot_id != after.boot_id or elapsed_ms < 0:
@@ -127,7 +127,7 @@ def agree(before: Reading, after: Reading) -> bool:
     return abs(after.wall_ms - before.wall_ms - elapsed_ms) <= STEPS_MS + elapsed_ms * DRIFT_PPM // 1_000_000
 
 
-def expected_ms(trust: Trust, reading: Reading) -> int:
+def expected_ms(trust: Trust, reading: ClockReading) -> int:
     """What the wall clock should say at a reading, as far as is known: at least the last trusted time."""
     elapsed_ms = reading.boot_ms - trust.reference.boot_ms
     if trust.reference.boot_id == reading.boot_id and elapsed_ms >= 0:
@@ -135,14 +135,14 @@ def expected_ms(trust: Trust, reading: Reading) -> int:
     return trust.last_ms
 
 
-def _is_plausible(trust: Trust, reading: Reading) -> bool:
+def _is_plausible(trust: Trust, reading: ClockReading) -> bool:
     """Whether a clock that was trusted last can be trusted now."""
     if trust.reference.boot_id == reading.boot_id and reading.boot_ms >= trust.reference.boot_ms:
         return agree(trust.reference, reading)
     return -STEPS_MS <= reading.wall_ms - trust.last_ms <= OFF_MS
 
 
-def _trusted(trust: Trust, reading: Reading) -> Trust:
+def _trusted(trust: Trust, reading: ClockReading) -> Trust:
     reference = trust.reference
     is_old = reading.boot_ms - reference.boot_ms >= STEADY_MS
     if is_old or reference.boot_id != reading.boot_id or reading.boot_ms < reference.boot_ms:

@@ -22,15 +22,15 @@ BITMAP_SIZE: Final = FANOUT // 8
 ENTRY_SIZE: Final = 32
 MAX_PAGE_SIZE: Final = BITMAP_SIZE + FANOUT * ENTRY_SIZE
 
-_STRETCH_ENTRIES: Final = 8
-"""Entries that have a print together."""
+_RUN_ENTRIES: Final = 8
+"""Entries that have a fingerprint together."""
 
-_STRETCH: Final = _STRETCH_ENTRIES * ENTRY_SIZE
-_PRINT_BITS: Final = 64
+_RUN_SIZE: Final = _RUN_ENTRIES * ENTRY_SIZE
+_FINGERPRINT_BITS: Final = 64
 _ENTRY_BITS: Final = 8 * ENTRY_SIZE
-_PRINTS_BELOW: Final = tuple((1 << stretch * _PRINT_BITS) - 1 for stretch in range(FANOUT // _STRETCH_ENTRIES))
-_ENTRIES_BELOW: Final = tuple((1 << entry * _ENTRY_BITS) - 1 for entry in range(_STRETCH_ENTRIES))
-"""For each stretch, the bits of the prints before it; for each entry of one, the bits of those before it."""
+_FINGERPRINTS_BELOW: Final = tuple((1 << run * _FINGERPRINT_BITS) - 1 for run in range(FANOUT // _RUN_ENTRIES))
+_ENTRIES_BELOW: Final = tuple((1 << entry * _ENTRY_BITS) - 1 for entry in range(_RUN_ENTRIES))
+"""For each run, the bits of the fingerprints before it; for each entry of one, the bits of those before it."""
 
 _number: Final = int.from_bytes
 _FULL: Final = (1 << FANOUT) - 1
@@ -43,13 +43,13 @@ Difference = tuple[int, Address | None, Address | None]
 class Page:
     """An immutable page. Equal content has equal `address`, so equal subtrees have equal names."""
 
-    __slots__ = ("_prints", "bitmap", "compared", "content")
+    __slots__ = ("_fingerprints", "bitmap", "compared", "content")
 
     def __init__(self, content: bytes) -> None:
         """Raises DamageError where `content` cannot be a page."""
         self.content = content
         self.bitmap = int.from_bytes(content[:BITMAP_SIZE], "little")
-        self._prints: int | None = None
+        self._fingerprints: int | None = None
         self.compared: tuple[Address, list[Difference]] | None = None
         """What it was compared with last, and what came of it, where that is worth remembering (core.block_map)."""
         if len(content) != BITMAP_SIZE + ENTRY_SIZE * self.bitmap.bit_count():
@@ -61,11 +61,11 @@ class Page:
         return Address(sha256(self.content).digest())
 
     @property
-    def prints(self) -> int:
-        """The prints of the page's stretches of entries, made when they are first asked for."""
-        if self._prints is None:
-            self._prints = _prints(self.content)
-        return self._prints
+    def fingerprints(self) -> int:
+        """The fingerprints of the page's runs of entries, made when they are first asked for."""
+        if self._fingerprints is None:
+            self._fingerprints = _fingerprints(self.content)
+        return self._fingerprints
 
     def __len__(self) -> int:
         """Present children."""
@@ -104,7 +104,7 @@ class Page:
     def differences(self, other: Page) -> list[Difference]:
         """The slots in which two pages differ, ascending, with what each holds; work follows the differences.
 
-        Where the same children are present, the stretches whose prints differ are found, then the entries in them, so
+        Where the same children are present, the runs whose fingerprints differ are found, then the entries in them, so
         little of either page is looked at. Both are found as bits of a number that holds where two numbers differ, from
         the highest bit down: that is what Python finds without a loop.
         """
@@ -113,18 +113,18 @@ class Page:
         mine, theirs = self.content, other.content
         slots = _ALL_SLOTS if self.bitmap == _FULL else self.slots()
         found: list[tuple[int, bytes, bytes]] = []
-        unequal = (self._prints or self.prints) ^ (other._prints or other.prints)
+        unequal = (self._fingerprints or self.fingerprints) ^ (other._fingerprints or other.fingerprints)
         while unequal:
-            stretch = (unequal.bit_length() - 1) // _PRINT_BITS
-            unequal &= _PRINTS_BELOW[stretch]
-            start = BITMAP_SIZE + stretch * _STRETCH
-            end = start + _STRETCH
+            run = (unequal.bit_length() - 1) // _FINGERPRINT_BITS
+            unequal &= _FINGERPRINTS_BELOW[run]
+            start = BITMAP_SIZE + run * _RUN_SIZE
+            end = start + _RUN_SIZE
             unequal_bits = _number(mine[start:end], "little") ^ _number(theirs[start:end], "little")
             while unequal_bits:
                 entry = (unequal_bits.bit_length() - 1) // _ENTRY_BITS
                 unequal_bits &= _ENTRIES_BELOW[entry]
                 at = start + entry * ENTRY_SIZE
-                slot = slots[stretch * _STRETCH_ENTRIES + entry]
+                slot = slots[run * _RUN_ENTRIES + entry]
                 found.append((slot, mine[at : at + ENTRY_SIZE], theirs[at : at + ENTRY_SIZE]))
         found.reverse()
         return cast(list[Difference], found)
@@ -149,14 +149,16 @@ class Page:
         ]
 
 
-def _prints(content: bytes) -> int:
-    """A print of each stretch of eight entries, side by side in one number: equal stretches have equal prints.
+def _fingerprints(content: bytes) -> int:
+    """A fingerprint of each run of eight entries, side by side in one number: equal runs have equal fingerprints.
 
     Python's own hash of bytes is SipHash under a key that is random in each process, so nobody can choose blocks whose
-    stretches have equal prints and are not equal; by chance it happens once in 2**64 pairs.
+    runs have equal fingerprints and are not equal; by chance it happens once in 2**64 pairs.
     """
-    starts = range(BITMAP_SIZE, len(content), _STRETCH)
-    return int.from_bytes(array("q", [hash(content[start : start + _STRETCH]) for start in starts]).tobytes(), "little")
+    starts = range(BITMAP_SIZE, len(content), _RUN_SIZE)
+    return int.from_bytes(
+        array("q", [hash(content[start : start + _RUN_SIZE]) for start in starts]).tobytes(), "little"
+    )
 
 
 EMPTY_PAGE: Final = Page(bytes(BITMAP_SIZE))

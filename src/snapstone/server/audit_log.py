@@ -236,7 +236,7 @@ class AuditFile:
 
 
 class Audit:
-    """A witness that records calls; those on blocks only where `data_events` is true."""
+    """A hook that records calls; those on blocks only where `data_events` is true."""
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ class _Counted:
 
 
 class FaultInjection:
-    """A guard that injects the first rule that hits, and the witness that marks its answer."""
+    """A guard that injects the first rule that hits, and the hook that marks its answer."""
 
     def __init__(self, path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
         """Raises ValueError or OSError where the file holds no rules; later on such a file changes nothing."""
@@ -67,7 +67,7 @@ class FaultInjection:
                 self._inject(call, counted.rule, delay)
                 return
 
-    def witness(self, request: Request, call: Call | None, response: Response) -> None:
+    def hook(self, request: Request, call: Call | None, response: Response) -> None:
         """Mark an answer that a fault was injected into."""
         if call is None or "injected_fault" not in call.log:
             return

@@ -28,7 +28,7 @@ from snapstone.core.errors import (
 )
 from snapstone.service.quotas import AWS_QUOTAS
 from snapstone.wire.http import Call
-from snapstone.wire.refusals import ExpiredCredentialsError
+from snapstone.wire.refusals import ExpiredSessionError
 
 MakeError = Callable[[Call], Exception]
 
@@ -59,7 +59,7 @@ SHORT_NAMES: Final[Mapping[str, MakeError]] = {
     "pending-limit": lambda _: PendingSnapshotLimitError(AWS_QUOTAS.pending_snapshots or 0),
     "snapshot-not-found": _not_found,
     "access-denied": _denied,
-    "expired-token": lambda _: ExpiredCredentialsError(),
+    "expired-token": lambda _: ExpiredSessionError(),
     "conflict": lambda _: IdempotencyConflictError(),
     "invalid-block-token": lambda call: InvalidBlockTokenError(_text(call, "BlockToken")),
     "invalid-page-token": lambda call: InvalidPageTokenError(_text(call, "NextToken")),

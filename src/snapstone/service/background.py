@@ -148,7 +148,7 @@ UNFORESEEN: Final = Patience("The server cannot complete the snapshot: internal 
 _ENDS_BY_ITSELF: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
-class Attempts:
+class RetrySchedule:
     """Notes the failures of one kind of work, and decides what follows."""
 
     def __init__(

@@ -41,7 +41,7 @@ FACTS: Final = (
 Facts = tuple[object, ...]
 
 
-class HeldManifests:
+class ManifestCache:
     """What one process has found out about manifests. Safe from many threads."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Policy:
+class ServiceSettings:
     """Settings that change what operations answer; the defaults are AWS's."""
 
     regions: tuple[str, ...] = DEFAULT_REGIONS
@@ -138,11 +138,11 @@ class Engine:
     keys: KeyRing
     timekeeper: Timekeeper
     """What time it is for all that ends by itself: nothing that does is compared with `now_ms`."""
-    policy: Policy = field(default_factory=Policy)
+    settings: ServiceSettings = field(default_factory=ServiceSettings)
     health: Health = field(default_factory=Health)
     """What is wrong at the moment; `/ready` tells it."""
     damage: DamageReports = field(default_factory=LoggedDamage)
     """Where damage is written down."""
-    manifests: HeldManifests = field(default_factory=HeldManifests)
+    manifests: ManifestCache = field(default_factory=ManifestCache)
     gate: StoreGate = field(default_factory=StoreGate)
     """Passed by whatever changes something, before it begins and before its success is told."""

@@ -21,7 +21,7 @@ from snapstone.core.errors import KeyHiddenError
 from snapstone.core.ids import SnapshotId
 from snapstone.core.manifest import Manifest, manifest_address
 from snapstone.core.page import Page
-from snapstone.service.background import Attempts, BackgroundWork
+from snapstone.service.background import BackgroundWork, RetrySchedule
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.storage.contract import FindDataKey, ObjectKind, ObjectStore
 from snapstone.storage.pages import PageStore
@@ -76,7 +76,7 @@ class Sealer:
         self._now_ms = now_ms
         self._find_data_key = find_data_key
         self._guard = guard
-        attempts = Attempts("seal", catalog, timekeeper.running_ms, catalog.fail_seal)
+        attempts = RetrySchedule("seal", catalog, timekeeper.running_ms, catalog.fail_seal)
         self._seals = BackgroundWork("seal", SEALS_AT_ONCE, self._claim, self._seal, attempts.note)
 
     def seal_and_wait(self, snapshot_id: SnapshotId, wait_seconds: float) -> None:
@@ -134,7 +134,7 @@ class Sealer:
 
     def _mismatch(self, snapshot: Snapshot) -> str | None:
         """What CompleteSnapshot declared and the writes do not bear out, or None."""
-        writes = _Counted(self._writes(snapshot.snapshot_id))
+        writes = _CountedWrites(self._writes(snapshot.snapshot_id))
         aggregate = linear_aggregate(write.digest for write in writes)
         if writes.count != snapshot.expected_count:
             return COUNT_MISMATCH
@@ -153,7 +153,7 @@ class Sealer:
                 self._pages.store(gathered, data_key)
                 gathered.clear()
 
-        writes = _Counted(self._writes(snapshot.snapshot_id))
+        writes = _CountedWrites(self._writes(snapshot.snapshot_id))
         entries = ((write.block_index, write.address) for write in writes)
         applied = apply_writes(self._pages, snapshot.root, entries, emit)
         self._pages.store(gathered, data_key)
@@ -177,7 +177,7 @@ class Sealer:
             self._objects.remove([manifest_address(snapshot_id)])
 
 
-class _Counted:
+class _CountedWrites:
     """Pending writes that are counted while they are gone through."""
 
     def __init__(self, writes: Iterator[PendingWrite]) -> None:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from snapstone.catalog.contract.clock import ClockCatalog, ClockRow
-from snapstone.core.clock_trust import STEPS_MS, Moment, Reading, Trust, confirm, judge, moment_of
+from snapstone.core.clock_trust import STEPS_MS, ClockReading, Moment, Trust, confirm, judge, moment_of
 
 NOTE_INTERVAL_MS: Final = 10_000
 """Between two notes in the catalog of what time it is."""
@@ -30,7 +30,7 @@ _NONE: Final = (0, -1)
 class Clocks(Protocol):
     """The clocks of the machine."""
 
-    def read(self) -> Reading:
+    def read(self) -> ClockReading:
         """Wall clock and boot clock at one moment."""
 
     def lead_ms(self) -> int:
@@ -137,7 +137,7 @@ def begin_run(catalog: ClockCatalog, clocks: Clocks) -> None:
     catalog.change_clock(begun)
 
 
-def confirm_clock(catalog: ClockCatalog, clocks: Clocks) -> Reading:
+def confirm_clock(catalog: ClockCatalog, clocks: Clocks) -> ClockReading:
     """An operator says that the wall clock is right; returns what it says. Every process sees it at its next look."""
     reading = clocks.read()
     catalog.change_clock(lambda row: replace(row, trust=confirm(reading)))

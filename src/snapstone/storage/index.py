@@ -102,7 +102,7 @@ _FIND: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordPlace:
     """Where an object's record stands."""
 
     kind: ObjectKind
@@ -183,7 +183,7 @@ class Index:
             self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         path.chmod(0o600)
 
-    def find(self, address: Address) -> Place | None:
+    def find(self, address: Address) -> RecordPlace | None:
         """The place of an object, or None."""
         reader = self._readers.borrow()  # as `_reader`, which costs more than the look-up: every block comes by here
         try:
@@ -192,7 +192,7 @@ class Index:
             raise self._failure(error) from error
         finally:
             self._readers.give_back(reader)
-        return None if row is None else Place(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4]))
+        return None if row is None else RecordPlace(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4]))
 
     def find_missing(self, addresses: Sequence[Address]) -> set[Address]:
         """Those of the addresses that have no readable object."""
@@ -240,7 +240,7 @@ class Index:
         changed_count = self._writer.execute(_add_statement(len(records)), values).rowcount
         return [] if changed_count == len(records) else [r for r in records if not self._stands(r)]
 
-    def mark_damaged(self, address: Address, place: Place) -> None:
+    def mark_damaged(self, address: Address, place: RecordPlace) -> None:
         """Remember that the record at a place is damaged: a later put of the same object writes it anew."""
         with self._transaction() as writer:
             writer.execute(
@@ -267,7 +267,7 @@ class Index:
         with self._transaction() as writer:
             writer.executemany("DELETE FROM leftover WHERE address = ?", [(address,) for address in addresses])
 
-    def remove(self, addresses: Iterable[Address]) -> list[Place]:
+    def remove(self, addresses: Iterable[Address]) -> list[RecordPlace]:
         """Forget objects, durably; returns the places that they had."""
         places = []
         with self._transaction(synced=True) as writer:
@@ -277,7 +277,7 @@ class Index:
                     (address,),
                 ).fetchone()
                 if row is not None:
-                    places.append(Place(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4])))
+                    places.append(RecordPlace(ObjectKind(row[0]), row[1], row[2], row[3], bool(row[4])))
         return places
 
     def walk(self) -> Iterator[ObjectEntry]:

@@ -18,7 +18,7 @@ DEFAULT_CACHE_SIZE: Final = 64 << 20
 """Bytes of page content that one process keeps."""
 
 
-class _Kept:
+class _CachedPage:
     """A page in the cache. Using it takes no lock: it leaves a mark, which is looked at when room is needed."""
 
     __slots__ = ("page", "was_used")
@@ -35,7 +35,7 @@ class PageStore:
         self._objects = objects
         self._cache_limit = cache_bytes
         self._cache_size = 0
-        self._cache: OrderedDict[Address, _Kept] = OrderedDict()
+        self._cache: OrderedDict[Address, _CachedPage] = OrderedDict()
         self._lock = Lock()
 
     def page(self, address: Address) -> Page:
@@ -60,7 +60,7 @@ class PageStore:
         with self._lock:
             if address in self._cache:
                 return
-            self._cache[address] = _Kept(page)
+            self._cache[address] = _CachedPage(page)
             self._cache_size += len(page.content)
             while self._cache_size > self._cache_limit:
                 self._drop_oldest()

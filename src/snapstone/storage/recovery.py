@@ -26,7 +26,7 @@ from snapstone.core.blocks import Address
 from snapstone.storage.appender import segment_numbers, segment_path
 from snapstone.storage.contract import ObjectKind
 from snapstone.storage.damage import DamageLog
-from snapstone.storage.index import Index, NewRecord, Place, SegmentRow
+from snapstone.storage.index import Index, NewRecord, RecordPlace, SegmentRow
 from snapstone.storage.record import ALIGNMENT, HEADER_SIZE, BadRecordError, RecordHeader
 from snapstone.storage.segment import (
     LOST_ERRORS,
@@ -266,7 +266,7 @@ def _named(segment: Segment, records: Iterator[tuple[int, RecordHeader]]) -> Ite
         )
 
 
-def _stands_at(place: Place, record: NewRecord) -> bool:
+def _stands_at(place: RecordPlace, record: NewRecord) -> bool:
     return (place.segment_id, place.offset) == (record.segment_id, record.offset)
 
 
@@ -289,7 +289,7 @@ def _ends_with_its_last_record(segment: Segment) -> bool:
     return last.end == size and not last.gaps
 
 
-def _is_whole(folder: Path, address: Address, place: Place) -> bool:
+def _is_whole(folder: Path, address: Address, place: RecordPlace) -> bool:
     try:
         segment = Segment.open(segment_path(folder, place.segment_id))
         header = segment.read(place.offset, memoryview(bytearray(HEADER_SIZE + place.payload_size)))

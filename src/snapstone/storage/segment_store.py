@@ -27,7 +27,7 @@ from snapstone.storage.appender import (
 from snapstone.storage.buffers import DEFAULT_BUFFER_COUNT, BufferPool, RecordBuffer, aligned_buffer
 from snapstone.storage.contract import BlockBuffer, Encryption, FindDataKey, ObjectEntry, ObjectKind
 from snapstone.storage.damage import DamageLog
-from snapstone.storage.index import Index, NewRecord, Place, is_index, remove_index
+from snapstone.storage.index import Index, NewRecord, RecordPlace, is_index, remove_index
 from snapstone.storage.record import (
     HEADER_SIZE,
     BadRecordError,
@@ -309,7 +309,7 @@ class SegmentStore:
         del self._in_flight[address]
         turn.release()
 
-    def _open(self, header: RecordHeader, place: Place, payload: memoryview) -> Digest:
+    def _open(self, header: RecordHeader, place: RecordPlace, payload: memoryview) -> Digest:
         """As RecordCodec.open. Raises DamageError if the payload is not what was sealed."""
         try:
             return self._codec.open(header, payload)
@@ -378,7 +378,7 @@ class SegmentStore:
         for duplicate in duplicates:
             reservation.segment.punch(duplicate.offset, duplicate.record_size)
 
-    def _punch(self, place: Place) -> None:
+    def _punch(self, place: RecordPlace) -> None:
         """Give a record's space back, unless its segment is lost. A courtesy: whatever it was done for is durable."""
         with suppress(BadRecordError, OSError):
             self._segment(place.segment_id).punch(place.offset, record_size(place.payload_size))
@@ -409,15 +409,15 @@ class SegmentStore:
             return self._segment(segment_id).is_empty
         return False
 
-    def _place(self, kind: ObjectKind, address: Address) -> Place:
+    def _place(self, kind: ObjectKind, address: Address) -> RecordPlace:
         place = self._index.find(address)
         if place is None or place.kind is not kind:
             raise self._damage.report(address, "index", f"no {kind.name.lower()} of this address is stored")
         return place
 
     def _read(
-        self, kind: ObjectKind, address: Address, place: Place, record: memoryview, read: _Read
-    ) -> tuple[RecordHeader, Place]:
+        self, kind: ObjectKind, address: Address, place: RecordPlace, record: memoryview, read: _Read
+    ) -> tuple[RecordHeader, RecordPlace]:
         """Fill `record` from a place and check every byte of it; returns its header, and the place in the end."""
         try:
             header = read(self._segment(place.segment_id), place.offset, record)
@@ -432,7 +432,7 @@ class SegmentStore:
                 raise self._damaged(address, place, error) from error
             return self._read(kind, address, now, record, read)  # it was written anew while it was read
 
-    def _damaged(self, address: Address, place: Place, error: Exception) -> DamageError:
+    def _damaged(self, address: Address, place: RecordPlace, error: Exception) -> DamageError:
         """Report damage, and have the index remember it, so that a later put of the same object writes it again."""
         if not self._note_loss(place.segment_id):
             self._index.mark_damaged(address, place)

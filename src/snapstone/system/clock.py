@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from snapstone.core.clock_trust import Reading
+from snapstone.core.clock_trust import ClockReading
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -27,7 +27,7 @@ class MachineClocks:
     def __init__(self) -> None:
         self._boot_id = _boot_id()
 
-    def read(self) -> Reading:
+    def read(self) -> ClockReading:
         """Wall clock and boot clock; read again if the process was held up in between, so that they belong together."""
         for _ in range(READ_ATTEMPTS):
             before_ms = _boot_ms()
@@ -35,7 +35,7 @@ class MachineClocks:
             boot_ms = _boot_ms()
             if boot_ms - before_ms <= READ_LIMIT_MS:
                 break
-        return Reading(wall_ms, boot_ms, self._boot_id)
+        return ClockReading(wall_ms, boot_ms, self._boot_id)
 
     def lead_ms(self) -> int:
         """The wall clock less the boot clock."""

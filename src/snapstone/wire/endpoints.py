@@ -42,7 +42,7 @@ class SignedRequest:
     """Set as soon as the signature holds and the members are read."""
 
 
-class Endpoint(Protocol):
+class ServiceEndpoint(Protocol):
     """One AWS service."""
 
     def serve(self, signed: SignedRequest) -> Response:
@@ -53,7 +53,7 @@ class Endpoint(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Dispatcher:
     """What every endpoint does with a request, whatever its protocol."""
 
     engine: Engine
@@ -96,9 +96,9 @@ class Desk:
 class RestJsonEndpoint:
     """The EBS direct APIs and the recycle bin: rest-json."""
 
-    def __init__(self, desk: Desk, service: str, functions: Functions) -> None:
+    def __init__(self, dispatcher: Dispatcher, service: str, functions: Functions) -> None:
         operations = load_operations(service, functions)
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._functions = functions
         self._routes = Routes((with_departures(operations) if service == "ebs" else operations).values())
 
@@ -107,18 +107,18 @@ class RestJsonEndpoint:
         route = self._routes.find(request.method, signed.path)
         operation = route.operation
         signed.log["operation"] = operation.name
-        self._desk.authentication.check_scope(claim)
+        self._dispatcher.authentication.check_scope(claim)
         if operation.streams_input:
             body = b""
             hashes = hashes_of_unread_block(claim, request.headers, signed.query)
-            caller = self._desk.authentication.caller(request, signed.path, claim, hashes)
+            caller = self._dispatcher.authentication.caller(request, signed.path, claim, hashes)
         else:
             body = _whole_body(request, rest_json.JSON_BODY_LIMIT)
-            caller = self._desk.caller(signed, body)
+            caller = self._dispatcher.caller(signed, body)
         members = rest_json.read_members(route, signed.query, request.headers, body, request.body)
         _log_snapshot(signed.log, members)
         check_members(operation.inputs, members)
-        output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
+        output = self._dispatcher.perform(signed, caller, operation, members, self._functions[operation.name])
         return rest_json.answer(operation, output, request.request_id)
 
     def refuse(self, error: Exception, request_id: str) -> Response:
@@ -129,16 +129,16 @@ class RestJsonEndpoint:
 class Ec2Endpoint:
     """The part of EC2 that snapshot users need: EC2's own query protocol."""
 
-    def __init__(self, desk: Desk, functions: Functions) -> None:
-        self._desk = desk
+    def __init__(self, dispatcher: Dispatcher, functions: Functions) -> None:
+        self._dispatcher = dispatcher
         self._functions = functions
         self._operations = load_operations("ec2", functions)
 
     def serve(self, signed: SignedRequest) -> Response:
-        caller, fields, operation = _read_query(self._desk, signed, "ec2", self._operations)
+        caller, fields, operation = _read_query(self._dispatcher, signed, "ec2", self._operations)
         members = query.read_members(operation.inputs, fields)
         _log_snapshot(signed.log, members)
-        output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
+        output = self._dispatcher.perform(signed, caller, operation, members, self._functions[operation.name])
         return xml_answers.answer(operation, output, signed.request.request_id)
 
     def refuse(self, error: Exception, request_id: str) -> Response:
@@ -149,18 +149,18 @@ class Ec2Endpoint:
 class QueryEndpoint:
     """STS or IAM: the query protocol."""
 
-    def __init__(self, desk: Desk, service: str, functions: Functions) -> None:
-        self._desk = desk
+    def __init__(self, dispatcher: Dispatcher, service: str, functions: Functions) -> None:
+        self._dispatcher = dispatcher
         self._service = service
         self._functions = functions
         self._operations = load_operations(service, functions)
         self._namespace = next((operation.namespace for operation in self._operations.values()), "")
 
     def serve(self, signed: SignedRequest) -> Response:
-        caller, fields, operation = _read_query(self._desk, signed, self._service, self._operations)
+        caller, fields, operation = _read_query(self._dispatcher, signed, self._service, self._operations)
         members = query.read_members(operation.inputs, fields, may_lack=True)
         check_members(operation.inputs, members)
-        output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
+        output = self._dispatcher.perform(signed, caller, operation, members, self._functions[operation.name])
         return xml_answers.answer_wrapped(operation, output, signed.request.request_id)
 
     def refuse(self, error: Exception, request_id: str) -> Response:
@@ -171,19 +171,19 @@ class QueryEndpoint:
 class JsonEndpoint:
     """KMS: JSON 1.1."""
 
-    def __init__(self, desk: Desk, service: str, functions: Functions) -> None:
-        self._desk = desk
+    def __init__(self, dispatcher: Dispatcher, service: str, functions: Functions) -> None:
+        self._dispatcher = dispatcher
         self._functions = functions
         self._operations = load_operations(service, functions)
 
     def serve(self, signed: SignedRequest) -> Response:
-        self._desk.authentication.check_scope(signed.claim)
+        self._dispatcher.authentication.check_scope(signed.claim)
         body = _whole_body(signed.request, json_rpc.BODY_LIMIT)
-        caller = self._desk.caller(signed, body)
+        caller = self._dispatcher.caller(signed, body)
         operation = _offered(self._operations, json_rpc.read_target(signed.request.headers), signed.log)
         members = json_rpc.read_members(operation, body)
         check_members(operation.inputs, members)
-        output = self._desk.perform(signed, caller, operation, members, self._functions[operation.name])
+        output = self._dispatcher.perform(signed, caller, operation, members, self._functions[operation.name])
         return json_rpc.answer(operation, output, signed.request.request_id)
 
     def refuse(self, error: Exception, request_id: str) -> Response:
@@ -192,19 +192,19 @@ class JsonEndpoint:
 
 
 def _refused(response: Response, fault: EbsFault | CodedFault, error: Exception) -> Response:
-    """A fault's answer, which says to witnesses what it is, and to Snapstone's client what the cause is."""
+    """A fault's answer, which says to hooks what it is, and to Snapstone's client what the cause is."""
     response.headers.extend(cause_headers(error))
     response.fault = Fault(fault.code, fault.message)
     return response
 
 
 def _read_query(
-    desk: Desk, signed: SignedRequest, service: str, operations: Mapping[str, Operation]
+    dispatcher: Dispatcher, signed: SignedRequest, service: str, operations: Mapping[str, Operation]
 ) -> tuple[Caller, query.Field, Operation]:
     """Who calls, the form's fields, and the operation that they name."""
-    desk.authentication.check_scope(signed.claim)
+    dispatcher.authentication.check_scope(signed.claim)
     body = _whole_body(signed.request, query.FORM_LIMIT)
-    caller = desk.caller(signed, body)
+    caller = dispatcher.caller(signed, body)
     fields = query.read_fields(signed.query, body)
     return caller, fields, _offered(operations, query.read_action(fields, service), signed.log)
 

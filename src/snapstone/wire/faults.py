@@ -423,7 +423,7 @@ _row(refusals.UnknownAccessKeyError, "UnrecognizedClientException", "AuthFailure
      "UnrecognizedClientException", "InvalidClientTokenId", _INVALID_TOKEN_TEXT, _AUTH_FAILURE_TEXT)
 _row(refusals.InvalidSessionTokenError, "UnrecognizedClientException", "AuthFailure",
      "UnrecognizedClientException", "InvalidClientTokenId", _INVALID_TOKEN_TEXT, _AUTH_FAILURE_TEXT)
-_row(refusals.ExpiredCredentialsError, "ExpiredTokenException", "RequestExpired",
+_row(refusals.ExpiredSessionError, "ExpiredTokenException", "RequestExpired",
      "ExpiredTokenException", "ExpiredToken", "The security token included in the request is expired",
      "Request has expired.")
 _row(refusals.UnknownRegionError, "UnrecognizedClientException", "AuthFailure",

@@ -18,17 +18,17 @@ from snapstone.service.engine import Engine
 from snapstone.wire.claims import read_claim
 from snapstone.wire.constraints import echo
 from snapstone.wire.endpoints import (
-    Desk,
+    Dispatcher,
     Ec2Endpoint,
-    Endpoint,
     Functions,
     JsonEndpoint,
     QueryEndpoint,
     RestJsonEndpoint,
+    ServiceEndpoint,
     SignedRequest,
 )
 from snapstone.wire.faults import REFUSALS
-from snapstone.wire.http import Guard, Request, Response, Witness
+from snapstone.wire.http import Guard, Request, Response, ResponseHook
 from snapstone.wire.other_services import S3Endpoint, refuse_service
 from snapstone.wire.refusals import UnknownActionError, UnknownOperationError
 from snapstone.wire.sigv4 import Authentication
@@ -93,20 +93,20 @@ class Gateway:
         engine: Engine,
         operations: Mapping[str, Functions],
         guards: Sequence[Guard] = (),
-        witnesses: Sequence[Witness] = (),
+        hooks: Sequence[ResponseHook] = (),
     ) -> None:
-        desk = Desk(engine, Authentication(engine), guards)
+        dispatcher = Dispatcher(engine, Authentication(engine), guards)
         self._engine = engine
-        self._witnesses = witnesses
-        self._ebs = RestJsonEndpoint(desk, "ebs", operations["ebs"])
-        self._ec2 = Ec2Endpoint(desk, operations["ec2"])
-        self._endpoints: dict[str, Endpoint] = {"ebs": self._ebs, "ec2": self._ec2, "s3": S3Endpoint(desk)}
+        self._hooks = hooks
+        self._ebs = RestJsonEndpoint(dispatcher, "ebs", operations["ebs"])
+        self._ec2 = Ec2Endpoint(dispatcher, operations["ec2"])
+        self._endpoints: dict[str, ServiceEndpoint] = {"ebs": self._ebs, "ec2": self._ec2, "s3": S3Endpoint(dispatcher)}
         for service in operations.keys() & {"rbin"}:
-            self._endpoints[service] = RestJsonEndpoint(desk, service, operations[service])
+            self._endpoints[service] = RestJsonEndpoint(dispatcher, service, operations[service])
         for service in operations.keys() & {"sts", "iam"}:
-            self._endpoints[service] = QueryEndpoint(desk, service, operations[service])
+            self._endpoints[service] = QueryEndpoint(dispatcher, service, operations[service])
         for service in operations.keys() & {"kms"}:
-            self._endpoints[service] = JsonEndpoint(desk, service, operations[service])
+            self._endpoints[service] = JsonEndpoint(dispatcher, service, operations[service])
 
     def __call__(self, request: Request) -> Response:
         path, query = split_target(request.target)
@@ -139,11 +139,11 @@ class Gateway:
                 named = {"operation": _named(error)}
                 log.info("operation not offered", extra={"fields": fields | named | _error_of(response)})
         response.log.update(fields | _error_of(response))
-        for witness in self._witnesses:
-            witness(request, None if signed is None else signed.call, response)
+        for hook in self._hooks:
+            hook(request, None if signed is None else signed.call, response)
         return response
 
-    def _likely_endpoint(self, request: Request, path: str) -> Endpoint:
+    def _likely_endpoint(self, request: Request, path: str) -> ServiceEndpoint:
         """Whose words to use before a signature says which service is meant."""
         if path == "/" and "x-amz-target" in request.headers:
             return self._endpoints.get("kms", self._ec2)

@@ -103,7 +103,7 @@ class Call:
 Guard = Callable[[Call], None]
 """Asked before a call's permissions and its operation; may wait, or raise an error that has a row in `faults`."""
 
-Witness = Callable[[Request, Call | None, Response], None]
+ResponseHook = Callable[[Request, Call | None, Response], None]
 """Told of each answer once it is made: the request, and its call where it came to one."""
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from snapstone.wire import xml_answers
 from snapstone.wire.constraints import echo
-from snapstone.wire.endpoints import Desk, SignedRequest
+from snapstone.wire.endpoints import Dispatcher, SignedRequest
 from snapstone.wire.faults import ec2_fault
 from snapstone.wire.http import Fault, Request, Response
 from snapstone.wire.sigv4 import hashes_of_no_body
@@ -57,17 +57,17 @@ NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 class S3Endpoint:
     """One operation; everything else is refused with the name of the variable to set."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
 
     def serve(self, signed: SignedRequest) -> Response:
         request = signed.request
         if request.method != "GET" or signed.path != "/" or request.body.declared_size:
             return refuse_service("s3", request)
         signed.log["operation"] = "ListBuckets"
-        self._desk.authentication.check_scope(signed.claim)
+        self._dispatcher.authentication.check_scope(signed.claim)
         hashes = hashes_of_no_body(signed.claim, request.headers, signed.query)
-        caller = self._desk.authentication.caller(request, signed.path, signed.claim, hashes)
+        caller = self._dispatcher.authentication.caller(request, signed.path, signed.claim, hashes)
         account_id = caller.account_id
         text = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<ListAllMyBucketsResult xmlns="{NAMESPACE}"><Owner>'

@@ -37,7 +37,7 @@ class InvalidSessionTokenError(WireError):
 
 
 @dataclass(eq=False)
-class ExpiredCredentialsError(WireError):
+class ExpiredSessionError(WireError):
     """A temporary access key past its end."""
 
 

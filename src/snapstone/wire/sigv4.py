@@ -33,7 +33,7 @@ from snapstone.wire.claims import Claim
 from snapstone.wire.http import Request
 from snapstone.wire.refusals import (
     ClockSkewError,
-    ExpiredCredentialsError,
+    ExpiredSessionError,
     InvalidSessionTokenError,
     MalformedSignatureError,
     SignatureMismatchError,
@@ -185,7 +185,7 @@ def _check_session(key: Credentials, now_ms: int) -> None:
     if not key.session_token_ok:
         raise InvalidSessionTokenError
     if key.expires_at_ms is not None and now_ms >= key.expires_at_ms:
-        raise ExpiredCredentialsError
+        raise ExpiredSessionError
 
 
 def _signature(
@@ -223,7 +223,7 @@ class Authentication:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._regions = frozenset(engine.policy.regions)
+        self._regions = frozenset(engine.settings.regions)
 
     def check_scope(self, claim: Claim) -> None:
         """Refuse what needs neither a body nor a key; raises as `sigv4.check_scope`."""

@@ -8,7 +8,7 @@ import pytest
 
 from snapstone.catalog.contract.identities import SealedAccessKey
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
-from snapstone.catalog.sqlite.changes import REMEMBERED_LIMIT, ChangeCounter, Memory
+from snapstone.catalog.sqlite.changes import REMEMBERED_LIMIT, ChangeCounter, RowCache
 from snapstone.core.ids import AccountId
 from tests.suites.races import in_processes
 
@@ -33,17 +33,17 @@ def counter(tmp_path: Path) -> ChangeCounter:
 
 
 @pytest.fixture
-def memory(counter: ChangeCounter) -> Memory[str]:
-    return Memory(counter)
+def memory(counter: ChangeCounter) -> RowCache[str]:
+    return RowCache(counter)
 
 
-def test_a_row_is_read_once_while_nothing_changes(memory: Memory[str]) -> None:
+def test_a_row_is_read_once_while_nothing_changes(memory: RowCache[str]) -> None:
     source = Source()
     assert [memory.recall("key", source.read) for _ in range(3)] == ["first"] * 3
     assert source.reads == 1
 
 
-def test_a_change_makes_a_row_be_read_again(memory: Memory[str], counter: ChangeCounter) -> None:
+def test_a_change_makes_a_row_be_read_again(memory: RowCache[str], counter: ChangeCounter) -> None:
     source = Source()
     memory.recall("key", source.read)
     counter.begin()
@@ -53,7 +53,7 @@ def test_a_change_makes_a_row_be_read_again(memory: Memory[str], counter: Change
 
 
 def test_what_is_read_while_a_change_is_under_way_is_not_remembered(
-    memory: Memory[str], counter: ChangeCounter
+    memory: RowCache[str], counter: ChangeCounter
 ) -> None:
     source = Source()
     counter.begin()
@@ -63,7 +63,7 @@ def test_what_is_read_while_a_change_is_under_way_is_not_remembered(
 
 
 def test_a_row_read_before_a_change_began_is_not_believed_during_it(
-    memory: Memory[str], counter: ChangeCounter
+    memory: RowCache[str], counter: ChangeCounter
 ) -> None:
     source = Source()
     memory.recall("key", source.read)
@@ -73,7 +73,7 @@ def test_a_row_read_before_a_change_began_is_not_believed_during_it(
 
 
 def test_a_row_read_before_a_change_and_kept_after_it_is_not_believed(
-    memory: Memory[str], counter: ChangeCounter
+    memory: RowCache[str], counter: ChangeCounter
 ) -> None:
     def read_while_it_changes(key: str) -> str:
         counter.begin()
@@ -85,7 +85,7 @@ def test_a_row_read_before_a_change_and_kept_after_it_is_not_believed(
 
 
 def test_a_counter_left_odd_by_a_death_is_put_right_by_the_next_change(
-    memory: Memory[str], counter: ChangeCounter
+    memory: RowCache[str], counter: ChangeCounter
 ) -> None:
     source = Source()
     counter.begin()
@@ -97,7 +97,7 @@ def test_a_counter_left_odd_by_a_death_is_put_right_by_the_next_change(
 
 
 def test_a_change_is_seen_through_another_mapping_of_the_file(tmp_path: Path) -> None:
-    memory: Memory[str] = Memory(ChangeCounter(tmp_path / "changes"))
+    memory: RowCache[str] = RowCache(ChangeCounter(tmp_path / "changes"))
     source = Source()
     memory.recall("key", source.read)
     other = ChangeCounter(tmp_path / "changes")
@@ -107,7 +107,7 @@ def test_a_change_is_seen_through_another_mapping_of_the_file(tmp_path: Path) ->
     assert memory.recall("key", source.read) == "second"
 
 
-def test_what_is_not_there_is_not_remembered(memory: Memory[str]) -> None:
+def test_what_is_not_there_is_not_remembered(memory: RowCache[str]) -> None:
     source = Source()
     source.row = None
     assert memory.recall("key", source.read) is None
@@ -115,7 +115,7 @@ def test_what_is_not_there_is_not_remembered(memory: Memory[str]) -> None:
     assert memory.recall("key", source.read) == "first"
 
 
-def test_a_memory_is_bounded(memory: Memory[str]) -> None:
+def test_a_memory_is_bounded(memory: RowCache[str]) -> None:
     source = Source()
     for number in range(REMEMBERED_LIMIT + 1):
         memory.recall(str(number), source.read)

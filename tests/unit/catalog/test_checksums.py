@@ -13,7 +13,7 @@ from xxhash import xxh3_64_intdigest
 
 from snapstone.catalog import connections, integrity
 from snapstone.catalog.contract.errors import CatalogUnavailableError
-from snapstone.catalog.contract.sharing import Reach
+from snapstone.catalog.contract.sharing import SnapshotScope
 from snapstone.catalog.contract.snapshots import CopyWork, PendingWrite, SnapshotState
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.checksums import COPY_COLUMNS, FIXED_COLUMNS, MOVING_COLUMNS
@@ -134,7 +134,7 @@ def test_a_damaged_snapshot_is_an_error_for_whoever_reads_changes_or_deletes_it(
         lambda: list(catalog.pending_writes(damaged)),
         lambda: catalog.snapshots(found[1], found[2]),  # type: ignore[arg-type]
         lambda: catalog.snapshots(found[1], found[2], [damaged]),  # type: ignore[arg-type]
-        lambda: catalog.visible_snapshots(found[1], found[2], [Reach.OWN], None, 9),  # type: ignore[arg-type]
+        lambda: catalog.visible_snapshots(found[1], found[2], [SnapshotScope.OWN], None, 9),  # type: ignore[arg-type]
         lambda: catalog.claim_seal(damaged, STARTED, STARTED + 9),
         lambda: catalog.finish_seal(damaged, OTHER_ROOT, 1, STARTED + 9),
         lambda: catalog.fail_seal(damaged, "why"),

@@ -12,7 +12,7 @@ import pytest
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.clock import UNKNOWN
 from snapstone.catalog.sqlite.opening import known_migrations, migrate
-from snapstone.core.clock_trust import Reading, Trust
+from snapstone.core.clock_trust import ClockReading, Trust
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.clock_suite import TRUSTED, ClockSuite
 
@@ -53,7 +53,7 @@ def test_an_older_catalog_was_in_use_when_its_newest_row_was_made(
         if key_ms is not None:
             connection.execute(INSERT_KEY, (key_ms,))
     catalog = SqliteCatalog(path)
-    assert catalog.clock().trust == Trust(Reading(last_ms, 0, ""), last_ms)
+    assert catalog.clock().trust == Trust(ClockReading(last_ms, 0, ""), last_ms)
     assert catalog.clock().running_ms is None
     catalog.close()
 

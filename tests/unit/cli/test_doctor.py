@@ -16,7 +16,7 @@ from tests.unit.cli.running import Client, on_terminal
 
 from snapstone.cli.commands import endpoint_checks, local_checks
 from snapstone.cli.commands import endpoint_checks as server_checks
-from snapstone.cli.commands.local_checks import Health
+from snapstone.cli.commands.local_checks import CheckStatus
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.journal import JournalStore
 
@@ -271,20 +271,20 @@ def test_tools_that_are_missing_are_warned_of(client: Client, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("skew", "health"),
     [
-        (0.0, Health.OK),
-        (29.0, Health.OK),
-        (31.0, Health.WARN),
-        (-299.0, Health.WARN),
-        (301.0, Health.FAIL),
-        (-301.0, Health.FAIL),
+        (0.0, CheckStatus.OK),
+        (29.0, CheckStatus.OK),
+        (31.0, CheckStatus.WARN),
+        (-299.0, CheckStatus.WARN),
+        (301.0, CheckStatus.FAIL),
+        (-301.0, CheckStatus.FAIL),
     ],
 )
-def test_clocks_that_differ_are_said(skew: float, health: Health) -> None:
+def test_clocks_that_differ_are_said(skew: float, health: CheckStatus) -> None:
     # Tue, 24 Nov 2026 12:00:00 GMT is 1795521600 seconds after 1970 began.
     sent_at = 1_795_521_600.5 - skew
     finding = endpoint_checks._clock("Tue, 24 Nov 2026 12:00:00 GMT", sent_at)
     assert finding.health is health
-    if health is not Health.OK:
+    if health is not CheckStatus.OK:
         assert f"{abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'}" in finding.words
 
 
@@ -294,19 +294,19 @@ def test_a_state_folder_that_others_can_write_is_a_failure(tmp_path: Path, monke
     state.chmod(0o777)
     monkeypatch.setenv("SNAPSTONE_STATE", str(state))
     found = {finding.check: finding for finding in local_checks.state_folder()}
-    assert found["state folder"].health is Health.FAIL
+    assert found["state folder"].health is CheckStatus.FAIL
     assert found["state folder"].advice == f"chmod 700 {state}"
 
 
 def test_a_state_folder_that_is_a_file_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "state").touch()
     monkeypatch.setenv("SNAPSTONE_STATE", str(tmp_path / "state"))
-    assert next(local_checks.state_folder()).health is Health.FAIL
+    assert next(local_checks.state_folder()).health is CheckStatus.FAIL
 
 
 def test_a_state_folder_that_can_be_made_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SNAPSTONE_STATE", str(tmp_path / "a" / "b"))
-    assert next(local_checks.state_folder()).health is Health.OK
+    assert next(local_checks.state_folder()).health is CheckStatus.OK
     assert list(tmp_path.iterdir()) == []
 
 
@@ -319,10 +319,10 @@ def test_unfinished_transfers_are_listed_and_those_under_way_are_well(
     store = JournalStore(folders.journals)
     with store.open_or_create({"kind": "upload", "source": "/disk"}, 8):
         [held] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
-        assert held.health is Health.OK
+        assert held.health is CheckStatus.OK
         assert "is in use: Another part of this process" in held.words
     [left] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
-    assert left.health is Health.WARN
+    assert left.health is CheckStatus.WARN
     assert "kind upload, source /disk" in left.words
     assert "same command again" in left.advice
 
@@ -334,4 +334,4 @@ def test_a_damaged_journal_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     damaged = folders.journals / "0.journal"
     damaged.write_bytes(b"no journal")
     [finding] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
-    assert (finding.health, finding.advice) == (Health.WARN, f"remove {damaged}")
+    assert (finding.health, finding.advice) == (CheckStatus.WARN, f"remove {damaged}")

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from snapstone.cli.progress import Look, Quiet
+from snapstone.cli.progress import ProgressView, Quiet
 from snapstone.cli.reporting import Reporter, report_options, reporting
 from snapstone.client.events import Note, Tally
 
@@ -27,15 +27,15 @@ class Watched(Quiet):
         self.calls: list[tuple[str, int]] = []
         self.shown = threading.Event()
 
-    def progress(self, looks: Sequence[Look]) -> None:
+    def progress(self, looks: Sequence[ProgressView]) -> None:
         self.calls.append(("progress", len(looks)))
         self.shown.set()
 
-    def asked(self, looks: Sequence[Look]) -> None:
+    def asked(self, looks: Sequence[ProgressView]) -> None:
         self.calls.append(("asked", len(looks)))
         self.shown.set()
 
-    def end(self, look: Look) -> None:
+    def end(self, look: ProgressView) -> None:
         self.calls.append(("end", look.visited_count))
 
 

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from snapstone.cli.progress import Look, Meter
+from snapstone.cli.progress import Meter, ProgressView
 from snapstone.cli.terminal import Terminal
 from snapstone.client.events import Note, Tally
 
@@ -23,7 +23,7 @@ class Clock:
         return self.now
 
 
-def look_half_way(expected_count: int | None = 4096) -> Look:
+def look_half_way(expected_count: int | None = 4096) -> ProgressView:
     tally, clock = Tally("upload"), Clock()
     tally.expected_count = expected_count
     meter = Meter(tally, clock)
@@ -32,7 +32,7 @@ def look_half_way(expected_count: int | None = 4096) -> Look:
     return meter.look()
 
 
-def frame(width: int, look: Look) -> list[str]:
+def frame(width: int, look: ProgressView) -> list[str]:
     """The lines of the last picture of the bar."""
     written = StringIO()
     display = Terminal(Console(file=written, force_terminal=True, width=width, height=20, highlight=False))

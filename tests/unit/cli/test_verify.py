@@ -11,7 +11,7 @@ from tests.conformance.given import A, B, C, completed
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client, client_of
 
-from snapstone.client.transfer.verify import Verified
+from snapstone.client.transfer.verify import VerifyResult
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_as_json(client: Client, snapshot_id: str) -> None:
     (client.folder / "disk.img").write_bytes(A + A + C)
     facts = json.loads(client.run("verify", snapshot_id, "disk.img", "--json").stdout)
     assert facts.pop("seconds") > 0
-    expected = asdict(Verified(snapshot_id, 3, 3, 1, (), 0.0))
+    expected = asdict(VerifyResult(snapshot_id, 3, 3, 1, (), 0.0))
     del expected["seconds"]
     finding = {"block_index": 1, "verdict": "changed", "message": ""}
     assert facts == expected | {"findings": [finding], "passed": False}

@@ -6,24 +6,24 @@ from dataclasses import replace
 
 import pytest
 
-from snapstone.core.clock_trust import NEVER_MS, Moment, Reading, Trust, agree, confirm, judge, moment_of
+from snapstone.core.clock_trust import NEVER_MS, ClockReading, Moment, Trust, agree, confirm, judge, moment_of
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 YEAR = 365 * DAY
 WALL, BOOT = 1_790_000_000_000, 5 * DAY
 
-START = Reading(WALL, BOOT, "one")
+START = ClockReading(WALL, BOOT, "one")
 TRUSTED = Trust(START, WALL)
 
 
-def after(elapsed_ms: int, set_by_ms: int = 0, reading: Reading = START) -> Reading:
+def after(elapsed_ms: int, set_by_ms: int = 0, reading: ClockReading = START) -> ClockReading:
     """A reading some time later, with the wall clock set by so much in between."""
-    return Reading(reading.wall_ms + elapsed_ms + set_by_ms, reading.boot_ms + elapsed_ms, reading.boot_id)
+    return ClockReading(reading.wall_ms + elapsed_ms + set_by_ms, reading.boot_ms + elapsed_ms, reading.boot_id)
 
 
-def rebooted(off_ms: int, set_by_ms: int = 0) -> Reading:
+def rebooted(off_ms: int, set_by_ms: int = 0) -> ClockReading:
     """The first reading of the next boot, after the machine was off for some time."""
-    return Reading(WALL + off_ms + set_by_ms, 20 * SECOND, "two")
+    return ClockReading(WALL + off_ms + set_by_ms, 20 * SECOND, "two")
 
 
 def test_the_first_reading_is_believed() -> None:
@@ -122,7 +122,7 @@ def test_after_a_reboot_a_clock_far_ahead_or_behind_waits_for_an_hour(off_ms: in
 
 def test_readings_of_two_boots_are_not_compared_even_if_they_agree() -> None:
     """Another machine, say, to which the data folder was moved, and which is up for longer."""
-    elsewhere = Reading(WALL + YEAR, BOOT + YEAR, "two")
+    elsewhere = ClockReading(WALL + YEAR, BOOT + YEAR, "two")
     assert not agree(START, elsewhere)
     assert not agree(after(SECOND), START), "time goes on"
     assert judge(TRUSTED, elsewhere).held
@@ -144,8 +144,8 @@ def test_a_boot_clock_that_went_back_is_another_boot_whatever_its_name() -> None
     """Where the system names no boot, the name is empty each time."""
     unnamed = replace(START, boot_id="")
     trust = Trust(unnamed, WALL)
-    assert not judge(trust, Reading(WALL + HOUR, 20 * SECOND, "")).held
-    assert judge(trust, Reading(WALL + YEAR, 20 * SECOND, "")).held
+    assert not judge(trust, ClockReading(WALL + HOUR, 20 * SECOND, "")).held
+    assert judge(trust, ClockReading(WALL + YEAR, 20 * SECOND, "")).held
 
 
 def test_while_the_clock_is_trusted_it_is_one_time_for_all() -> None:

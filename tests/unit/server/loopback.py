@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from snapstone.server.http.head import DEFAULT_LIMITS, Limits
+from snapstone.server.http.head import DEFAULT_LIMITS, ConnectionLimits
 from snapstone.server.http.listener import Listener
 from snapstone.wire.http import Application, Request, Response
 
@@ -27,7 +27,7 @@ def echo(request: Request) -> Response:
 @contextmanager
 def listening(
     application: Application = echo,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ConnectionLimits = DEFAULT_LIMITS,
     max_connections: int = 64,
 ) -> Iterator[tuple[Listener, int]]:
     """A running listener and its port; stopped at the end, also where the test has done so."""

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient, chunked, echo, listening, put
 
 from snapstone.core.errors import WriteTimedOutError
-from snapstone.server.http.head import Limits
+from snapstone.server.http.head import ConnectionLimits
 from snapstone.wire.http import BodyTooLargeError, ClientGoneError, Request, Response
 
 BLOCK = bytes(range(256)) * 2048
@@ -148,7 +148,7 @@ def test_a_short_body_that_nobody_read_is_drained() -> None:
 
 
 def test_a_long_body_that_nobody_read_ends_the_connection_after_the_answer_is_seen() -> None:
-    with listening(limits=Limits(drain_size=1000)) as (_, port), RawClient(port) as client:
+    with listening(limits=ConnectionLimits(drain_size=1000)) as (_, port), RawClient(port) as client:
         client.send(put("/ignore", BLOCK))
         answer = client.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
@@ -157,7 +157,7 @@ def test_a_long_body_that_nobody_read_ends_the_connection_after_the_answer_is_se
 
 
 def test_a_long_chunked_body_that_nobody_read_is_not_drained_to_its_end() -> None:
-    limits = Limits(drain_size=1000, linger_seconds=0.1)
+    limits = ConnectionLimits(drain_size=1000, linger_seconds=0.1)
     with listening(limits=limits) as (_, port), RawClient(port) as client:
         client.send(chunked("/ignore", BLOCK, 65_536)[:200_000])
         assert client.answer().status == 200
@@ -210,7 +210,7 @@ def test_what_is_not_http_is_answered_in_json_and_closed() -> None:
 
 
 def test_a_head_longer_than_its_limit_is_refused() -> None:
-    with listening(limits=Limits(head_size=2048, target_size=512)) as (_, port):
+    with listening(limits=ConnectionLimits(head_size=2048, target_size=512)) as (_, port):
         with RawClient(port) as client:
             filler = b"X-A: " + b"a" * (2048 - len(GET) - len(b"X-A: \r\n"))
             assert client.ask(GET[:-2] + filler + b"\r\n\r\n").status == 200
@@ -252,13 +252,13 @@ def test_chunk_extensions_and_trailers_are_dropped() -> None:
 
 
 def test_more_chunks_than_their_limit_are_refused() -> None:
-    with listening(limits=Limits(chunk_count=10)) as (_, port), RawClient(port) as client:
+    with listening(limits=ConnectionLimits(chunk_count=10)) as (_, port), RawClient(port) as client:
         assert client.ask(chunked("/a", b"x" * 9, 1)).status == 200
         assert client.ask(chunked("/a", b"x" * 10, 1)).status == 400
 
 
 def test_a_head_that_drips_is_cut_short_however_steadily() -> None:
-    with listening(limits=Limits(head_seconds=0.3)) as (_, port), RawClient(port) as client:
+    with listening(limits=ConnectionLimits(head_seconds=0.3)) as (_, port), RawClient(port) as client:
         answered = threading.Event()
 
         def drip() -> None:
@@ -276,9 +276,9 @@ def test_a_head_that_drips_is_cut_short_however_steadily() -> None:
 
 
 def test_a_connection_without_a_request_is_closed_after_its_idle_time() -> None:
-    with listening(limits=Limits(idle_seconds=0.1)) as (_, port), RawClient(port) as client:
+    with listening(limits=ConnectionLimits(idle_seconds=0.1)) as (_, port), RawClient(port) as client:
         assert client.is_closed()
-    with listening(limits=Limits(idle_seconds=0.1)) as (_, port), RawClient(port) as client:
+    with listening(limits=ConnectionLimits(idle_seconds=0.1)) as (_, port), RawClient(port) as client:
         assert client.ask(GET).status == 200
         assert client.is_closed()
 
@@ -293,14 +293,14 @@ def timed_out(request: Request) -> Response:
 
 
 def test_a_body_that_stalls_is_reported_and_ends_the_connection() -> None:
-    with listening(timed_out, Limits(body_stall_seconds=0.2)) as (_, port), RawClient(port) as client:
+    with listening(timed_out, ConnectionLimits(body_stall_seconds=0.2)) as (_, port), RawClient(port) as client:
         client.send(put("/a", BLOCK)[:-1])
         answer = client.answer()
         assert (answer.body, answer.headers["connection"]) == (b"0.2", "close")
 
 
 def test_a_body_that_drips_is_cut_short_by_its_whole_time() -> None:
-    limits = Limits(body_stall_seconds=0.3, body_seconds=0.5)
+    limits = ConnectionLimits(body_stall_seconds=0.3, body_seconds=0.5)
     with listening(timed_out, limits) as (_, port), RawClient(port) as client:
         answered = threading.Event()
         client.send(put("/a", b"x" * 1000)[:-1000])
@@ -359,7 +359,7 @@ def test_a_buffer_is_released_when_the_client_does_not_take_the_answer() -> None
     def lend(request: Request) -> Response:
         return Response(200, [], [BLOCK] * 200, release=released.set)
 
-    with listening(lend, Limits(send_stall_seconds=0.1)) as (_, port), RawClient(port) as client:
+    with listening(lend, ConnectionLimits(send_stall_seconds=0.1)) as (_, port), RawClient(port) as client:
         client.send(GET)
         assert released.wait(PATIENCE_SECONDS)
 

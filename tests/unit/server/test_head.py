@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.server.http.head import DEFAULT_LIMITS, Head, Limits, RefusedRequestError, parse_head
+from snapstone.server.http.head import DEFAULT_LIMITS, ConnectionLimits, Head, RefusedRequestError, parse_head
 
 
-def parse(*lines: str, limits: Limits = DEFAULT_LIMITS) -> Head:
+def parse(*lines: str, limits: ConnectionLimits = DEFAULT_LIMITS) -> Head:
     return parse_head(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"), limits)
 
 
-def refused(*lines: str, limits: Limits = DEFAULT_LIMITS) -> int:
+def refused(*lines: str, limits: ConnectionLimits = DEFAULT_LIMITS) -> int:
     with pytest.raises(RefusedRequestError) as caught:
         parse(*lines, limits=limits)
     return caught.value.status

@@ -12,7 +12,7 @@ import pytest
 
 from snapstone.server.process import heartbeat as heartbeat_module
 from snapstone.server.process.heartbeat import Heartbeat, LoneMonitor, Vitals
-from snapstone.server.process.worker_channel import Channel, Kind, Message, open_channel
+from snapstone.server.process.worker_channel import Channel, Message, MessageKind, open_channel
 from snapstone.service.health import Health
 from snapstone.system.processes import ProcessState
 
@@ -56,7 +56,7 @@ def vitals_of(answer: Callable[[], object | None]) -> Vitals:
 
 
 def beats(messages: list[Message]) -> int:
-    return messages.count(Message(Kind.BEAT))
+    return messages.count(Message(MessageKind.BEAT))
 
 
 def test_it_beats_before_there_is_anything_to_look_at(worker: Worker) -> None:
@@ -65,7 +65,7 @@ def test_it_beats_before_there_is_anything_to_look_at(worker: Worker) -> None:
 
 def test_it_says_what_hangs_and_beats_no_more(worker: Worker) -> None:
     worker.heartbeat.attach(vitals_of(lambda: 7), Health())
-    assert worker.hear(lambda heard: heard[-1:] != [] and heard[-1].kind is Kind.STUCK)
+    assert worker.hear(lambda heard: heard[-1:] != [] and heard[-1].kind is MessageKind.STUCK)
     stuck = worker.heard[-1].text
     assert stuck.startswith("work has made no progress")
     assert "heartbeat" in stuck, "the stacks of all threads are in it"
@@ -77,17 +77,17 @@ def test_a_stop_may_take_its_time(worker: Worker) -> None:
     worker.heartbeat.attach(vitals_of(lambda: 7), Health())
     worker.heartbeat.detach()
     assert worker.hear(lambda heard: beats(heard) >= 12)
-    assert {message.kind for message in worker.heard} == {Kind.BEAT}
+    assert {message.kind for message in worker.heard} == {MessageKind.BEAT}
 
 
 def test_problems_of_the_supervisor_are_told_by_health_also_those_from_before(worker: Worker) -> None:
     health = Health()
-    worker.supervisor.send(Kind.PROBLEM, "1 of 2 server processes are missing")
+    worker.supervisor.send(MessageKind.PROBLEM, "1 of 2 server processes are missing")
     assert worker.hear(lambda heard: beats(heard) >= 5)
     worker.heartbeat.attach(vitals_of(lambda: None), health)
     [problem] = health.problems()
     assert (problem.subject, problem.unready) == ("processes", False)
-    worker.supervisor.send(Kind.SOUND)
+    worker.supervisor.send(MessageKind.SOUND)
     assert worker.hear(lambda _: health.problems() == [])
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient, echo, listening, put
 
-from snapstone.server.http.head import Limits
+from snapstone.server.http.head import ConnectionLimits
 from snapstone.server.http.listener import REFUSALS_AT_ONCE
 from snapstone.wire.http import Request, Response
 
@@ -113,6 +113,6 @@ def test_a_second_stop_is_harmless() -> None:
 
 
 def test_a_slow_client_does_not_hold_up_others() -> None:
-    with listening(limits=Limits()) as (_, port), RawClient(port) as slow, RawClient(port) as quick:
+    with listening(limits=ConnectionLimits()) as (_, port), RawClient(port) as slow, RawClient(port) as quick:
         slow.send(put("/a", b"x" * 1000)[:-500])
         assert quick.ask(GET).status == 200

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.server.loopback import PATIENCE_SECONDS, chunked, echo, put
 
-from snapstone.server.http.connection import Connection
+from snapstone.server.http.connection import ServerConnection
 from snapstone.server.http.head import DEFAULT_LIMITS
 from snapstone.wire.http import Request, Response
 
@@ -44,7 +44,7 @@ def requests_seen(pieces: list[bytes]) -> list[tuple[str, str | None, bytes | No
 
     ours, theirs = socket.socketpair()
     theirs.settimeout(PATIENCE_SECONDS)
-    connection = Connection(ours, "test", remember, DEFAULT_LIMITS, lambda: False)
+    connection = ServerConnection(ours, "test", remember, DEFAULT_LIMITS, lambda: False)
     serving = threading.Thread(target=connection.serve)
     serving.start()
     with theirs:

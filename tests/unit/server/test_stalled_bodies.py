@@ -15,7 +15,7 @@ from botocore.config import Config
 from tests.unit.server.loopback import PATIENCE_SECONDS, listening
 from tests.unit.wire.requests import KEY, REGION, EngineParts
 
-from snapstone.server.http.head import Limits
+from snapstone.server.http.head import ConnectionLimits
 from snapstone.wire.gateway import Gateway
 
 STALL_SECONDS: Final = 0.2
@@ -108,7 +108,7 @@ def test_a_stalled_body_is_tried_again_by_boto3_in_every_protocol(name: str, ret
     table: dict[str, dict[str, Any]] = {"ebs": {}, "ec2": {}}
     table[service] = {operation: read_body}
     gateway = Gateway(EngineParts().engine(), table)
-    with listening(gateway, Limits(body_stall_seconds=STALL_SECONDS)) as (_, port):
+    with listening(gateway, ConnectionLimits(body_stall_seconds=STALL_SECONDS)) as (_, port):
         client = StallingClient(port, service, retry_mode)
         call(client.client)
     assert client.refusal == refusal

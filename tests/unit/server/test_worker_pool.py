@@ -27,12 +27,12 @@ SOURCE = Path(worker_pool.__file__).parents[3]
 
 PREAMBLE = """
 import os, sys, time
-from snapstone.server.process.worker_channel import Kind, inherited_channel
+from snapstone.server.process.worker_channel import MessageKind, inherited_channel
 channel = inherited_channel(int(sys.argv[2]))
 def beat(seconds=3600):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        channel.send(Kind.BEAT)
+        channel.send(MessageKind.BEAT)
         for message in channel.receive():
             print(message.kind.name, message.text, file=open(f"{sys.argv[3]}/{os.getpid()}", "a"))
         if channel.is_closed:
@@ -40,7 +40,7 @@ def beat(seconds=3600):
         time.sleep(0.05)
 """
 
-SOUND = "channel.send(Kind.READY); beat()"
+SOUND = "channel.send(MessageKind.READY); beat()"
 
 
 @pytest.fixture(autouse=True)
@@ -200,12 +200,12 @@ def test_no_worker_is_started_while_there_is_an_obstacle(start: Start, caplog: p
 
 def test_a_worker_that_refuses_to_start_says_why(start: Start) -> None:
     with pytest.raises(DataFolderError, match=r"^no segments$"):
-        start("channel.send(Kind.REFUSED, 'no segments'); sys.exit(1)")
+        start("channel.send(MessageKind.REFUSED, 'no segments'); sys.exit(1)")
 
 
 def test_a_worker_that_fails_at_its_start_says_why(start: Start) -> None:
     with pytest.raises(WorkerFailedError, match=r"^disk I/O error$"):
-        start("channel.send(Kind.BEAT); channel.send(Kind.FAILED, 'disk I/O error'); sys.exit(1)")
+        start("channel.send(MessageKind.BEAT); channel.send(MessageKind.FAILED, 'disk I/O error'); sys.exit(1)")
 
 
 def test_a_worker_that_ends_without_a_word_is_told_by_its_status(start: Start) -> None:
@@ -215,7 +215,7 @@ def test_a_worker_that_ends_without_a_word_is_told_by_its_status(start: Start) -
 
 def test_the_reason_of_a_later_start_is_logged(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pool = start(
-        "if os.path.exists(f'{sys.argv[3]}/broken'): channel.send(Kind.FAILED, 'why not'); sys.exit(1)\n" + SOUND
+        "if os.path.exists(f'{sys.argv[3]}/broken'): channel.send(MessageKind.FAILED, 'why not'); sys.exit(1)\n" + SOUND
     )
     (tmp_path / "broken").touch()
     os.kill(process_ids(pool)[0], signal.SIGKILL)
@@ -240,14 +240,14 @@ def test_a_worker_that_is_stopped_is_killed_and_replaced(start: Start, caplog: p
 
 
 def test_a_worker_whose_threads_all_wait_for_ever_is_killed(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    pool = start("channel.send(Kind.READY); beat(1.5); time.sleep(3600)")
+    pool = start("channel.send(MessageKind.READY); beat(1.5); time.sleep(3600)")
     assert look_until(pool, lambda: bool(events(caplog, "worker killed")))
     assert "it hangs" in events(caplog, "worker killed")[0]["why"]
 
 
 def test_a_silent_worker_that_works_is_given_more_time(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """As one whose heartbeat does not get the interpreter's lock, or its share of a processor."""
-    pool = start("channel.send(Kind.READY); beat(1.5)\nwhile True: pass")
+    pool = start("channel.send(MessageKind.READY); beat(1.5)\nwhile True: pass")
     look_for(pool, 1.5 + 2.0)
     assert events(caplog, "worker killed") == []
     assert look_until(pool, lambda: bool(events(caplog, "worker killed")))
@@ -255,8 +255,8 @@ def test_a_silent_worker_that_works_is_given_more_time(start: Start, caplog: pyt
 
 def test_a_worker_that_finds_itself_stuck_is_killed_at_once(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     pool = start(
-        "channel.send(Kind.READY); beat(1.5)\n"
-        "while True: channel.send(Kind.STUCK, 'a turn has made no progress\\nMainThread\\n  x.py:1 y'); time.sleep(0.1)"
+        "channel.send(MessageKind.READY); beat(1.5)\n"
+        "while True: channel.send(MessageKind.STUCK, 'a turn has made no progress\\nMainThread\\n  x.py:1 y'); time.sleep(0.1)"
     )
     assert look_until(pool, lambda: bool(events(caplog, "worker killed")))
     assert "x.py:1" in events(caplog, "worker killed")[0]["why"]

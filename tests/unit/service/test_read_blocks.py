@@ -17,7 +17,7 @@ from snapstone.core.errors import (
 )
 from snapstone.core.ids import SnapshotId
 from snapstone.core.tokens import BLOCK_TOKEN_LIFE_SECONDS, PAGE_TOKEN_LIFE_SECONDS
-from snapstone.service.engine import Policy
+from snapstone.service.engine import ServiceSettings
 from snapstone.service.snapshots.read import get_snapshot_block, list_changed_blocks
 from tests.installation import CALLER, START_MS, ZERO, Installation, aggregate, block
 
@@ -89,7 +89,7 @@ def test_the_next_token_overrides_the_starting_index_and_the_page_size_may_chang
 
 
 def test_a_page_has_the_policys_size_where_the_caller_gives_none(tmp_path: Path) -> None:
-    installation = Installation(tmp_path / "data", policy=Policy(default_max_results=3))
+    installation = Installation(tmp_path / "data", settings=ServiceSettings(default_max_results=3))
     snapshot_id = installation.sealed(dict.fromkeys(SPREAD, A))
     assert len(installation.list_page(snapshot_id)["Blocks"]) == 3
     installation.close()

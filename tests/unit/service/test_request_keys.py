@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from snapstone.service.access.authorization import RequestKeys
-from snapstone.service.access.permission import Need
+from snapstone.service.access.permission import Permission
 from tests.installation import CALLER, START_MS, Installation
 
-NEED = Need("ebs:PutSnapshotBlock", "*", {"aws:resourcetag/team": "red"}, CALLER.account_id)
+NEED = Permission("ebs:PutSnapshotBlock", "*", {"aws:resourcetag/team": "red"}, CALLER.account_id)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from snapstone.core.errors import (
     SnapshotNotFoundError,
 )
 from snapstone.core.ids import AccountId, Region
-from snapstone.service.engine import Policy
+from snapstone.service.engine import ServiceSettings
 from snapstone.service.snapshots.start import start_snapshot
 from tests.installation import CALLER, START_MS, Installation, block
 from tests.suites.object_store_suite import at_once
@@ -240,7 +240,7 @@ def test_racing_requests_that_differ_make_one_snapshot_and_conflicts(installatio
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[Installation]:
     """An installation that lets an account have two pending snapshots in a region."""
-    limited = Installation(tmp_path, policy=Policy(pending_snapshots=2))
+    limited = Installation(tmp_path, settings=ServiceSettings(pending_snapshots=2))
     yield limited
     limited.close()
 

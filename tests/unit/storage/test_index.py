@@ -14,7 +14,7 @@ from snapstone.storage.index import (
     Index,
     IndexVersionError,
     NewRecord,
-    Place,
+    RecordPlace,
     SegmentRow,
     is_index,
     remove_index,
@@ -43,8 +43,8 @@ def index(path: Path) -> Iterator[Index]:
 
 def test_an_added_record_is_found_at_its_place(index: Index) -> None:
     assert index.add([record(1), record(2, 8_192)], {}) == []
-    assert index.find(address(1)) == Place(ObjectKind.BLOCK, 1, 4_096, 524_288, damaged=False)
-    assert index.find(address(2)) == Place(ObjectKind.BLOCK, 1, 8_192, 524_288, damaged=False)
+    assert index.find(address(1)) == RecordPlace(ObjectKind.BLOCK, 1, 4_096, 524_288, damaged=False)
+    assert index.find(address(2)) == RecordPlace(ObjectKind.BLOCK, 1, 8_192, 524_288, damaged=False)
     assert index.find(address(3)) is None
 
 
@@ -79,10 +79,10 @@ def test_a_damaged_place_is_missing_and_gives_way_to_a_new_record(index: Index) 
     place = index.find(address(1))
     assert place is not None
     index.mark_damaged(address(1), place)
-    assert index.find(address(1)) == Place(ObjectKind.BLOCK, 1, 4_096, 524_288, damaged=True)
+    assert index.find(address(1)) == RecordPlace(ObjectKind.BLOCK, 1, 4_096, 524_288, damaged=True)
     assert index.find_missing([address(1)]) == {address(1)}
     assert index.add([record(1, 8_192, segment_id=2)], {}) == []
-    assert index.find(address(1)) == Place(ObjectKind.BLOCK, 2, 8_192, 524_288, damaged=False)
+    assert index.find(address(1)) == RecordPlace(ObjectKind.BLOCK, 2, 8_192, 524_288, damaged=False)
 
 
 def test_damage_seen_at_an_old_place_does_not_stain_the_new_one(index: Index) -> None:
@@ -97,7 +97,9 @@ def test_damage_seen_at_an_old_place_does_not_stain_the_new_one(index: Index) ->
 
 def test_removal_tells_the_places_that_were_there(index: Index) -> None:
     index.add([record(1), record(2, 8_192)], {})
-    assert index.remove([address(1), address(3), address(1)]) == [Place(ObjectKind.BLOCK, 1, 4_096, 524_288, False)]
+    assert index.remove([address(1), address(3), address(1)]) == [
+        RecordPlace(ObjectKind.BLOCK, 1, 4_096, 524_288, False)
+    ]
     assert index.find(address(1)) is None
     assert index.find(address(2)) is not None
 
@@ -149,7 +151,7 @@ def test_a_reopened_index_knows_what_it_knew(path: Path) -> None:
     index.add([record(1)], {1: 532_480})
     index.close()
     again = Index(path)
-    assert again.find(address(1)) == Place(ObjectKind.BLOCK, 1, 4_096, 524_288, damaged=False)
+    assert again.find(address(1)) == RecordPlace(ObjectKind.BLOCK, 1, 4_096, 524_288, damaged=False)
     assert again.segments() == [SegmentRow(1, 532_480, full=False)]
     again.close()
 

@@ -23,7 +23,7 @@ from snapstone.storage import index as index_module
 from snapstone.storage import segment_store
 from snapstone.storage.buffers import BufferPool
 from snapstone.storage.contract import Encryption, ObjectKind, ObjectStore
-from snapstone.storage.index import Index, NewRecord, Place, SegmentRow
+from snapstone.storage.index import Index, NewRecord, RecordPlace, SegmentRow
 from snapstone.storage.record import HEADER_SIZE, place_key, write_header
 from snapstone.storage.segment import SEGMENT_HEADER_SIZE, Segment
 from snapstone.storage.segment_store import SegmentStore
@@ -120,7 +120,7 @@ class TestContract(ObjectStoreSuite):
         store.close()
 
 
-def place_of(folder: Path, content: bytes) -> Place:
+def place_of(folder: Path, content: bytes) -> RecordPlace:
     """Where the index says that an object's record stands."""
     index = Index(folder / "index.db")
     try:

@@ -101,7 +101,7 @@ class EngineParts:
             objects=SimpleNamespace(has=lambda _address: _raise(self.objects_error)),
             keys=SimpleNamespace(opened=lambda sealed, _purpose: sealed, row=lambda _key_id: None),
             now_ms=lambda: self.now or int(datetime.now(UTC).timestamp() * 1000),
-            policy=SimpleNamespace(regions=self.regions),
+            settings=SimpleNamespace(regions=self.regions),
             health=self.health,
             gate=self.gate,
         )

@@ -265,9 +265,7 @@ def test_guards_are_asked_and_witnesses_told() -> None:
         EngineParts().engine(),
         table,
         guards=[lambda call: seen.append((call.service, call.operation, dict(call.members)))],
-        witnesses=[
-            lambda _request, call, response: told.append((call and call.output, response.status, code(response)))
-        ],
+        hooks=[lambda _request, call, response: told.append((call and call.output, response.status, code(response)))],
     )
     gateway(kms("ListKeys", {"Limit": 5}))
     gateway(kms("Fly", {}))
@@ -283,5 +281,5 @@ def test_guards_are_asked_and_witnesses_told() -> None:
 
 
 def code(response: Response) -> str | None:
-    """The code of the fault that witnesses are told of."""
+    """The code of the fault that hooks are told of."""
     return None if response.fault is None else response.fault.code

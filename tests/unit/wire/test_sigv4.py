@@ -19,7 +19,7 @@ from snapstone.wire.claims import read_claim
 from snapstone.wire.http import Request
 from snapstone.wire.refusals import (
     ClockSkewError,
-    ExpiredCredentialsError,
+    ExpiredSessionError,
     InvalidSessionTokenError,
     MalformedSignatureError,
     SignatureMismatchError,
@@ -249,7 +249,7 @@ def test_temporary_credentials_end_at_their_time() -> None:
     keys = [replace(SESSION_KEY, expires_at_ms=1_000)]
     made = signed("GET", "/", key=SESSION_KEY)
     assert verified(made, keys, now_ms=999) == keys[0]
-    with pytest.raises(ExpiredCredentialsError):
+    with pytest.raises(ExpiredSessionError):
         verified(made, keys, now_ms=1_000)
 
 

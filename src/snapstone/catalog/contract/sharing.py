@@ -15,7 +15,7 @@ from snapstone.catalog.contract.snapshots import Snapshot
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
 
-class Reach(Enum):
+class SnapshotScope(Enum):
     """Why a snapshot is seen by an account."""
 
     OWN = auto()
@@ -26,7 +26,7 @@ class Reach(Enum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class ListPosition:
     """A snapshot's place in every list of snapshots."""
 
     started_at_ms: int
@@ -37,7 +37,7 @@ class Place:
 class OwnTag:
     """One tag, and the snapshot that has it."""
 
-    place: Place
+    place: ListPosition
     key: str
     value: str
 
@@ -62,7 +62,12 @@ class SharingCatalog(Protocol):
     # -- what an account sees --
 
     def visible_snapshots(
-        self, account_id: AccountId, region: Region, reaches: Collection[Reach], start: Place | None, limit: int
+        self,
+        account_id: AccountId,
+        region: Region,
+        reaches: Collection[SnapshotScope],
+        start: ListPosition | None,
+        limit: int,
     ) -> list[Snapshot]:
         """The first `limit` snapshots at or after a place that an account sees for one of these reasons.
 
@@ -83,7 +88,9 @@ class SharingCatalog(Protocol):
         `change` is given None for a snapshot that is gone or in the recycle bin, and is to raise then.
         """
 
-    def tags(self, account_id: AccountId, region: Region, start: tuple[Place, str] | None, limit: int) -> list[OwnTag]:
+    def tags(
+        self, account_id: AccountId, region: Region, start: tuple[ListPosition, str] | None, limit: int
+    ) -> list[OwnTag]:
         """The first `limit` tags of an account's snapshots at or after a place and key, ordered by these."""
 
     # -- encryption by default --

@@ -119,7 +119,7 @@ class ChangeCounter:
         return True
 
 
-class Memory(Generic[Row]):
+class RowCache(Generic[Row]):
     """Rows by key, each believed as long as nothing has changed since it was read. Safe from many threads."""
 
     def __init__(self, counter: ChangeCounter) -> None:

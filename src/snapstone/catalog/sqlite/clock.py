@@ -11,7 +11,7 @@ from zlib import crc32
 from snapstone.catalog.contract.clock import ClockRow
 from snapstone.catalog.sqlite.checksums import WATCHED
 from snapstone.catalog.sqlite.connections import Statements
-from snapstone.core.clock_trust import Reading, Trust
+from snapstone.core.clock_trust import ClockReading, Trust
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _SELECT: Final = f"SELECT {_COLUMNS}, checksum FROM clock"
 
 _UPDATE: Final = f"UPDATE clock SET ({_COLUMNS}, checksum) = ({', '.join('?' * (len(_COLUMNS.split(',')) + 1))})"
 
-UNKNOWN: Final = ClockRow(Trust(Reading(0, 0, ""), 0), None, None, 0)
+UNKNOWN: Final = ClockRow(Trust(ClockReading(0, 0, ""), 0), None, None, 0)
 """In place of a damaged row: as of a catalog that was last in use in 1970. So the clock is not trusted at first, and
 pending snapshots get their whole time-out anew."""
 
@@ -59,8 +59,8 @@ def _select(connection: sqlite3.Connection) -> ClockRow:
         return UNKNOWN
     trust = None
     if row[0] is not None:
-        suspect = None if row[4] is None else Reading(*row[4:7])
-        trust = Trust(Reading(*row[0:3]), row[3], suspect, row[7])
+        suspect = None if row[4] is None else ClockReading(*row[4:7])
+        trust = Trust(ClockReading(*row[0:3]), row[3], suspect, row[7])
     return ClockRow(trust, *row[8:])
 
 
@@ -83,5 +83,5 @@ def _checksum(values: Sequence[int | str | None]) -> int:
     return crc32(repr(tuple(values)).encode())
 
 
-def _columns_of(reading: Reading | None) -> tuple[int | str | None, ...]:
+def _columns_of(reading: ClockReading | None) -> tuple[int | str | None, ...]:
     return (None, None, None) if reading is None else (reading.wall_ms, reading.boot_ms, reading.boot_id)

@@ -19,7 +19,7 @@ from snapstone.catalog.contract.identities import (
     StillUsedError,
     TooManyError,
 )
-from snapstone.catalog.sqlite.changes import Memory
+from snapstone.catalog.sqlite.changes import RowCache
 from snapstone.catalog.sqlite.connections import Connections, Statements
 from snapstone.catalog.sqlite.policies import ManagedPolicyStatements
 from snapstone.core.ids import AccountId
@@ -102,7 +102,7 @@ class AccessKeyStatements(Statements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._sealed_keys: Memory[SealedAccessKey] = Memory(connections.changes)
+        self._sealed_keys: RowCache[SealedAccessKey] = RowCache(connections.changes)
 
     def sealed_access_key(self, access_key_id: str) -> SealedAccessKey | None:
         return self._sealed_keys.recall(access_key_id, self._read_sealed_key)
@@ -194,8 +194,8 @@ class IdentityStatements(AccessKeyStatements, ManagedPolicyStatements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._identities: Memory[Identity] = Memory(connections.changes)
-        self._roles: Memory[Identity] = Memory(connections.changes)
+        self._identities: RowCache[Identity] = RowCache(connections.changes)
+        self._roles: RowCache[Identity] = RowCache(connections.changes)
 
     def identity(self, account_id: AccountId, kind: IdentityKind, name: str) -> Identity | None:
         with self._connections.reading() as connection:

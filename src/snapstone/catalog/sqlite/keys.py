@@ -17,7 +17,7 @@ from snapstone.catalog.contract.keys import (
     MaterialAdded,
     SealedKey,
 )
-from snapstone.catalog.sqlite.changes import Memory
+from snapstone.catalog.sqlite.changes import RowCache
 from snapstone.catalog.sqlite.connections import Connections, Statements
 from snapstone.core.ids import AccountId, Region
 from snapstone.core.protection import DAY_MS
@@ -87,8 +87,8 @@ class KeyStatements(Statements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._keys: Memory[KmsKey] = Memory(connections.changes)
-        self._aliases: Memory[KeyAlias] = Memory(connections.changes)
+        self._keys: RowCache[KmsKey] = RowCache(connections.changes)
+        self._aliases: RowCache[KeyAlias] = RowCache(connections.changes)
 
     # -- keys --
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from snapstone.catalog.contract.snapshots import PublicAccess, Snapshot, SnapshotState, Tiering
-from snapstone.catalog.sqlite.changes import Memory
+from snapstone.catalog.sqlite.changes import RowCache
 from snapstone.catalog.sqlite.connections import Connections, Statements
 from snapstone.catalog.sqlite.snapshots import SELECT_SNAPSHOT, select_snapshot, snapshot_from
 from snapstone.core.ids import AccountId, Region, SnapshotId
@@ -33,7 +33,7 @@ class LockStatements(Statements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._public_access: Memory[PublicAccess] = Memory(connections.changes)
+        self._public_access: RowCache[PublicAccess] = RowCache(connections.changes)
 
     def change_lock(
         self, snapshot_id: SnapshotId, change: Callable[[Snapshot, SnapshotLock | None], SnapshotLock | None]

@@ -15,7 +15,7 @@ from snapstone.catalog.contract.identities import (
     StillUsedError,
     TooManyError,
 )
-from snapstone.catalog.sqlite.changes import Memory
+from snapstone.catalog.sqlite.changes import RowCache
 from snapstone.catalog.sqlite.connections import Connections, Statements
 from snapstone.core.ids import AccountId
 
@@ -56,7 +56,7 @@ class ManagedPolicyStatements(Statements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._policies: Memory[ManagedPolicy] = Memory(connections.changes)
+        self._policies: RowCache[ManagedPolicy] = RowCache(connections.changes)
 
     def managed_policy(self, arn: str) -> ManagedPolicy | None:
         return self._policies.recall(arn, self._read_policy)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from snapstone.catalog.contract.sharing import EncryptionDefaults, Tags
 from snapstone.catalog.contract.snapshots import Snapshot
-from snapstone.catalog.sqlite.changes import Memory
+from snapstone.catalog.sqlite.changes import RowCache
 from snapstone.catalog.sqlite.connections import Connections
 from snapstone.catalog.sqlite.locks import select_present
 from snapstone.catalog.sqlite.snapshots import VisibleStatements
@@ -19,7 +19,7 @@ class SharingStatements(VisibleStatements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._remembered_defaults: Memory[EncryptionDefaults] = Memory(connections.changes)
+        self._remembered_defaults: RowCache[EncryptionDefaults] = RowCache(connections.changes)
 
     # -- sharing and tags --
 

@@ -8,9 +8,9 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from snapstone.catalog.contract.catalog import ParentGoneError, PendingLimitError
-from snapstone.catalog.contract.sharing import OwnTag, Place, Reach
+from snapstone.catalog.contract.sharing import ListPosition, OwnTag, SnapshotScope
 from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState, StorageTier, StoredAnswer, Tiering
-from snapstone.catalog.sqlite.changes import Memory
+from snapstone.catalog.sqlite.changes import RowCache
 from snapstone.catalog.sqlite.checksums import SNAPSHOT_CONTENT, verify_row
 from snapstone.catalog.sqlite.connections import Connections, Statements
 from snapstone.catalog.sqlite.verified import at_one_moment, require_absent, require_whole
@@ -122,7 +122,7 @@ def answer_from(row: tuple[Any, ...]) -> StoredAnswer:
     return StoredAnswer(*row)
 
 
-BEGINNING: Final = Place(-1, SnapshotId(""))
+BEGINNING: Final = ListPosition(-1, SnapshotId(""))
 """Before every snapshot."""
 
 _SHARED: Final = """
@@ -136,7 +136,7 @@ _SHARED: Final = """
 """
 
 SELECT_KEYS: Final = {
-    Reach.OWN: """
+    SnapshotScope.OWN: """
         SELECT snapshot_key FROM (
             SELECT snapshot_key FROM snapshot WHERE account_id = :account_id AND region = :region
             AND (started_at_ms, snapshot_id) >= (:started_at_ms, :snapshot_id)
@@ -144,8 +144,8 @@ SELECT_KEYS: Final = {
             ORDER BY started_at_ms, snapshot_id LIMIT :limit
         )
     """,
-    Reach.SHARED: _SHARED.format(reader=":account_id", condition=""),
-    Reach.PUBLIC: _SHARED.format(
+    SnapshotScope.SHARED: _SHARED.format(reader=":account_id", condition=""),
+    SnapshotScope.PUBLIC: _SHARED.format(
         reader="'all'",
         condition="""AND NOT EXISTS (
             SELECT 1 FROM public_access_block AS block
@@ -169,7 +169,12 @@ class VisibleStatements(Statements):
     """The part of `sharing_contract.SharingCatalog` about what an account sees; each call's promise is said there."""
 
     def visible_snapshots(
-        self, account_id: AccountId, region: Region, reaches: Collection[Reach], start: Place | None, limit: int
+        self,
+        account_id: AccountId,
+        region: Region,
+        reaches: Collection[SnapshotScope],
+        start: ListPosition | None,
+        limit: int,
     ) -> list[Snapshot]:
         if not reaches:
             return []
@@ -178,20 +183,22 @@ class VisibleStatements(Statements):
                 select_visible(reaches), _named(account_id, region, start or BEGINNING) | {"limit": limit}
             ).fetchall()
             snapshots = [snapshot_from(row) for row in rows]
-            if Reach.OWN in reaches:
+            if SnapshotScope.OWN in reaches:
                 _require_whole(connection, account_id, region, start or BEGINNING, snapshots, len(rows) == limit)
         return snapshots
 
-    def tags(self, account_id: AccountId, region: Region, start: tuple[Place, str] | None, limit: int) -> list[OwnTag]:
+    def tags(
+        self, account_id: AccountId, region: Region, start: tuple[ListPosition, str] | None, limit: int
+    ) -> list[OwnTag]:
         place, tag_key = start or (BEGINNING, "")
         with self._connections.reading() as connection:
             rows = connection.execute(
                 SELECT_TAGS, _named(account_id, region, place) | {"limit": limit, "tag_key": tag_key}
             ).fetchall()
-        return [OwnTag(Place(row[0], row[1]), row[2], row[3]) for row in rows]
+        return [OwnTag(ListPosition(row[0], row[1]), row[2], row[3]) for row in rows]
 
 
-def select_visible(reaches: Collection[Reach]) -> str:
+def select_visible(reaches: Collection[SnapshotScope]) -> str:
     """The statement of `visible_snapshots`."""
     keys = " UNION ALL ".join(SELECT_KEYS[reach] for reach in reaches)
     return f"{SELECT_SNAPSHOT} WHERE snapshot_key IN ({keys}) ORDER BY started_at_ms, snapshot_id LIMIT :limit"
@@ -201,7 +208,7 @@ def _require_whole(
     connection: sqlite3.Connection,
     account_id: AccountId,
     region: Region,
-    start: Place,
+    start: ListPosition,
     snapshots: list[Snapshot],
     is_cut: bool,
 ) -> None:
@@ -215,7 +222,7 @@ def _require_whole(
     require_whole(connection, begin, own, is_cut=is_cut)
 
 
-def _named(account_id: AccountId, region: Region, start: Place) -> dict[str, object]:
+def _named(account_id: AccountId, region: Region, start: ListPosition) -> dict[str, object]:
     return {
         "account_id": account_id,
         "region": region,
@@ -229,7 +236,7 @@ class SnapshotStatements(Statements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._remembered_snapshots: Memory[Snapshot] = Memory(connections.changes)
+        self._remembered_snapshots: RowCache[Snapshot] = RowCache(connections.changes)
 
     def insert_snapshot(
         self, snapshot: Snapshot, answer: StoredAnswer | None, pending_limit: int | None = None

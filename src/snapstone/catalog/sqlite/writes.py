@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 from snapstone.catalog.contract.catalog import TIMED_OUT, NotWritableError
 from snapstone.catalog.contract.errors import CatalogUnavailableError
 from snapstone.catalog.contract.snapshots import FailingWork, PendingWrite, Snapshot, SnapshotState
-from snapstone.catalog.sqlite.changes import Memory
+from snapstone.catalog.sqlite.changes import RowCache
 from snapstone.catalog.sqlite.checksums import (
     CATALOG_ROW,
     FIXED_CONTENT,
@@ -65,7 +65,7 @@ _PendingRow: TypeAlias = tuple[int, int, Address, Digest | None, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ClosedSnapshot:
     """A snapshot that a statement has just closed for writes."""
 
     snapshot_key: int
@@ -124,7 +124,7 @@ class WriteStatements(Statements):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._fixed: Memory[_Fixed] = Memory(connections.changes)
+        self._fixed: RowCache[_Fixed] = RowCache(connections.changes)
         self._writes: GroupCommit[SubmittedWrite, None] = GroupCommit(self.commit_writes)
 
     def record_write(
@@ -150,7 +150,7 @@ class WriteStatements(Statements):
         for (snapshot_key,) in noted:
             self._drop_writes(snapshot_key)
 
-    def _drop_ended(self, ended: Sequence[Ended]) -> None:
+    def _drop_ended(self, ended: Sequence[ClosedSnapshot]) -> None:
         """Drop what the transaction before has noted. That has taken effect, so a failure here is not its caller's.
 
         What is left is dropped by `drop_orphaned_writes`.
@@ -221,10 +221,10 @@ class WriteStatements(Statements):
         raise DamageError(f"{CATALOG_ROW}snapshot {snapshot_id}", "an index names it and it is not there")
 
 
-def end_writing(connection: sqlite3.Connection, update: str, parameters: Sequence[object]) -> list[Ended]:
+def end_writing(connection: sqlite3.Connection, update: str, parameters: Sequence[object]) -> list[ClosedSnapshot]:
     """Change the state of snapshots by `update`, and note in this transaction that their writes are to be dropped."""
     rows = connection.execute(f"{update} RETURNING snapshot_key, snapshot_id", parameters).fetchall()
-    ended = [Ended(*row) for row in rows]
+    ended = [ClosedSnapshot(*row) for row in rows]
     connection.executemany(
         "INSERT OR IGNORE INTO dropped_writes"
         " SELECT ?1 WHERE EXISTS (SELECT 1 FROM pending_write WHERE snapshot_key = ?1)",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit
 
 if TYPE_CHECKING:
-    from snapstone.service.check.problems import Counts, Problem
+    from snapstone.service.check.problems import CheckProblem, Counts
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -45,7 +45,7 @@ def register(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> Exit:
     """Print each problem as it is found, and how much was looked at."""
     from snapstone.server.config import SettingsError, read_settings
-    from snapstone.server.folder.check import Wanted, check_folder
+    from snapstone.server.folder.check import CheckOptions, check_folder
     from snapstone.server.folder.data_folder import DataFolderError
     from snapstone.service.check.problems import Counts
 
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> Exit:
     progress = _Progress()
     try:
         settings = read_settings({"data": options.data})
-        wanted = Wanted(options.repair, options.read_data)
+        wanted = CheckOptions(options.repair, options.read_data)
         for problem in check_folder(settings, wanted, counts, progress):
             found += 1
             left += not problem.repaired
@@ -91,7 +91,7 @@ class _Progress:
             self._shown = False
 
 
-def _text(problem: Problem) -> str:
+def _text(problem: CheckProblem) -> str:
     """A problem in a few lines."""
     from snapstone.cli.tables import one_line
 
@@ -105,7 +105,7 @@ def _text(problem: Problem) -> str:
     return "\n".join(one_line(line) for line in lines)
 
 
-def _json(problem: Problem) -> str:
+def _json(problem: CheckProblem) -> str:
     return json.dumps(
         {
             "where": problem.where,

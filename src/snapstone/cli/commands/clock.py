@@ -9,7 +9,7 @@ from snapstone.cli.identities import Row, date_of, opened, print_row
 from snapstone.cli.outcome import EXIT_CODES, Exit
 
 if TYPE_CHECKING:
-    from snapstone.core.clock_trust import Reading, Trust
+    from snapstone.core.clock_trust import ClockReading, Trust
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -71,7 +71,7 @@ def run_confirm(options: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
-def _row(trust: Trust, reading: Reading) -> Row:
+def _row(trust: Trust, reading: ClockReading) -> Row:
     from snapstone.core.clock_trust import STEADY_MS
 
     if trust.suspect is None or trust.expected_ms is None:

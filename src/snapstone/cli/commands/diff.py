@@ -67,12 +67,12 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Compare; prints what differs."""
-    from snapstone.client.events import Silence
+    from snapstone.client.events import NullObserver
     from snapstone.client.transfer.compare import Totals, extents
 
     with reporting(options) as reporter, open_service(options, reporter) as service:
         # Progress would be drawn over the list on the same terminal.
-        observer: Observer = Silence() if options.shape == "list" and sys.stdout.isatty() else reporter
+        observer: Observer = NullObserver() if options.shape == "list" and sys.stdout.isatty() else reporter
         with _compared(options, service, observer) as (block_count, differences):
             change_map, totals = _empty_map(options, block_count), Totals()
             for extent in extents(differences):
@@ -113,14 +113,14 @@ def _compared_image(
     from snapstone.client.transfer.compare import diff_image
     from snapstone.client.transfer.folders import Folders
     from snapstone.client.transfer.parent import find_parent
-    from snapstone.client.transfer.pipeline import Stop
+    from snapstone.client.transfer.pipeline import StopSignal
     from snapstone.core.blocks import BLOCKS_PER_GIB
 
     source = open_source(options.second, format=options.format, size=options.size)
     index = None
     try:
         if not options.exact:
-            index = find_parent(service, options.first, Folders.standard(), may_read=False, stop=Stop()).table
+            index = find_parent(service, options.first, Folders.standard(), may_read=False, stop=StopSignal()).table
         block_count = max(service.volume_size_gib(options.first) * BLOCKS_PER_GIB, block_count_of(source.size))
         yield block_count, diff_image(service, options.first, source, index=index, observer=observer)
     finally:

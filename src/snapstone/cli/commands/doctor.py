@@ -15,7 +15,7 @@ from snapstone.cli.tables import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snapstone.cli.commands.local_checks import Finding
+    from snapstone.cli.commands.local_checks import CheckResult
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -37,16 +37,16 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Check one thing after the other; each finding is printed as it is found."""
-    from snapstone.cli.commands.local_checks import Health
+    from snapstone.cli.commands.local_checks import CheckStatus
 
     worst_is_fail = False
     for finding in _findings(options):
         print(_json(finding) if options.json else _line(finding), flush=True)
-        worst_is_fail |= finding.health is Health.FAIL
+        worst_is_fail |= finding.health is CheckStatus.FAIL
     return Exit.FAILED if worst_is_fail else Exit.DONE
 
 
-def _findings(options: argparse.Namespace) -> Iterator[Finding]:
+def _findings(options: argparse.Namespace) -> Iterator[CheckResult]:
     from snapstone.cli.commands import local_checks as local_checks
 
     yield from local_checks.versions()
@@ -55,7 +55,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     yield from _of_endpoint(options)
 
 
-def _of_endpoint(options: argparse.Namespace) -> Iterator[Finding]:
+def _of_endpoint(options: argparse.Namespace) -> Iterator[CheckResult]:
     from snapstone.cli.commands.endpoint_checks import endpoint_checks
     from snapstone.cli.commands.local_checks import fail
     from snapstone.client.api.endpoint import resolve
@@ -69,7 +69,7 @@ def _of_endpoint(options: argparse.Namespace) -> Iterator[Finding]:
     yield from endpoint_checks(endpoint)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: CheckResult) -> str:
     health = f"{finding.health:<4}"
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         health = f"{_COLORS[finding.health]}{health}{_RESET}"
@@ -77,7 +77,7 @@ def _line(finding: Finding) -> str:
     return f"{health}  {finding.check:<12}  {one_line(finding.words + advice)}"
 
 
-def _json(finding: Finding) -> str:
+def _json(finding: CheckResult) -> str:
     return json.dumps(
         {
             "health": str(finding.health),

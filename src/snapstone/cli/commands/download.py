@@ -15,7 +15,7 @@ from snapstone.cli.snapshot_arguments import snapshot_argument
 
 if TYPE_CHECKING:
     from snapstone.cli.reporting import Reporter
-    from snapstone.client.transfer.download import Downloaded
+    from snapstone.client.transfer.download import DownloadResult
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
-def _download(options: argparse.Namespace, reporter: Reporter) -> Downloaded:
+def _download(options: argparse.Namespace, reporter: Reporter) -> DownloadResult:
     from snapstone.client.transfer.download import download
     from snapstone.client.transfer.folders import Folders
 

@@ -20,9 +20,9 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 
-from snapstone.cli.commands.local_checks import Finding, fail, ok, warn
+from snapstone.cli.commands.local_checks import CheckResult, fail, ok, warn
 from snapstone.client.api.endpoint import Endpoint
-from snapstone.client.api.faults import Kind, fault_of_response, kind_of
+from snapstone.client.api.faults import FaultKind, fault_of_response, kind_of
 from snapstone.client.api.values import ABSENT_ID
 from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, checksum_from_digest
 
@@ -38,7 +38,7 @@ _AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazon
 _ADVICE: Final = "see to it at the server; its log says when it began"
 
 
-def server_checks(endpoint: Endpoint) -> Iterator[Finding]:
+def server_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
     """What the server says is wrong with it; nothing of endpoints that do not say anything of the kind."""
     if (urlsplit(endpoint.url).hostname or "").endswith(_AWS_HOSTS):
         return
@@ -88,7 +88,7 @@ FAIL_SKEW_SECONDS: Final = 300.0
 
 SLOW_SECONDS: Final = 1.0
 
-_UNTOLD: Final = frozenset({Kind.BROKEN, Kind.THROTTLED, Kind.DAMAGED, Kind.FULL, Kind.LOST})
+_UNTOLD: Final = frozenset({FaultKind.BROKEN, FaultKind.THROTTLED, FaultKind.DAMAGED, FaultKind.FULL, FaultKind.LOST})
 """Refusals that say nothing about what was asked for."""
 
 
@@ -158,12 +158,12 @@ class _Reply:
         return self.broken or str(fault_of_response(self.response))
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> FaultKind | None:
         """What kind of refusal; None where there was none."""
         return kind_of(fault_of_response(self.response)) if self.refused else None
 
 
-def endpoint_checks(endpoint: Endpoint) -> Iterator[Finding]:
+def endpoint_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
     """All of them; the first one that nothing can work after is the last."""
     began_at, began = time.time(), time.monotonic()
     first = _call(endpoint, Probe("sts", "get_caller_identity", {}, ""))
@@ -180,7 +180,7 @@ def endpoint_checks(endpoint: Endpoint) -> Iterator[Finding]:
         yield from _rights(endpoint)
 
 
-def _rights(endpoint: Endpoint) -> Iterator[Finding]:
+def _rights(endpoint: Endpoint) -> Iterator[CheckResult]:
     """A service that gives no answer is asked once."""
     silent: set[str] = set()
     for probe in PROBES:
@@ -198,7 +198,7 @@ def _rights(endpoint: Endpoint) -> Iterator[Finding]:
             yield _right(probe, reply)
 
 
-def _undo(endpoint: Endpoint, snapshot_id: str) -> Finding:
+def _undo(endpoint: Endpoint, snapshot_id: str) -> CheckResult:
     """No endpoint starts a child of a snapshot that is not there; one that does is no sound one, and left as it was."""
     gone = _call(endpoint, Probe("ec2", "delete_snapshot", {"SnapshotId": snapshot_id}, ""))
     left = f", and {snapshot_id} could not be deleted: {gone.words}" if gone.refused or gone.broken else ""
@@ -215,14 +215,14 @@ def _call(endpoint: Endpoint, probe: Probe) -> _Reply:
         return _Reply(broken=str(error).partition("\n")[0])
 
 
-def _reached(endpoint: Endpoint, seconds: float) -> Finding:
+def _reached(endpoint: Endpoint, seconds: float) -> CheckResult:
     words = f"{endpoint.name} answers in {seconds * 1000:.0f} ms"
     if seconds > SLOW_SECONDS:
         return warn("endpoint", words, "it is slow: look at the network, or at the server's load")
     return ok("endpoint", words)
 
 
-def _clock(date: str, sent_at: float) -> Finding:
+def _clock(date: str, sent_at: float) -> CheckResult:
     """The Date header has whole seconds: half a second more is the best guess."""
     skew = parsedate_to_datetime(date).timestamp() + 0.5 - sent_at
     words = f"{abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the endpoint's"
@@ -233,21 +233,21 @@ def _clock(date: str, sent_at: float) -> Finding:
     return ok("clock", f"this machine's clock is within {abs(skew) + 0.5:.0f} s of the endpoint's")
 
 
-def _identity(reply: _Reply) -> Finding:
+def _identity(reply: _Reply) -> CheckResult:
     if reply.kind is None:
         return ok("identity", str(reply.response["Arn"]))
     if reply.kind in _UNTOLD:
         return fail("identity", reply.words, "the endpoint fails: see to that first, then run snapstone doctor again")
-    if reply.kind is Kind.EXPIRED:
+    if reply.kind is FaultKind.EXPIRED:
         return fail("identity", reply.words, "the credentials' time is over: log in again")
     return fail("identity", reply.words, "check the access key, its secret, and that the endpoint is the right one")
 
 
-def _right(probe: Probe, reply: _Reply) -> Finding:
+def _right(probe: Probe, reply: _Reply) -> CheckResult:
     operation = "".join(word.capitalize() for word in probe.method.split("_"))
     name = f"{probe.service}:{operation}"
     if reply.kind in _UNTOLD:
         return warn("right", f"{name}: cannot be told now: {reply.words}", "run snapstone doctor again")
-    if reply.kind is Kind.DENIED:
+    if reply.kind is FaultKind.DENIED:
         return warn("right", f"{name}: denied: {reply.words}", f"permit it; it is needed for: {probe.needed_for}")
     return ok("right", f"{name}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from snapstone.client.transfer.journal import KeptJournal
 
 
-class Health(StrEnum):
+class CheckStatus(StrEnum):
     """How it is."""
 
     OK = "ok"
@@ -35,10 +35,10 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of the doctor's."""
 
-    health: Health
+    health: CheckStatus
     check: str
     """One or two words."""
     words: str
@@ -46,19 +46,19 @@ class Finding:
     """What to do about it; empty where nothing is to be done."""
 
 
-def ok(check: str, words: str) -> Finding:
+def ok(check: str, words: str) -> CheckResult:
     """All is well."""
-    return Finding(Health.OK, check, words)
+    return CheckResult(CheckStatus.OK, check, words)
 
 
-def warn(check: str, words: str, advice: str) -> Finding:
+def warn(check: str, words: str, advice: str) -> CheckResult:
     """Some commands will not work, or not well."""
-    return Finding(Health.WARN, check, words, advice)
+    return CheckResult(CheckStatus.WARN, check, words, advice)
 
 
-def fail(check: str, words: str, advice: str) -> Finding:
+def fail(check: str, words: str, advice: str) -> CheckResult:
     """Nothing will work."""
-    return Finding(Health.FAIL, check, words, advice)
+    return CheckResult(CheckStatus.FAIL, check, words, advice)
 
 
 ENOUGH_SPACE_BYTES: Final = 4 * 1024**3
@@ -68,7 +68,7 @@ TOOLS: Final = ("qemu-nbd", "qemu-img")
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
-def versions() -> Iterator[Finding]:
+def versions() -> Iterator[CheckResult]:
     """Of what this is and runs on."""
     python = platform.python_version()
     yield ok(
@@ -76,7 +76,7 @@ def versions() -> Iterator[Finding]:
     )
 
 
-def tools() -> Iterator[Finding]:
+def tools() -> Iterator[CheckResult]:
     """Programs that images in QEMU's formats are read and written with."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
@@ -89,7 +89,7 @@ def tools() -> Iterator[Finding]:
         yield ok("tools", ", ".join(f"{tool} is {shutil.which(tool)}" for tool in TOOLS))
 
 
-def state_folder(now: float | None = None) -> Iterator[Finding]:
+def state_folder(now: float | None = None) -> Iterator[CheckResult]:
     """Whether journals can be kept, so that what is interrupted can go on; and which are there."""
     try:
         folders = Folders.standard()
@@ -103,7 +103,7 @@ def state_folder(now: float | None = None) -> Iterator[Finding]:
             yield _journal(kept, time.time() if now is None else now)
 
 
-def _permissions(root: Path) -> Iterator[Finding]:
+def _permissions(root: Path) -> Iterator[CheckResult]:
     existing = _nearest(root)
     if not existing.is_dir():
         yield fail("state folder", f"{existing} is no folder", f"remove it, or set {STATE_VARIABLE} to another one")
@@ -124,7 +124,7 @@ def _nearest(path: Path) -> Path:
     return next((place for place in (path, *path.parents) if place.exists()), Path("/"))
 
 
-def _space(place: Path) -> Finding:
+def _space(place: Path) -> CheckResult:
     free = shutil.disk_usage(place).free
     if free < ENOUGH_SPACE_BYTES:
         advice = f"make room there, or set {STATE_VARIABLE} to a folder that has some"
@@ -132,7 +132,7 @@ def _space(place: Path) -> Finding:
     return ok("space", f"{binary(free)} free in {place}")
 
 
-def _journal(kept: KeptJournal, now: float) -> Finding:
+def _journal(kept: KeptJournal, now: float) -> CheckResult:
     age = elapsed(max(now - kept.written_at, 0.0))
     if kept.fault is not None:
         return warn("journal", kept.fault, f"remove {kept.path}")

@@ -16,7 +16,7 @@ from snapstone.cli.snapshot_arguments import snapshot_argument, tag
 
 if TYPE_CHECKING:
     from snapstone.cli.reporting import Reporter
-    from snapstone.client.transfer.upload import Uploaded
+    from snapstone.client.transfer.upload import UploadResult
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
-def _upload(options: argparse.Namespace, reporter: Reporter) -> Uploaded:
+def _upload(options: argparse.Namespace, reporter: Reporter) -> UploadResult:
     from snapstone.client.images.sources import open_source
     from snapstone.client.transfer.dirty import read_dirty
     from snapstone.client.transfer.folders import Folders

@@ -15,7 +15,7 @@ from snapstone.cli.snapshot_arguments import snapshot_argument
 if TYPE_CHECKING:
     from snapstone.cli.reporting import Reporter
     from snapstone.client.api.service import Service
-    from snapstone.client.transfer.verify import Verified
+    from snapstone.client.transfer.verify import VerifyResult
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> Exit:
     return Exit.DONE if verified.passed else Exit.DAMAGED
 
 
-def _verified(options: argparse.Namespace, service: Service, reporter: Reporter) -> Verified:
+def _verified(options: argparse.Namespace, service: Service, reporter: Reporter) -> VerifyResult:
     from snapstone.client.transfer.verify import verify_image, verify_snapshot
 
     if options.image is None:
@@ -77,7 +77,7 @@ def _verified(options: argparse.Namespace, service: Service, reporter: Reporter)
         source.close()
 
 
-def _text(options: argparse.Namespace, verified: Verified) -> str:
+def _text(options: argparse.Namespace, verified: VerifyResult) -> str:
     """A line for each finding, and one for the whole."""
     lines = [
         "\t".join(filter(None, (str(finding.block_index * BLOCK_SIZE), finding.verdict, finding.message)))

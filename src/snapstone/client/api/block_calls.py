@@ -15,9 +15,9 @@ from typing import Final
 from urllib.parse import quote
 
 from snapstone import __version__
-from snapstone.client.api.connection import Answer, BrokenAnswerError, Connection, Remote
+from snapstone.client.api.connection import Answer, BrokenAnswerError, HttpConnection, Remote
 from snapstone.client.api.endpoint import AccessKey
-from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError, fault_of_answer
+from snapstone.client.api.faults import CHECKSUM_MISMATCH, ApiFault, FaultError, fault_of_answer
 from snapstone.core.blocks import BLOCK_SIZE, Digest, checksum_from_digest, digest_of
 from snapstone.core.sigv4 import ALGORITHM, TERMINATOR, canonical_path, canonical_request, derive_key, signature
 
@@ -91,7 +91,7 @@ class BlockCalls:
     def __init__(self, remote: Remote, signer: Signer) -> None:
         self._remote = remote
         self._signer = signer
-        self._idle: list[Connection] = []
+        self._idle: list[HttpConnection] = []
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -147,9 +147,9 @@ class BlockCalls:
                 return connection.exchange(head, body, into)
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[HttpConnection]:
         with self._lock:
-            connection = self._idle.pop() if self._idle else Connection(self._remote)
+            connection = self._idle.pop() if self._idle else HttpConnection(self._remote)
         try:
             yield connection
         finally:
@@ -157,13 +157,13 @@ class BlockCalls:
                 self._idle.append(connection)
 
 
-def _fault(answer: Answer, into: memoryview) -> Fault:
+def _fault(answer: Answer, into: memoryview) -> ApiFault:
     body = answer.loose or bytes(into[: answer.size])
     return fault_of_answer(answer.status, answer.headers, body)
 
 
-def _mismatch(answer: Answer, expected: str | None, found: str | None) -> Fault:
-    return Fault(
+def _mismatch(answer: Answer, expected: str | None, found: str | None) -> ApiFault:
+    return ApiFault(
         code=CHECKSUM_MISMATCH,
         message=f"the checksum should be {expected}, and is {found}",
         status=answer.status,

@@ -98,7 +98,7 @@ class Remote:
         return sock
 
 
-class Connection:
+class HttpConnection:
     """Sends requests to a remote, one after the other."""
 
     def __init__(self, remote: Remote) -> None:

@@ -10,7 +10,7 @@ import botocore.exceptions
 import botocore.parsers
 
 from snapstone.client.api.endpoint import Endpoint
-from snapstone.client.api.faults import Fault, FaultError, fault_of_response
+from snapstone.client.api.faults import ApiFault, FaultError, fault_of_response
 from snapstone.client.api.values import BlockPage, ChangedBlock, ChangePage, ListedBlock, SnapshotInfo, StartRequest
 from snapstone.client.errors import ExpiredCredentialsError, UsageError
 from snapstone.core.blocks import Digest, checksum_from_digest
@@ -162,7 +162,7 @@ def _faults() -> Iterator[None]:
     ) as error:
         raise ExpiredCredentialsError(f"{error}") from None
     except botocore.parsers.ResponseParserError as error:
-        raise FaultError(Fault("UnreadableAnswer", str(error), 502)) from None
+        raise FaultError(ApiFault("UnreadableAnswer", str(error), 502)) from None
     except botocore.exceptions.BotoCoreError as error:
         raise ConnectionError(str(error)) from None
 

@@ -29,7 +29,7 @@ from snapstone.core.errors import CAUSE_HEADER, Cause
 MAX_SHOWN_LENGTH: Final = 500
 
 
-class Kind(Enum):
+class FaultKind(Enum):
     """What to do about a fault."""
 
     THROTTLED = auto()
@@ -58,7 +58,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Fault:
+class ApiFault:
     """A refusal as it was answered."""
 
     code: str
@@ -80,7 +80,7 @@ class Fault:
 class FaultError(Exception):
     """Carries a fault from the attempt to the retry layer."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: ApiFault) -> None:
         super().__init__(str(fault))
         self.fault = fault
 
@@ -110,45 +110,45 @@ _CORRUPT_TEXT: Final = "does not match the computed checksum"
 _SKEW_TEXTS: Final = ("signature expired", "signature not yet current", "request timestamp")
 
 
-def kind_of(fault: Fault) -> Kind:
+def kind_of(fault: ApiFault) -> FaultKind:
     """What to do about a fault."""
     code, text = fault.code, fault.message.lower()
     if fault.cause in _CAUSES:
         return _CAUSES[fault.cause]
     if code == CHECKSUM_MISMATCH or (code == "InvalidSignatureException" and _CORRUPT_TEXT in text):
-        return Kind.CORRUPT
+        return FaultKind.CORRUPT
     if code in _SKEWED or (code in _DENIED and any(words in text for words in _SKEW_TEXTS)):
-        return Kind.SKEWED
+        return FaultKind.SKEWED
     if code == "ValidationException" and (
         fault.reason == "WRITE_REQUEST_TIMEOUT" or "failed to read block data" in text
     ):
-        return Kind.BROKEN
+        return FaultKind.BROKEN
     if code == "ValidationException" and "is not complete" in text:
-        return Kind.NOT_READY
+        return FaultKind.NOT_READY
     for codes, kind in _KINDS:
         if code in codes:
             return kind
     if fault.status == 429:
-        return Kind.THROTTLED
-    return Kind.BROKEN if fault.status >= 500 or fault.status == 408 else Kind.REFUSED
+        return FaultKind.THROTTLED
+    return FaultKind.BROKEN if fault.status >= 500 or fault.status == 408 else FaultKind.REFUSED
 
 
-_CAUSES: Final[Mapping[str | None, Kind]] = {
-    Cause.DAMAGED: Kind.DAMAGED,
-    Cause.FULL: Kind.FULL,
-    Cause.LOST: Kind.LOST,
+_CAUSES: Final[Mapping[str | None, FaultKind]] = {
+    Cause.DAMAGED: FaultKind.DAMAGED,
+    Cause.FULL: FaultKind.FULL,
+    Cause.LOST: FaultKind.LOST,
 }
 _KINDS: Final = (
-    (_THROTTLES, Kind.THROTTLED),
-    (_BROKEN, Kind.BROKEN),
-    (_EXPIRED, Kind.EXPIRED),
-    (_ABSENT, Kind.ABSENT),
-    (_DENIED, Kind.DENIED),
+    (_THROTTLES, FaultKind.THROTTLED),
+    (_BROKEN, FaultKind.BROKEN),
+    (_EXPIRED, FaultKind.EXPIRED),
+    (_ABSENT, FaultKind.ABSENT),
+    (_DENIED, FaultKind.DENIED),
 )
 
-STORAGE_TROUBLE: Final[Mapping[Kind, str]] = {
-    Kind.FULL: "make room on the server's disk, such as by deleting snapshots",
-    Kind.LOST: "bring the server's data folder back to its place, and restart the server",
+STORAGE_TROUBLE: Final[Mapping[FaultKind, str]] = {
+    FaultKind.FULL: "make room on the server's disk, such as by deleting snapshots",
+    FaultKind.LOST: "bring the server's data folder back to its place, and restart the server",
 }
 """Trouble that only somebody at the server can end, and how."""
 
@@ -158,29 +158,29 @@ _DAMAGE_ADVICE: Final = (
 )
 
 
-def error_of(fault: Fault, action: str) -> ClientError:
+def error_of(fault: ApiFault, action: str) -> ClientError:
     """The error that ends `action` (such as `put block 7 of snap-...`) after a fault."""
     kind = kind_of(fault)
     text = f"{action}: {fault}"
-    if kind is Kind.THROTTLED:
+    if kind is FaultKind.THROTTLED:
         return ThrottledOutError(f"{text}; throttled for longer than the time budget: raise the quota or --retry-time")
-    if kind is Kind.BROKEN:
+    if kind is FaultKind.BROKEN:
         return UnreachableError(f"{text}; it stayed so, however often and long it was tried")
-    if kind is Kind.DAMAGED:
+    if kind is FaultKind.DAMAGED:
         return DamagedError(f"{text}; {_DAMAGE_ADVICE}")
-    if kind is Kind.FULL:
+    if kind is FaultKind.FULL:
         return NoSpaceError(f"{text}; {STORAGE_TROUBLE[kind]}; the same command then goes on")
-    if kind is Kind.LOST:
+    if kind is FaultKind.LOST:
         return UnreachableError(f"{text}; {STORAGE_TROUBLE[kind]}; the same command then goes on")
-    if kind is Kind.CORRUPT:
+    if kind is FaultKind.CORRUPT:
         return DamagedError(f"{text}; the bytes are changed on their way: check this machine's memory and the network")
-    if kind is Kind.EXPIRED:
+    if kind is FaultKind.EXPIRED:
         return ExpiredCredentialsError(f"{text}; no newer credentials were found: log in again")
-    if kind is Kind.SKEWED:
+    if kind is FaultKind.SKEWED:
         return ExpiredCredentialsError(f"{text}; set this machine's clock right")
-    if kind is Kind.ABSENT:
+    if kind is FaultKind.ABSENT:
         return NotFoundError(f"{text}; check the id, the region and the account")
-    if kind is Kind.DENIED:
+    if kind is FaultKind.DENIED:
         return DeniedError(text)
     if fault.code in ("ParamValidation", "InvalidSnapshotID.Malformed"):
         return UsageError(text)
@@ -195,13 +195,13 @@ def is_refused_token(error: RemoteError) -> bool:
     return error.reason == "INVALID_BLOCK_TOKEN"
 
 
-def fault_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+def fault_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> ApiFault:
     """The fault in an answer of the EBS direct APIs (rest-json)."""
     members = _members(body)
     named = headers.get("x-amzn-errortype") or members.get("__type") or members.get("code") or f"HTTP {status}"
     reason = members.get("Reason")
     message = members.get("Message") or members.get("message") or body[:MAX_SHOWN_LENGTH].decode("utf-8", "replace")
-    return Fault(
+    return ApiFault(
         code=str(named).partition(":")[0].rpartition("#")[2],
         message=str(message),
         status=status,
@@ -212,11 +212,11 @@ def fault_of_answer(status: int, headers: Mapping[str, str], body: bytes) -> Fau
     )
 
 
-def fault_of_response(response: Mapping[str, Any]) -> Fault:
+def fault_of_response(response: Mapping[str, Any]) -> ApiFault:
     """The fault in what botocore made of an answer (`ClientError.response`)."""
     error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
     headers = metadata.get("HTTPHeaders", {})
-    return Fault(
+    return ApiFault(
         code=str(error.get("Code", "")),
         message=str(error.get("Message", "")),
         status=int(metadata.get("HTTPStatusCode", 0)),

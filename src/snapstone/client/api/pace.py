@@ -38,7 +38,7 @@ FAULT_SHARE = 0.25
 """Fewer faults than these, among the answers since the limit changed, are single mishaps and no sign of overload."""
 
 
-class LearnedLimit:
+class ConcurrencyLimit:
     """Hill climbing on the rate, which is what is in flight divided by the mean time (Little's law)."""
 
     def __init__(self, maximum: int) -> None:
@@ -172,7 +172,7 @@ HELD_SECONDS = 0.5
 """A rate that held nobody back for this long is not tested, and does not grow."""
 
 
-class LearnedRate:
+class CubicRate:
     """From one empty bucket to the next, admitted by time is the quota. Between, a cubic probes for more."""
 
     def __init__(self) -> None:
@@ -306,7 +306,7 @@ class _Place:
         """The thread waits for the next start by the clock."""
 
 
-class Turn:
+class SendSlot:
     """One request, sent while the turn lasts. Left without a word it is a success, by an exception nothing at all."""
 
     __slots__ = ("_failed", "_pace", "_stop", "_throttled", "started_at")
@@ -326,7 +326,7 @@ class Turn:
         """The connection broke, or the server failed."""
         self._failed = True
 
-    def __enter__(self) -> Turn:
+    def __enter__(self) -> SendSlot:
         self._pace._enter(self, self._stop)
         return self
 
@@ -351,8 +351,8 @@ class Pace:
         self._clock = clock
         self._new_gate = gate
         self._lock = threading.Lock()
-        self._learned_limit = LearnedLimit(max_in_flight)
-        self._learned_rate = LearnedRate()
+        self._learned_limit = ConcurrencyLimit(max_in_flight)
+        self._learned_rate = CubicRate()
         self._max_per_second = max_per_second
         self._in_flight = 0
         self._next_start_at = float("-inf")
@@ -376,11 +376,11 @@ class Pace:
         """Turns that are being taken."""
         return self._in_flight
 
-    def turn(self, stop: Stopping | None = None) -> Turn:
+    def turn(self, stop: Stopping | None = None) -> SendSlot:
         """A turn, waited for on entering it. Raises InterruptedTransferError when `stop` is set while it waits."""
-        return Turn(self, stop)
+        return SendSlot(self, stop)
 
-    def _enter(self, turn: Turn, stop: Stopping | None) -> None:
+    def _enter(self, turn: SendSlot, stop: Stopping | None) -> None:
         with self._lock:
             now = self._clock()
             if not self._queue and self._may_start(now):
@@ -429,7 +429,7 @@ class Pace:
                 self._in_flight -= 1
             self._admit(self._clock())
 
-    def _leave(self, turn: Turn, throttled: bool, failed: bool, done: bool) -> None:
+    def _leave(self, turn: SendSlot, throttled: bool, failed: bool, done: bool) -> None:
         with self._lock:
             now = self._clock()
             if throttled:

@@ -15,8 +15,8 @@ from typing import Final, Protocol, TypeVar
 
 from snapstone.client.api.block_calls import Signer
 from snapstone.client.api.endpoint import AccessKey, Endpoint
-from snapstone.client.api.faults import STORAGE_TROUBLE, Fault, FaultError, Kind, error_of, kind_of
-from snapstone.client.api.pace import Pace, Stopping, Turn
+from snapstone.client.api.faults import STORAGE_TROUBLE, ApiFault, FaultError, FaultKind, error_of, kind_of
+from snapstone.client.api.pace import Pace, SendSlot, Stopping
 from snapstone.client.errors import ExpiredCredentialsError, InterruptedTransferError, UnreachableError
 from snapstone.client.events import Note, Observer
 
@@ -39,42 +39,44 @@ MAX_REPAIR_COUNT: Final = 2
 """Times that credentials are renewed, or the clock is corrected, for one call."""
 
 
-class Attempts:
+class CallHistory:
     """Counts failures. The budget runs from the first of them on, and not while a turn to send is waited for."""
 
-    def __init__(self, action: str, awaited: Collection[Kind]) -> None:
+    def __init__(self, action: str, awaited: Collection[FaultKind]) -> None:
         self.action = action
         self._awaited = awaited
         self._failed_at: float | None = None
         self._wait_count = 0
-        self._counts: dict[Kind, int] = {}
+        self._counts: dict[FaultKind, int] = {}
 
     def queued(self, seconds: float) -> None:
         """A turn was waited for: that is no part of the budget."""
         if self._failed_at is not None:
             self._failed_at += seconds
 
-    def may_repair(self, kind: Kind) -> bool:
+    def may_repair(self, kind: FaultKind) -> bool:
         """Whether credentials, or the clock, may be set right once more."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return self._counts[kind] <= MAX_REPAIR_COUNT
 
-    def budget_seconds(self, kind: Kind, fault: Fault, retry_seconds: float, stall_seconds: float) -> float | None:
+    def budget_seconds(
+        self, kind: FaultKind, fault: ApiFault, retry_seconds: float, stall_seconds: float
+    ) -> float | None:
         """How long a fault of this kind is tried against; None: it is final.
 
         Trouble with the server's storage is waited out for less than a stall takes, so that the end names its cause.
         """
         if kind in self._awaited:
             return SETTLE_SECONDS
-        if kind is Kind.THROTTLED:
+        if kind is FaultKind.THROTTLED:
             return retry_seconds
         if kind in STORAGE_TROUBLE:
             return min(retry_seconds, stall_seconds / 2)
-        if kind is Kind.DAMAGED:
+        if kind is FaultKind.DAMAGED:
             return retry_seconds if self._counted(kind) < MAX_DAMAGED_COUNT else None
-        if kind is Kind.CORRUPT:
+        if kind is FaultKind.CORRUPT:
             return retry_seconds if self._counted(kind) < MAX_CORRUPT_COUNT else None
-        if kind is Kind.BROKEN:
+        if kind is FaultKind.BROKEN:
             too_many = fault.status == 500 and self._counted(kind) >= MAX_FAULT_COUNT
             return None if too_many else retry_seconds
         return None
@@ -88,7 +90,7 @@ class Attempts:
         wait = random.uniform(FIRST_WAIT_SECONDS / 2, longest)
         return wait if now - self._failed_at + wait <= budget_seconds else None
 
-    def _counted(self, kind: Kind) -> int:
+    def _counted(self, kind: FaultKind) -> int:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return self._counts[kind]
 
@@ -115,15 +117,15 @@ class Options:
 
 
 @dataclass(slots=True)
-class Trouble:
+class RetryStats:
     """What happened so far, over all calls."""
 
     throttled_count: int = 0
     retried_count: int = 0
-    noted_at: dict[Kind, float] = field(default_factory=dict)
+    noted_at: dict[FaultKind, float] = field(default_factory=dict)
 
 
-class Stop(Stopping, Protocol):
+class Interruption(Stopping, Protocol):
     """Asks for the end; what waits looks at it, and wakes."""
 
     def wait(self, seconds: float) -> bool:
@@ -141,7 +143,7 @@ class Retrying:
         self._observer = observer
         self._has_answered = False
         self._lock = threading.Lock()
-        self.trouble = Trouble()
+        self.trouble = RetryStats()
 
     def run(
         self,
@@ -149,15 +151,15 @@ class Retrying:
         attempt: Callable[[AccessKey], T],
         *,
         pace: Pace | None = None,
-        stop: Stop | None = None,
-        awaited: Collection[Kind] = (),
+        stop: Interruption | None = None,
+        awaited: Collection[FaultKind] = (),
     ) -> T:
         """The outcome of `attempt`, which raises FaultError or OSError where it fails; `action` names it in errors.
 
         `awaited`: faults that pass by themselves, because what the call is about was made a moment ago: waited for
         within SETTLE_SECONDS. Raises ClientError; InterruptedTransferError once `stop` is set.
         """
-        attempts = Attempts(action, awaited)
+        attempts = CallHistory(action, awaited)
         while True:
             if stop is not None and stop.is_set():
                 raise InterruptedTransferError(f"{action}: interrupted")
@@ -176,14 +178,14 @@ class Retrying:
                 return outcome
             self._wait(wait, stop)
 
-    def _after_fault(self, attempts: Attempts, fault: Fault, key: AccessKey) -> float:
+    def _after_fault(self, attempts: CallHistory, fault: ApiFault, key: AccessKey) -> float:
         """Seconds to wait before the next attempt; raises where there is none."""
         kind = kind_of(fault)
-        if kind is Kind.EXPIRED and attempts.may_repair(kind) and self._endpoint.renew_credentials(key):
+        if kind is FaultKind.EXPIRED and attempts.may_repair(kind) and self._endpoint.renew_credentials(key):
             return 0.0
-        if kind is Kind.SKEWED and attempts.may_repair(kind) and self._correct_clock(fault):
+        if kind is FaultKind.SKEWED and attempts.may_repair(kind) and self._correct_clock(fault):
             return 0.0
-        if kind is Kind.THROTTLED:
+        if kind is FaultKind.THROTTLED:
             with self._lock:
                 self.trouble.throttled_count += 1
         options = self._options
@@ -196,39 +198,39 @@ class Retrying:
         self._tell(kind, f"{attempts.action}: {fault}; trying again{patience}")
         return wait
 
-    def _after_breakage(self, attempts: Attempts, error: OSError) -> float:
+    def _after_breakage(self, attempts: CallHistory, error: OSError) -> float:
         wait = self._next_wait(attempts, self._patience_seconds())
         if wait is None:
             raise UnreachableError(
                 f"{attempts.action}: {self._endpoint.name} cannot be reached: {_words(error)}"
             ) from None
-        self._tell(Kind.BROKEN, f"{attempts.action}: {_words(error)}; trying again")
+        self._tell(FaultKind.BROKEN, f"{attempts.action}: {_words(error)}; trying again")
         return wait
 
-    def _after_expiry(self, attempts: Attempts, error: ExpiredCredentialsError) -> float:
+    def _after_expiry(self, attempts: CallHistory, error: ExpiredCredentialsError) -> float:
         """Credentials cannot be renewed just now: their provider is away for a moment, or somebody has to log in."""
         wait = self._next_wait(attempts, self._patience_seconds()) if self._has_answered else None
         if wait is None:
             raise error
-        self._tell(Kind.EXPIRED, f"{error}; trying again")
+        self._tell(FaultKind.EXPIRED, f"{error}; trying again")
         return wait
 
     def _patience_seconds(self) -> float:
         retry_seconds = self._options.retry_seconds
         return retry_seconds if self._has_answered else min(FIRST_CONTACT_SECONDS, retry_seconds)
 
-    def _next_wait(self, attempts: Attempts, budget_seconds: float) -> float | None:
+    def _next_wait(self, attempts: CallHistory, budget_seconds: float) -> float | None:
         with self._lock:
             self.trouble.retried_count += 1
         return attempts.next_wait(time.monotonic(), budget_seconds)
 
-    def _wait(self, seconds: float, stop: Stop | None) -> None:
+    def _wait(self, seconds: float, stop: Interruption | None) -> None:
         if stop is None:
             time.sleep(seconds)
         else:
             stop.wait(seconds)
 
-    def _correct_clock(self, fault: Fault) -> bool:
+    def _correct_clock(self, fault: ApiFault) -> bool:
         """Take the endpoint's clock from its answer; whether that changed anything worth another attempt."""
         if fault.date is None:
             return False
@@ -238,12 +240,12 @@ class Retrying:
             return False
         self._signer.skew_seconds = theirs - time.time()
         self._tell(
-            Kind.SKEWED,
+            FaultKind.SKEWED,
             f"this machine's clock is {-self._signer.skew_seconds:+.0f} s off the endpoint's; corrected for",
         )
         return True
 
-    def _tell(self, kind: Kind, message: str) -> None:
+    def _tell(self, kind: FaultKind, message: str) -> None:
         now = time.monotonic()
         with self._lock:
             due = now - self.trouble.noted_at.get(kind, -NOTE_SECONDS) >= NOTE_SECONDS
@@ -254,7 +256,11 @@ class Retrying:
 
 
 def _paced(
-    attempt: Callable[[AccessKey], T], key: AccessKey, pace: Pace | None, stop: Stop | None, attempts: Attempts
+    attempt: Callable[[AccessKey], T],
+    key: AccessKey,
+    pace: Pace | None,
+    stop: Interruption | None,
+    attempts: CallHistory,
 ) -> T:
     if pace is None:
         return attempt(key)
@@ -271,10 +277,10 @@ def _paced(
             raise
 
 
-def _report(turn: Turn, kind: Kind) -> None:
-    if kind is Kind.THROTTLED:
+def _report(turn: SendSlot, kind: FaultKind) -> None:
+    if kind is FaultKind.THROTTLED:
         turn.throttled()
-    elif kind is Kind.BROKEN or kind in STORAGE_TROUBLE:
+    elif kind is FaultKind.BROKEN or kind in STORAGE_TROUBLE:
         turn.failed()
 
 

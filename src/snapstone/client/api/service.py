@@ -11,12 +11,12 @@ from snapstone.client.api.block_calls import BlockCalls, Signer
 from snapstone.client.api.connection import Remote
 from snapstone.client.api.control_calls import LONGEST_PAGE, SHORTEST_PAGE, ControlCalls
 from snapstone.client.api.endpoint import AccessKey, Endpoint
-from snapstone.client.api.faults import FaultError, Kind
+from snapstone.client.api.faults import FaultError, FaultKind
 from snapstone.client.api.pace import Pace
-from snapstone.client.api.retrying import SETTLE_SECONDS, Options, Retrying, Stop, Trouble
+from snapstone.client.api.retrying import SETTLE_SECONDS, Interruption, Options, Retrying, RetryStats
 from snapstone.client.api.values import ABSENT_ID, BlockPage, ChangePage, SnapshotInfo, StartRequest
 from snapstone.client.errors import DeniedError, NotFoundError, RemoteError, UnreachableError
-from snapstone.client.events import Observer, Silence
+from snapstone.client.events import NullObserver, Observer
 from snapstone.core.blocks import BLOCK_SIZE, Digest, linear_aggregate
 
 P = TypeVar("P", BlockPage, ChangePage)
@@ -40,7 +40,7 @@ class Service:
     def __init__(self, endpoint: Endpoint, options: Options | None = None, observer: Observer | None = None) -> None:
         self.endpoint = endpoint
         self.options = options or Options()
-        self.observer: Observer = observer or Silence()
+        self.observer: Observer = observer or NullObserver()
         remote = Remote(
             endpoint.url,
             ca_bundle=endpoint.ca_bundle,
@@ -63,7 +63,7 @@ class Service:
         self.close()
 
     @property
-    def trouble(self) -> Trouble:
+    def trouble(self) -> RetryStats:
         """Throttles and retries so far."""
         return self._retrying.trouble
 
@@ -81,7 +81,9 @@ class Service:
 
     def start_snapshot(self, request: StartRequest) -> str:
         """Start a snapshot, once for each client token; its id. A parent that was just completed is waited for."""
-        return self._retrying.run("start a snapshot", lambda _: self._control.start(request), awaited=(Kind.NOT_READY,))
+        return self._retrying.run(
+            "start a snapshot", lambda _: self._control.start(request), awaited=(FaultKind.NOT_READY,)
+        )
 
     def put_block(
         self,
@@ -90,7 +92,7 @@ class Service:
         block: memoryview,
         digest: Digest,
         *,
-        stop: Stop | None = None,
+        stop: Interruption | None = None,
         recent: bool = False,
         before_sending: Callable[[], None] | None = None,
     ) -> None:
@@ -110,7 +112,7 @@ class Service:
             attempt,
             pace=self.put_pace,
             stop=stop,
-            awaited=(Kind.ABSENT,) if recent else (),
+            awaited=(FaultKind.ABSENT,) if recent else (),
         )
 
     def complete_snapshot(
@@ -120,7 +122,7 @@ class Service:
         return self._retrying.run(
             f"complete {snapshot_id}",
             lambda _: self._control.complete(snapshot_id, changed_block_count, aggregate),
-            awaited=(Kind.ABSENT,) if recent else (),
+            awaited=(FaultKind.ABSENT,) if recent else (),
         )
 
     def may_complete(self) -> bool:
@@ -140,7 +142,7 @@ class Service:
         token: str,
         into: memoryview,
         *,
-        stop: Stop | None = None,
+        stop: Interruption | None = None,
     ) -> Digest:
         """Read a block into a buffer of 524,288 bytes; its digest, held against the checksum that came with it."""
         return self._retrying.run(

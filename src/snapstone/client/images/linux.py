@@ -250,7 +250,7 @@ MAX_DEPTH: Final = 16
 
 
 @dataclass(frozen=True)
-class Use:
+class DeviceUse:
     """One use: `what` goes on after the name of the device or file: `is mounted at /srv`."""
 
     what: str
@@ -272,7 +272,7 @@ class UseTable:
         self._mounts = list(_mounts(proc / "self" / "mountinfo"))
         self._swaps = list(_swaps(proc / "swaps"))
 
-    def uses_of_device(self, number: int) -> list[Use]:
+    def uses_of_device(self, number: int) -> list[DeviceUse]:
         """Uses of a device, of its partitions, of the disk it is a part of, and of whatever is built on those."""
         device = BlockDevice.of(number, self._sys)
         uses = self._uses_of(number, "")
@@ -282,27 +282,29 @@ class UseTable:
             uses += self._uses_of_known(device.whole, f"is part of {device.whole.name}, which ")
         return uses
 
-    def uses_of_file(self, path: Path) -> list[Use]:
+    def uses_of_file(self, path: Path) -> list[DeviceUse]:
         """Uses of a file: as swap, or as what is behind a loop device, whether that is mounted or not."""
-        uses = [Use("is used as swap") for swap in self._swaps if _same_file(swap, str(path))]
+        uses = [DeviceUse("is used as swap") for swap in self._swaps if _same_file(swap, str(path))]
         for device, backing in loop_devices(self._sys):
             if _same_file(backing, str(path)):
                 lead = f"is behind {device.name}, which "
                 number = device.number
                 above = [] if number is None else self.uses_of_device(number)
-                uses += [Use(lead + use.what, use.mount_point) for use in above] or [Use(f"is behind {device.name}")]
+                uses += [DeviceUse(lead + use.what, use.mount_point) for use in above] or [
+                    DeviceUse(f"is behind {device.name}")
+                ]
         return uses
 
-    def _uses_of_known(self, device: BlockDevice, lead: str, depth: int = 0) -> list[Use]:
+    def _uses_of_known(self, device: BlockDevice, lead: str, depth: int = 0) -> list[DeviceUse]:
         number = device.number
         return [] if number is None or depth > MAX_DEPTH else self._uses_of(number, lead, depth)
 
-    def _uses_of(self, number: int, lead: str, depth: int = 0) -> list[Use]:
-        uses = [Use(f"{lead}is mounted at {mount.point}", mount.point) for mount in self._mounts_of(number)]
-        uses += [Use(f"{lead}is used as swap") for swap in self._swaps if _device_number(swap) == number]
+    def _uses_of(self, number: int, lead: str, depth: int = 0) -> list[DeviceUse]:
+        uses = [DeviceUse(f"{lead}is mounted at {mount.point}", mount.point) for mount in self._mounts_of(number)]
+        uses += [DeviceUse(f"{lead}is used as swap") for swap in self._swaps if _device_number(swap) == number]
         for holder in BlockDevice.of(number, self._sys).holders():
             held = f"{lead}is held by {holder.name}"
-            uses += self._uses_of_known(holder, f"{held}, which ", depth + 1) or [Use(held)]
+            uses += self._uses_of_known(holder, f"{held}, which ", depth + 1) or [DeviceUse(held)]
         return uses
 
     def _mounts_of(self, number: int) -> Iterator[_Mount]:

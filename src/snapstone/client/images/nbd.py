@@ -9,7 +9,7 @@ from typing import Final
 
 from snapstone.client.errors import ClientError, StalledError
 from snapstone.client.images import nbd_messages as messages
-from snapstone.client.images.nbd_messages import Coverage, Extent, ProtocolError, Reply, RequestError
+from snapstone.client.images.nbd_messages import Coverage, NbdExtent, ProtocolError, Reply, RequestError
 
 REPLY_SECONDS: Final = 120.0
 """Silence that is waited through in any reply but that to a flush."""
@@ -32,7 +32,7 @@ class ServerGoneError(ClientError):
     resumable = True
 
 
-class Connection:
+class NbdConnection:
     """A connection in its transmission phase. For one thread at a time.
 
     Every method raises RequestError where the server could not do it. After any other error the connection says
@@ -87,10 +87,10 @@ class Connection:
         finally:
             self._socket.settimeout(REPLY_SECONDS)
 
-    def extents(self, offset: int, size: int) -> list[Extent]:
+    def extents(self, offset: int, size: int) -> list[NbdExtent]:
         """What lies from `offset` on, in order: something, but perhaps less or more than `size` bytes of it."""
         self._check_extent(offset, size, MAX_STATUS_SIZE)
-        extents: list[Extent] = []
+        extents: list[NbdExtent] = []
         for reply in self._exchange(messages.BLOCK_STATUS, offset, size):
             if reply.kind == messages.CHUNK_BLOCK_STATUS and reply.size <= messages.MAX_EXTENTS_SIZE and not extents:
                 extents = messages.parse_extents(self._receive(reply.size), self._context_id)

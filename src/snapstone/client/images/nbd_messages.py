@@ -127,7 +127,7 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class NbdExtent:
     """A stretch of the export that is all alike."""
 
     size: int
@@ -224,14 +224,14 @@ def parse_error(payload: bytes) -> tuple[int, str]:
     return number, words.decode(errors="replace")
 
 
-def parse_extents(payload: bytes, context_id: int) -> list[Extent]:
+def parse_extents(payload: bytes, context_id: int) -> list[NbdExtent]:
     """What a block status chunk tells; none of it empty."""
     if len(payload) < 12 or len(payload) % 8 != 4:
         raise ProtocolError(f"a block status answer has {len(payload)} bytes")
     if int.from_bytes(payload[:4]) != context_id:
         raise ProtocolError("a block status answer is about another meta context")
     pairs: Iterator[tuple[int, int]] = struct.iter_unpack(">II", memoryview(payload)[4:])
-    extents = [Extent(size, bool(flags & _STATE_ZERO)) for size, flags in pairs]
+    extents = [NbdExtent(size, bool(flags & _STATE_ZERO)) for size, flags in pairs]
     if any(extent.size == 0 for extent in extents):
         raise ProtocolError("a block status answer has an empty extent")
     return extents

@@ -22,7 +22,7 @@ from snapstone.client.errors import (
 from snapstone.client.images import qemu_img
 from snapstone.client.images.block_file import block_ranges
 from snapstone.client.images.contract import Source, State, Target
-from snapstone.client.images.nbd import MAX_STATUS_SIZE, Connection
+from snapstone.client.images.nbd import MAX_STATUS_SIZE, NbdConnection
 from snapstone.client.images.nbd_messages import RequestError
 from snapstone.client.images.part_file import open_part, publish, start_part_from_copy, take_over_owner
 from snapstone.client.images.qemu_img import detect_format
@@ -98,7 +98,7 @@ class _ServedImage:
         return offset, max(0, min(BLOCK_SIZE, self._server.size - offset))
 
     @contextlib.contextmanager
-    def _request(self, offset: int) -> Iterator[Connection]:
+    def _request(self, offset: int) -> Iterator[NbdConnection]:
         """A connection to ask; what qemu-nbd refuses becomes what that means for the image."""
         try:
             with self._server.conversation() as connection:

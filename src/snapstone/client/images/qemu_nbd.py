@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from snapstone.client.errors import StalledError
-from snapstone.client.images.nbd import Connection, ServerGoneError
+from snapstone.client.images.nbd import NbdConnection, ServerGoneError
 from snapstone.client.images.qemu_img import environment, plain, refusal, tool
 
 CONNECTION_COUNT: Final = 8
@@ -67,7 +67,7 @@ class ImageServer:
         self._alive: int | None
         self._guard, self._alive, sockets = _start(self._command(writable), self._words)
         try:
-            self._connections = [Connection(connected) for connected in sockets]
+            self._connections = [NbdConnection(connected) for connected in sockets]
         except ServerGoneError as error:
             _close_all(sockets)
             self._wait()
@@ -76,14 +76,14 @@ class ImageServer:
             _close_all(sockets)
             self._wait()
             raise
-        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[NbdConnection] = queue.LifoQueue()
         for connection in self._connections:
             self._idle.put(connection)
         self.size = self._connections[0].size
         """Bytes of the image."""
 
     @contextlib.contextmanager
-    def conversation(self) -> Iterator[Connection]:
+    def conversation(self) -> Iterator[NbdConnection]:
         """A connection of one's own, for a request or a few."""
         connection = self._idle.get()
         try:
@@ -105,7 +105,7 @@ class ImageServer:
         status = self._wait()
         return None if status == 0 else f"{_manner(status)}: {self._said}"
 
-    def _take_idle(self) -> list[Connection]:
+    def _take_idle(self) -> list[NbdConnection]:
         idle = []
         with contextlib.suppress(queue.Empty):
             while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from snapstone.client.api.retrying import Options, Stop
+from snapstone.client.api.retrying import Interruption, Options
 from snapstone.client.api.values import BlockPage, StartRequest
 from snapstone.client.events import Observer
 from snapstone.core.blocks import Digest
@@ -45,7 +45,7 @@ class Writable(Readable, Protocol):
         block: memoryview,
         digest: Digest,
         *,
-        stop: Stop | None = None,
+        stop: Interruption | None = None,
         recent: bool = False,
     ) -> None:
         """Write a block of 524,288 bytes with this digest; `recent` waits where the snapshot is not known yet."""

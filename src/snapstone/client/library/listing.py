@@ -17,7 +17,7 @@ from snapstone.client.api.faults import is_refused_token
 from snapstone.client.api.values import ListedBlock
 from snapstone.client.errors import RemoteError
 from snapstone.client.library.contract import Readable
-from snapstone.client.transfer.pipeline import Stop, ordered
+from snapstone.client.transfer.pipeline import StopSignal, ordered
 from snapstone.core.blocks import BLOCKS_PER_GIB, Digest
 
 MAX_WINDOW_COUNT: Final = 8
@@ -164,7 +164,7 @@ def iterate_blocks(
         worker_count=worker_count,
         window=2 * worker_count,
         stall_seconds=service.options.stall_seconds,
-        stop=Stop(),
+        stop=StopSignal(),
     )
     with closing(fetched):
         for listed, buffer, digest in fetched:

@@ -14,11 +14,11 @@ from typing import Literal, TypeVar
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import ChangedBlock
 from snapstone.client.errors import SourceChangedError
-from snapstone.client.events import Observer, Silence, Tally
+from snapstone.client.events import NullObserver, Observer, Tally
 from snapstone.client.images.contract import Source
 from snapstone.client.transfer.digests import DigestTable
-from snapstone.client.transfer.pipeline import Stop, ordered
-from snapstone.client.transfer.reading import Reading
+from snapstone.client.transfer.pipeline import StopSignal, ordered
+from snapstone.client.transfer.reading import SourceReader
 from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, Digest
 
 Work = TypeVar("Work")
@@ -36,7 +36,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ComparedBlock:
     """One block index that a snapshot, an image or both may hold something at."""
 
     block_index: int
@@ -55,14 +55,14 @@ def diff_snapshots(
     *,
     exact: bool = False,
     observer: Observer | None = None,
-    stop: Stop | None = None,
+    stop: StopSignal | None = None,
 ) -> Iterator[Difference]:
     """The blocks that differ between two snapshots of one lineage, ascending.
 
     AWS lists every block that was rewritten, with other bytes or the very same, and a block of zeros as one that is
     there. `exact` gets what is listed, from both sides, and yields only where bytes differ, absent blocks being zeros.
     """
-    stop = stop or Stop()
+    stop = stop or StopSignal()
     listed = (block for page in service.changed_pages(first_id, second_id) for block in page.blocks)
     if not exact:
         for block in listed:
@@ -91,7 +91,7 @@ def diff_image(
     *,
     index: DigestTable | None = None,
     observer: Observer | None = None,
-    stop: Stop | None = None,
+    stop: StopSignal | None = None,
 ) -> Iterator[Difference]:
     """The blocks that differ between a snapshot (the first side) and an image, ascending; by bytes, always.
 
@@ -99,10 +99,10 @@ def diff_image(
     image was written to in between.
     """
 
-    stop = stop or Stop()
-    reading = Reading(source, stop)
+    stop = stop or StopSignal()
+    reading = SourceReader(source, stop)
 
-    def decide(pair: Pair, buffer: memoryview) -> Difference | None:
+    def decide(pair: ComparedBlock, buffer: memoryview) -> Difference | None:
         difference = compare_pair(service, snapshot_id, reading, pair, buffer, stop)
         tally.add(moved=int(pair.token is not None), unchanged=int(pair.token is None))
         return difference
@@ -113,7 +113,9 @@ def diff_image(
     check_unchanged(source, before)
 
 
-def pair_up(service: Service, snapshot_id: str, source: Source, index: DigestTable | None = None) -> Iterator[Pair]:
+def pair_up(
+    service: Service, snapshot_id: str, source: Source, index: DigestTable | None = None
+) -> Iterator[ComparedBlock]:
     """Every block index at which a snapshot, or an image, may hold something: ascending, lazily."""
     held = _held(service, snapshot_id, index)
     block = next(held, None)
@@ -122,17 +124,17 @@ def pair_up(service: Service, snapshot_id: str, source: Source, index: DigestTab
             yield block
             block = next(held, None)
         if block is not None and block.block_index == block_index:
-            yield Pair(block_index, block.token, block.digest, in_image=True)
+            yield ComparedBlock(block_index, block.token, block.digest, in_image=True)
             block = next(held, None)
         else:
-            yield Pair(block_index, None, ZERO_DIGEST, in_image=True)
+            yield ComparedBlock(block_index, None, ZERO_DIGEST, in_image=True)
     if block is not None:
         yield block
         yield from held
 
 
 def compare_pair(
-    service: Service, snapshot_id: str, reading: Reading, pair: Pair, buffer: memoryview, stop: Stop
+    service: Service, snapshot_id: str, reading: SourceReader, pair: ComparedBlock, buffer: memoryview, stop: StopSignal
 ) -> Difference | None:
     """Read what has to be read of a pair, the image first, and say whether it differs."""
     image = reading.read(pair.block_index, buffer) if pair.in_image else ZERO_DIGEST
@@ -151,12 +153,12 @@ def check_unchanged(source: Source, before: object) -> None:
         )
 
 
-def _held(service: Service, snapshot_id: str, index: DigestTable | None) -> Iterator[Pair]:
+def _held(service: Service, snapshot_id: str, index: DigestTable | None) -> Iterator[ComparedBlock]:
     """What a snapshot holds, as pairs whose image side is empty."""
     if index is not None:
-        return (Pair(block_index, None, digest, in_image=False) for block_index, digest in index.items())
+        return (ComparedBlock(block_index, None, digest, in_image=False) for block_index, digest in index.items())
     blocks = chain.from_iterable(page.blocks for page in service.block_pages(snapshot_id))
-    return (Pair(block.block_index, block.token, ZERO_DIGEST, in_image=False) for block in blocks)
+    return (ComparedBlock(block.block_index, block.token, ZERO_DIGEST, in_image=False) for block in blocks)
 
 
 def _listed_kind(block: ChangedBlock) -> Kind:
@@ -179,10 +181,10 @@ def _decided(
     decide: Callable[[Work, memoryview], Difference | None],
     tally: Tally,
     observer: Observer | None,
-    stop: Stop,
+    stop: StopSignal,
 ) -> Iterator[Difference]:
     """What `decide` says about each piece of work, in the order of the work, without those that are equal."""
-    observer = observer or Silence()
+    observer = observer or NullObserver()
     options = service.options
     observer.begin(tally)
     try:

@@ -18,7 +18,7 @@ from typing import Final
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import SnapshotInfo, StartRequest
 from snapstone.client.errors import ClientError, DeniedError, NotFoundError, RemoteError, UsageError
-from snapstone.client.events import Note, Observer, Silence, Tally
+from snapstone.client.events import Note, NullObserver, Observer, Tally
 from snapstone.client.transfer.counterparts import COPIED_FROM, Counterpart, Counterparts, origin_value
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
@@ -26,7 +26,7 @@ from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.moves import Move, Moves
 from snapstone.client.transfer.pending import PendingSnapshot, new_client_token
-from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.pipeline import StopSignal, run
 from snapstone.client.transfer.upload import SIZE_TAG, TIMEOUT_MINUTES
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, ZERO_DIGEST
 from snapstone.core.tags import MAX_TAGS, is_reserved
@@ -36,7 +36,7 @@ AUTO: Final = "auto"
 
 
 @dataclass(frozen=True)
-class Asked:
+class CopyRequest:
     """What somebody asks of a copy."""
 
     snapshot_id: str
@@ -124,7 +124,7 @@ def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSna
     return SourceSnapshot(snapshot_id, service.volume_size_gib(snapshot_id), info)
 
 
-def plan_for(asked: Asked, counterparts: Counterparts) -> Plan:
+def plan_for(asked: CopyRequest, counterparts: Counterparts) -> Plan:
     """Full or incremental, and why. Raises UsageError where the parent that was named cannot be used."""
     if asked.parent_id is None:
         return Plan(None, "that was asked for")
@@ -137,7 +137,7 @@ def plan_for(asked: Asked, counterparts: Counterparts) -> Plan:
     return Plan(pair, pair.why)
 
 
-def request_for(asked: Asked, source: SourceSnapshot, plan: Plan, region: str) -> StartRequest:
+def request_for(asked: CopyRequest, source: SourceSnapshot, plan: Plan, region: str) -> StartRequest:
     """The request that starts the copy; `region` is the source's."""
     info = source.info
     carried = {} if info is None else dict(info.tags)
@@ -179,7 +179,7 @@ def plan_in(facts: Mapping[str, object]) -> Plan | None:
 
 
 @dataclass(frozen=True)
-class Copied:
+class CopyResult:
     """What a copy did; `snapshot_id` is None after a dry run, and the counts are then what would be done."""
 
     snapshot_id: str | None
@@ -222,8 +222,8 @@ def copy(
     dry_run: bool = False,
     state: Folders | None = None,
     observer: Observer | None = None,
-    stop: Stop | None = None,
-) -> Copied:
+    stop: StopSignal | None = None,
+) -> CopyResult:
     """Make a snapshot at `to_service` that holds what `snapshot_id` holds at `from_service`.
 
     `parent_id`: `auto` (a snapshot there that is known to hold what an earlier one here holds, if there is one), None
@@ -233,9 +233,13 @@ def copy(
     Raises ClientError: a resumable one leaves a journal and the pending snapshot, so that the same call goes on; any
     other deletes what was begun, unless `keep_failed`.
     """
-    asked = Asked(snapshot_id, parent_id, source_parent_id, description, tags or {}, carry_tags, encrypted, kms_key_arn)
+    asked = CopyRequest(
+        snapshot_id, parent_id, source_parent_id, description, tags or {}, carry_tags, encrypted, kms_key_arn
+    )
     asked.check()
-    work = _Copy(from_service, to_service, asked, state or Folders.standard(), observer or Silence(), stop or Stop())
+    work = _Copy(
+        from_service, to_service, asked, state or Folders.standard(), observer or NullObserver(), stop or StopSignal()
+    )
     if dry_run:
         return work.rehearse()
     return work.run(wait=wait, keep_failed=keep_failed, resume=resume)
@@ -243,7 +247,13 @@ def copy(
 
 class _Copy:
     def __init__(
-        self, source: Service, target: Service, asked: Asked, folders: Folders, observer: Observer, stop: Stop
+        self,
+        source: Service,
+        target: Service,
+        asked: CopyRequest,
+        folders: Folders,
+        observer: Observer,
+        stop: StopSignal,
     ) -> None:
         self._source = source
         self._target = target
@@ -255,7 +265,7 @@ class _Copy:
         self._began_at = time.monotonic()
         self._snapshot: SourceSnapshot = look_at(source, asked.snapshot_id, observer)
 
-    def rehearse(self) -> Copied:
+    def rehearse(self) -> CopyResult:
         """Say what would be done."""
         plan = self._made_plan()
         self._tell(plan)
@@ -263,7 +273,7 @@ class _Copy:
         self._observer.note(Note("plan", f"{count} blocks would be copied, {count * BLOCK_SIZE} bytes"))
         return self._outcome(None, plan, count)
 
-    def run(self, *, wait: bool, keep_failed: bool, resume: bool) -> Copied:
+    def run(self, *, wait: bool, keep_failed: bool, resume: bool) -> CopyResult:
         """Copy."""
         self._folders.prepare()
         self._check_rights()
@@ -409,8 +419,8 @@ class _Copy:
         except (DeniedError, NotFoundError):
             return None
 
-    def _outcome(self, target_id: str | None, plan: Plan, sent_count: int) -> Copied:
-        return Copied(
+    def _outcome(self, target_id: str | None, plan: Plan, sent_count: int) -> CopyResult:
+        return CopyResult(
             snapshot_id=target_id,
             kind=plan.kind,
             reason=plan.reason,

@@ -19,7 +19,7 @@ from snapstone.client.api.service import Service
 from snapstone.client.api.values import ListedBlock, SnapshotInfo
 from snapstone.client.errors import DeniedError, NotFoundError, RemoteError, UsageError
 from snapstone.client.events import Note, Observer
-from snapstone.client.transfer.pipeline import Stop, ordered, run
+from snapstone.client.transfer.pipeline import StopSignal, ordered, run
 from snapstone.core.blocks import BLOCKS_PER_GIB, ZERO_DIGEST, Digest
 
 COPIED_FROM: Final = "snapstone:copied-from"
@@ -50,7 +50,7 @@ class Counterpart:
 
 
 @dataclass(frozen=True)
-class Search:
+class CounterpartSearch:
     """What a search for a counterpart came to."""
 
     found: Counterpart | None
@@ -97,21 +97,21 @@ class Counterparts:
         self._observer = observer
         self._chance = chance or random.Random()
 
-    def search(self) -> Search:
+    def search(self) -> CounterpartSearch:
         """The counterpart whose copy is the newest, among those that can be used."""
         try:
             candidates = self._candidates()
         except DeniedError as error:
             if error.resumable:
                 raise
-            return Search(None, f"copies there cannot be looked for ({error})")
+            return CounterpartSearch(None, f"copies there cannot be looked for ({error})")
         rejected: dict[str, str] = {}
         for pair, refusal in self._looked_at([candidate.pair for candidate in candidates[:MAX_CANDIDATE_COUNT]]):
             refusal = refusal or self._difference(pair)
             if refusal is None:
-                return Search(pair, pair.why, rejected)
+                return CounterpartSearch(pair, pair.why, rejected)
             rejected[pair.target_id] = f"{pair.why}, but {refusal}"
-        return Search(None, _summary(len(candidates), rejected), rejected)
+        return CounterpartSearch(None, _summary(len(candidates), rejected), rejected)
 
     def named(self, target_id: str, source_id: str | None) -> Counterpart:
         """The counterpart that somebody names. Raises UsageError where it cannot be used, saying why."""
@@ -185,7 +185,7 @@ class Counterparts:
             worker_count=LOOK_COUNT,
             window=LOOK_COUNT,
             stall_seconds=self._source.options.stall_seconds,
-            stop=Stop(),
+            stop=StopSignal(),
         )
         return ((pair, refusal) for pair, _, refusal in looks)
 
@@ -239,7 +239,7 @@ class Counterparts:
             compare,
             worker_count=PROOF_BLOCK_COUNT,
             stall_seconds=self._source.options.stall_seconds,
-            stop=Stop(),
+            stop=StopSignal(),
         )
         return min(differing, default=None)
 

@@ -20,7 +20,7 @@ from typing import Final
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import SnapshotInfo
 from snapstone.client.errors import ClientError, DeniedError, NotFoundError, UsageError, refusal
-from snapstone.client.events import Note, Observer, Silence, Tally
+from snapstone.client.events import Note, NullObserver, Observer, Tally
 from snapstone.client.images.contract import Target
 from snapstone.client.images.part_file import check_space, part_path
 from snapstone.client.images.sources import RAW, open_source
@@ -29,7 +29,7 @@ from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.parent import probes
-from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.pipeline import StopSignal, run
 from snapstone.client.transfer.stream_out import Fetch, changed, listed, with_gaps, write_out
 from snapstone.client.transfer.upload import SIZE_TAG
 from snapstone.core.blocks import BLOCK_SIZE, GIB, ZERO_DIGEST, Digest, digest_of
@@ -41,7 +41,7 @@ stage and an unfinished image, that sync may have failed: what is read of the im
 
 
 @dataclass(frozen=True)
-class Place:
+class DownloadPlace:
     """An image of `size` bytes that is to hold a snapshot; with `from_id`, one that holds that already."""
 
     service: Service
@@ -146,7 +146,7 @@ STANDARD_OUTPUT: Final = "-"
 
 
 @dataclass(frozen=True)
-class Downloaded:
+class DownloadResult:
     """What a download did."""
 
     snapshot_id: str
@@ -177,7 +177,7 @@ def download(
     dry_run: bool = False,
     state: Folders | None = None,
     observer: Observer | None = None,
-) -> Downloaded:
+) -> DownloadResult:
     """Make an image of a snapshot (`-`: standard output); with `from_snapshot_id`, apply changes to one that is there.
 
     `size` in bytes; by default what the upload noted, else the volume's. Raises ClientError; after a resumable one the
@@ -185,7 +185,7 @@ def download(
     """
     folders = state or Folders.standard()
     folders.prepare()
-    work = _Download(service, snapshot_id, target_path, from_snapshot_id, observer or Silence())
+    work = _Download(service, snapshot_id, target_path, from_snapshot_id, observer or NullObserver())
     return work.run(folders, size=size, force=force, format=format, resume=resume, dry_run=dry_run)
 
 
@@ -198,7 +198,7 @@ class _Download:
         self._observer = observer
         if path == STANDARD_OUTPUT and from_id is not None:
             raise UsageError("changes can be applied to an image only, and standard output is none: leave out --from")
-        self._stop = Stop()
+        self._stop = StopSignal()
         self._tally = Tally("download")
         self._began_at = time.monotonic()
         self._volume_size = service.volume_size_gib(snapshot_id) * GIB
@@ -206,7 +206,7 @@ class _Download:
 
     def run(
         self, folders: Folders, *, size: int | None, force: bool, format: str | None, resume: bool, dry_run: bool
-    ) -> Downloaded:
+    ) -> DownloadResult:
         image_size = self._image_size(size)
         kind = "full" if self._from_id is None else "incremental"
         reason = "no earlier snapshot was named" if self._from_id is None else f"changes since {self._from_id}"
@@ -217,9 +217,11 @@ class _Download:
             self._expect_full()
             write_out(self._service, self._snapshot_id, image_size, sys.stdout.fileno(), self._tally, self._observer)
         else:
-            place = Place(self._service, self._path, self._snapshot_id, self._from_id, image_size, format, force)
+            place = DownloadPlace(
+                self._service, self._path, self._snapshot_id, self._from_id, image_size, format, force
+            )
             self._make(place, folders, resume=resume)
-        return Downloaded(
+        return DownloadResult(
             snapshot_id=self._snapshot_id,
             kind=kind,
             reason=reason,
@@ -243,7 +245,7 @@ class _Download:
                 return status.st_size
         return self._volume_size
 
-    def _make(self, place: Place, folders: Folders, *, resume: bool) -> None:
+    def _make(self, place: DownloadPlace, folders: Folders, *, resume: bool) -> None:
         store, block_count = JournalStore(folders.journals, self._observer), self._volume_size // BLOCK_SIZE
         place.check_not_half_way(store)
         if not resume:
@@ -258,7 +260,7 @@ class _Download:
             self._keep_index(folders, journal)
             journal.finish(self._observer)
 
-    def _opened(self, place: Place, journal: Journal, *, resume: bool) -> Target:
+    def _opened(self, place: DownloadPlace, journal: Journal, *, resume: bool) -> Target:
         try:
             return place.open(journal, resume=resume)
         except ClientError:
@@ -266,7 +268,7 @@ class _Download:
                 journal.finish(self._observer)
             raise
 
-    def _fill(self, target: Target, place: Place, journal: Journal) -> None:
+    def _fill(self, target: Target, place: DownloadPlace, journal: Journal) -> None:
         try:
             self._prepare(target, place, journal)
             self._move(target, journal)
@@ -296,7 +298,7 @@ class _Download:
             target.discard()
             journal.finish(self._observer)
 
-    def _prepare(self, target: Target, place: Place, journal: Journal) -> None:
+    def _prepare(self, target: Target, place: DownloadPlace, journal: Journal) -> None:
         """What can be known to fail is found before the long work."""
         if journal.resumed:
             count = journal.table.count()

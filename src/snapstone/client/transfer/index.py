@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from snapstone.client.errors import ClientError, NotFoundError, UsageError
-from snapstone.client.events import Note, Observer, Silence
+from snapstone.client.events import Note, NullObserver, Observer
 from snapstone.client.transfer.digests import DigestTable, DigestTableError
 from snapstone.client.transfer.folders import remove_leftovers, state_failure
 from snapstone.core.blocks import BLOCKS_PER_GIB, checksum_from_digest
@@ -36,7 +36,7 @@ class IndexStore:
 
     def __init__(self, folder: Path, observer: Observer | None = None) -> None:
         self._folder = folder
-        self._observer = observer or Silence()
+        self._observer = observer or NullObserver()
 
     def find(self, snapshot_id: str, volume_size_gib: int) -> DigestTable | None:
         """The index of a snapshot, for reading; the caller closes it. Reads all of it, to see that it holds."""

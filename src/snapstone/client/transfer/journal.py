@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from snapstone.client.errors import ClientError, NotFoundError
-from snapstone.client.events import Note, Observer, Silence
+from snapstone.client.events import Note, NullObserver, Observer
 from snapstone.client.transfer.digests import DigestTable, DigestTableError, Facts
 from snapstone.client.transfer.folders import JournalLock, holder_of, remove_leftovers, state_failure
 from snapstone.system.files import sync_folder
@@ -105,7 +105,7 @@ class JournalStore:
 
     def __init__(self, folder: Path, observer: Observer | None = None, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
-        self._observer = observer or Silence()
+        self._observer = observer or NullObserver()
         self._clock = clock
 
     def open_or_create(self, key: Facts, block_count: int, facts: Facts | None = None) -> Journal:

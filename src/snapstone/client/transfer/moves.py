@@ -13,7 +13,7 @@ from snapstone.client.api.service import Service
 from snapstone.client.api.values import BlockPage, ChangePage, ListedBlock
 from snapstone.client.errors import DamagedError, RemoteError
 from snapstone.client.events import Tally
-from snapstone.client.transfer.pipeline import Stop
+from snapstone.client.transfer.pipeline import StopSignal
 from snapstone.client.transfer.reading import ZERO_BLOCK
 from snapstone.core.blocks import ZERO_DIGEST, Digest
 
@@ -38,7 +38,7 @@ class Move:
 class Moves:
     """The blocks of one snapshot: all of them, or, with an earlier one, what came since."""
 
-    def __init__(self, service: Service, snapshot_id: str, earlier_id: str | None, stop: Stop) -> None:
+    def __init__(self, service: Service, snapshot_id: str, earlier_id: str | None, stop: StopSignal) -> None:
         self._service = service
         self._snapshot_id = snapshot_id
         self._earlier_id = earlier_id

@@ -19,7 +19,7 @@ from snapstone.client.events import Note, Tally
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
-from snapstone.client.transfer.pipeline import Stop, run
+from snapstone.client.transfer.pipeline import StopSignal, run
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
 
 PROBE_COUNT: Final = 4
@@ -45,7 +45,7 @@ class Parent:
     """`index`, `blocks`, or `dirty bitmap`."""
 
 
-def find_parent(service: Service, snapshot_id: str, folders: Folders, *, may_read: bool, stop: Stop) -> Parent:
+def find_parent(service: Service, snapshot_id: str, folders: Folders, *, may_read: bool, stop: StopSignal) -> Parent:
     """The parent with the digests of its blocks; reads all of them where no index is here and `may_read`."""
     volume_size_gib = service.volume_size_gib(snapshot_id)
     store = IndexStore(folders.indexes, service.observer)
@@ -63,7 +63,9 @@ def find_parent(service: Service, snapshot_id: str, folders: Folders, *, may_rea
     return Parent(snapshot_id, volume_size_gib, table, "blocks")
 
 
-def read_digests(service: Service, snapshot_id: str, volume_size_gib: int, folders: Folders, stop: Stop) -> DigestTable:
+def read_digests(
+    service: Service, snapshot_id: str, volume_size_gib: int, folders: Folders, stop: StopSignal
+) -> DigestTable:
     """The digests of all blocks of a snapshot, by reading each; kept as its index."""
     text = f"there is no digest index of {snapshot_id} here: reading its blocks, to know what they hold"
     service.observer.note(Note("plan", text, {"snapshot_id": snapshot_id}))
@@ -76,7 +78,7 @@ def read_digests(service: Service, snapshot_id: str, volume_size_gib: int, folde
             path.unlink(missing_ok=True)
 
 
-def _read_into(table: DigestTable, service: Service, snapshot_id: str, stop: Stop) -> None:
+def _read_into(table: DigestTable, service: Service, snapshot_id: str, stop: StopSignal) -> None:
     """Read every block of a snapshot, and enter its digest."""
     tally = Tally("read")
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, fields
 from typing import Final
 from uuid import uuid4
 
-from snapstone.client.api.retrying import SETTLE_SECONDS, Stop
+from snapstone.client.api.retrying import SETTLE_SECONDS, Interruption
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import StartRequest
 from snapstone.client.errors import ClientError, DeniedError, NotFoundError, RemoteError
@@ -81,7 +81,7 @@ class PendingSnapshot:
         """All that was sent, by block index; some of it in doubt."""
         return self._journal.table.items()
 
-    def put(self, block_index: int, block: memoryview, digest: Digest, stop: Stop) -> None:
+    def put(self, block_index: int, block: memoryview, digest: Digest, stop: Interruption) -> None:
         """Send a block, and enter it into the journal once it is acknowledged. Raises SealedError, and as Service."""
         if self.is_sealed:
             raise SealedError(f"block {block_index} is another than in {self.snapshot_id}")

@@ -25,7 +25,7 @@ JOIN_SECONDS = 10.0
 """How long workers that are in the middle of something are waited for at the end."""
 
 
-class Stop:
+class StopSignal:
     """Asks for the end. Unlike threading.Event it may be set by a signal handler, whatever the thread was doing."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def new_buffer() -> memoryview:
     return memoryview(mmap.mmap(-1, BLOCK_SIZE))
 
 
-class Crew(Generic[T]):
+class ThreadPool(Generic[T]):
     """Workers that take items one after the other.
 
     `lend` gives the buffer for the next item (None: no more are wanted); `perform` gets the item's number in the order
@@ -73,7 +73,7 @@ class Crew(Generic[T]):
         *,
         worker_count: Callable[[], int],
         stall_seconds: float,
-        stop: Stop,
+        stop: StopSignal,
     ) -> None:
         self._source = iter(work)
         self._lend = lend
@@ -107,7 +107,7 @@ class Crew(Generic[T]):
     def start(self) -> None:
         """Hire the first worker; who takes an item hires the next one, if nobody is idle."""
         self.look_again()
-        self._hire()
+        self._start_worker()
 
     def wait_gone(self, seconds: float) -> bool:
         """Wait, interruptibly, for the last worker to go."""
@@ -138,7 +138,7 @@ class Crew(Generic[T]):
         elif self._present_count and time.monotonic() - self._seen_at >= self._stall_seconds:
             raise self._stalled(count)
 
-    def dismiss(self) -> None:
+    def shut_down(self) -> None:
         """No further item is taken."""
         self._dismissed = True
 
@@ -160,12 +160,12 @@ class Crew(Generic[T]):
         """Workers that there may be now."""
         return min(max(1, self._wanted_count()), self._possible_count)
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         with self._state_lock:
             if self._idle_count or self._dismissed or len(self._threads) >= self._most():
                 return
             number = len(self._done_counts)
-            thread = threading.Thread(target=self._labour, args=(number,), name=f"snapstone-{number}", daemon=True)
+            thread = threading.Thread(target=self._work, args=(number,), name=f"snapstone-{number}", daemon=True)
             self._threads.append(thread)
             self._done_counts.append(0)
             self._present_count += 1
@@ -181,7 +181,7 @@ class Crew(Generic[T]):
             if not self._threads:
                 raise
 
-    def _labour(self, number: int) -> None:
+    def _work(self, number: int) -> None:
         view: memoryview | None = None
         try:
             while (view := self._lend(view)) is not None and (taken := self._take()) is not None:
@@ -210,7 +210,7 @@ class Crew(Generic[T]):
             self._idle_count -= 1
             wanted = not self._idle_count and len(self._threads) < self._most()
         if wanted:
-            self._hire()
+            self._start_worker()
         return number, item
 
     def _fail(self, error: BaseException) -> None:
@@ -227,10 +227,10 @@ class Crew(Generic[T]):
                 self._gone.release()
 
 
-__all__ = ["Stop", "new_buffer", "ordered", "run"]
+__all__ = ["StopSignal", "new_buffer", "ordered", "run"]
 
 Count = int | Callable[[], int]
-"""A number of workers, or a function that says how many there may be by now: asked before another one is hired."""
+"""A number of workers, or a function that says how many there may be by now: asked before another one is started."""
 
 R = TypeVar("R")
 
@@ -241,17 +241,17 @@ def run(
     *,
     worker_count: Count,
     stall_seconds: float,
-    stop: Stop,
+    stop: StopSignal,
 ) -> None:
     """Do `perform` on every item, each worker with one buffer of 524,288 bytes of its own.
 
-    `worker_count` is how many workers there may be at most: they are hired as they are needed, and stay.
+    `worker_count` is how many workers there may be at most: they are started as they are needed, and stay.
 
     `work` is iterated by the workers, one at a time, and closed at the end. The first error, of a worker or of `work`,
     sets `stop` and is raised here when the workers have gone (those that hang are left after JOIN_SECONDS). Raises
     StalledError when nothing was finished for `stall_seconds`, InterruptedTransferError after Ctrl-C or a set `stop`.
     """
-    crew: Crew[T] = Crew(
+    pool: ThreadPool[T] = ThreadPool(
         work,
         lambda view: view if view is not None else new_buffer(),
         lambda _, item, view: perform(item, view),
@@ -259,11 +259,11 @@ def run(
         stall_seconds=stall_seconds,
         stop=stop,
     )
-    with _Closing(crew, stop):
-        crew.start()
-        while not crew.wait_gone(crew.watch_seconds):
-            crew.check()
-        crew.check()
+    with _Closing(pool, stop):
+        pool.start()
+        while not pool.wait_gone(pool.watch_seconds):
+            pool.check()
+        pool.check()
 
 
 def ordered(
@@ -273,7 +273,7 @@ def ordered(
     worker_count: Count,
     window: int,
     stall_seconds: float,
-    stop: Stop,
+    stop: StopSignal,
 ) -> Generator[tuple[T, memoryview, R], None, None]:
     """`fetch` for every item, in parallel; item, buffer and result are given out in the order of `work`.
 
@@ -281,33 +281,33 @@ def ordered(
     error is raised as soon as it happens, before what was fetched in front of it. Closing the generator early ends the
     workers and leaves `stop` as it is. The time of a stall counts only while the caller waits for a block.
     """
-    shelf: _Shelf[T, R] = _Shelf(fetch, max(1, window))
-    crew: Crew[T] = Crew(
+    reordered: _ReorderBuffer[T, R] = _ReorderBuffer(fetch, max(1, window))
+    pool: ThreadPool[T] = ThreadPool(
         work,
-        shelf.lend,
-        shelf.fill,
+        reordered.lend,
+        reordered.fill,
         worker_count=_asked(worker_count, max(1, window)),
         stall_seconds=stall_seconds,
         stop=stop,
     )
-    with _Closing(crew, stop, shelf.close):
-        crew.start()
-        while (filled := _next(crew, shelf)) is not None:
+    with _Closing(pool, stop, reordered.close):
+        pool.start()
+        while (filled := _next(pool, reordered)) is not None:
             yield filled
-            shelf.give_back(filled[1])
+            reordered.give_back(filled[1])
 
 
-def _next(crew: Crew[T], shelf: _Shelf[T, R]) -> tuple[T, memoryview, R] | None:
-    crew.look_again()
+def _next(pool: ThreadPool[T], reordered: _ReorderBuffer[T, R]) -> tuple[T, memoryview, R] | None:
+    pool.look_again()
     while True:
-        gone = crew.wait_gone(0)
-        crew.check()
-        filled = shelf.take(0 if gone else crew.watch_seconds)
+        gone = pool.wait_gone(0)
+        pool.check()
+        filled = reordered.take(0 if gone else pool.watch_seconds)
         if filled is not None or gone:
             return filled
 
 
-class _Shelf(Generic[T, R]):
+class _ReorderBuffer(Generic[T, R]):
     """Buffers, free ones and filled ones, by number."""
 
     def __init__(self, fetch: Callable[[T, memoryview], R], window: int) -> None:
@@ -357,10 +357,10 @@ def _asked(worker_count: Count, most: int = sys.maxsize) -> Callable[[], int]:
 
 
 class _Closing(Generic[T]):
-    """Ends a crew, however it came to it, and says Ctrl-C as an InterruptedTransferError."""
+    """Ends a pool, however it came to it, and says Ctrl-C as an InterruptedTransferError."""
 
-    def __init__(self, crew: Crew[T], stop: Stop, wake: Callable[[], None] = lambda: None) -> None:
-        self._crew = crew
+    def __init__(self, pool: ThreadPool[T], stop: StopSignal, wake: Callable[[], None] = lambda: None) -> None:
+        self._crew = pool
         self._stop = stop
         self._wake = wake
 
@@ -371,7 +371,7 @@ class _Closing(Generic[T]):
         if kind is not None and kind is not GeneratorExit:
             self._stop.set()
         try:
-            self._crew.dismiss()
+            self._crew.shut_down()
             self._wake()
             self._crew.end()
         except KeyboardInterrupt:

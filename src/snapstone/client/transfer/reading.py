@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import merge
 from typing import Final
 
-from snapstone.client.api.retrying import Stop
+from snapstone.client.api.retrying import Interruption
 from snapstone.client.errors import ClientError, InterruptedTransferError
 from snapstone.client.images.contract import Source
 from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, Digest, digest_of
@@ -74,10 +74,10 @@ LOOK_SECONDS: Final = 0.2
 """How often one who waits for a turn looks whether to give up."""
 
 
-class Reading:
+class SourceReader:
     """Reads a source for a pipeline, which hands out blocks in ascending order."""
 
-    def __init__(self, source: Source, stop: Stop) -> None:
+    def __init__(self, source: Source, stop: Interruption) -> None:
         self._source = source
         self._stop = stop
         self._next = 0

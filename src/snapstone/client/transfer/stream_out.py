@@ -10,7 +10,7 @@ from typing import Final
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import BlockPage, ChangePage
 from snapstone.client.events import Observer, Tally
-from snapstone.client.transfer.pipeline import Stop, ordered
+from snapstone.client.transfer.pipeline import StopSignal, ordered
 from snapstone.client.transfer.reading import ZERO_BLOCK
 from snapstone.core.blocks import BLOCK_SIZE, Digest
 
@@ -52,7 +52,7 @@ def write_out(service: Service, snapshot_id: str, size: int, descriptor: int, ta
 
     Raises ClientError, and BrokenPipeError where nobody reads any more.
     """
-    stop = Stop()
+    stop = StopSignal()
 
     def fetch(item: Fetch, buffer: memoryview) -> Digest:
         assert item.token is not None

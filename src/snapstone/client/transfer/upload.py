@@ -10,7 +10,7 @@ from typing import Final
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import StartRequest
 from snapstone.client.errors import ClientError, SourceChangedError, UsageError
-from snapstone.client.events import Note, Observer, Silence, Tally
+from snapstone.client.events import Note, NullObserver, Observer, Tally
 from snapstone.client.images.block_file import block_count_of
 from snapstone.client.images.contract import Source
 from snapstone.client.images.device import DeviceSource
@@ -20,8 +20,8 @@ from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
 from snapstone.client.transfer.parent import Parent, find_parent
 from snapstone.client.transfer.pending import PendingSnapshot, SealedError, new_client_token
-from snapstone.client.transfer.pipeline import Stop, run
-from snapstone.client.transfer.reading import ZERO_BLOCK, Reading, Visit, visits
+from snapstone.client.transfer.pipeline import StopSignal, run
+from snapstone.client.transfer.reading import ZERO_BLOCK, SourceReader, Visit, visits
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, GIB, MAX_VOLUME_SIZE_GIB, ZERO_DIGEST, Digest
 
 SIZE_TAG: Final = "snapstone:size"
@@ -104,8 +104,8 @@ class Sending:
         self._dirty = dirty
         self._pending = pending
         self._tally = tally
-        self._stop = Stop()
-        self._reading = Reading(source, self._stop)
+        self._stop = StopSignal()
+        self._reading = SourceReader(source, self._stop)
 
     def run(self, service: Service, observer: Observer) -> None:
         """Look at every block that there may be, and send those that have to be sent. Raises ClientError."""
@@ -167,7 +167,7 @@ class Sending:
 
 
 @dataclass(frozen=True)
-class Uploaded:
+class UploadResult:
     """What an upload did; `snapshot_id` is None after a dry run."""
 
     snapshot_id: str | None
@@ -204,7 +204,7 @@ def upload(
     dry_run: bool = False,
     state: Folders | None = None,
     observer: Observer | None = None,
-) -> Uploaded:
+) -> UploadResult:
     """Make a snapshot of an image: with `parent_id` only what differs from the parent is sent.
 
     `dirty` says where the image may differ from the parent; nothing else of it is read. Raises ClientError: a resumable
@@ -214,7 +214,7 @@ def upload(
     request = UploadRequest(parent_id, description, tags or {}, encrypted, kms_key_arn, volume_size_gib)
     folders = state or Folders.standard()
     folders.prepare()
-    return _Upload(service, source, request, dirty, folders, observer or Silence()).run(
+    return _Upload(service, source, request, dirty, folders, observer or NullObserver()).run(
         wait=wait, keep_failed=keep_failed, resume=resume and not source.sequential, dry_run=dry_run
     )
 
@@ -243,12 +243,12 @@ class _Upload:
             raise SourceChangedError(f"{source.name} is being written to: its size changed as it was opened")
         self._parent: Parent | None = None
         if request.parent_id is not None:
-            self._parent = find_parent(service, request.parent_id, folders, may_read=dirty is None, stop=Stop())
+            self._parent = find_parent(service, request.parent_id, folders, may_read=dirty is None, stop=StopSignal())
         self._held = None if self._parent is None else self._parent.table
         parent_size_gib = 0 if self._parent is None else self._parent.volume_size_gib
         self._volume_size_gib = request.volume_size_for(source, parent_size_gib)
 
-    def run(self, *, wait: bool, keep_failed: bool, resume: bool, dry_run: bool) -> Uploaded:
+    def run(self, *, wait: bool, keep_failed: bool, resume: bool, dry_run: bool) -> UploadResult:
         kind, reason = self._kind()
         self._observer.note(Note("plan", f"{kind} upload: {reason}", {"upload": kind, "reason": reason}))
         try:
@@ -365,9 +365,9 @@ class _Upload:
         with store.trying(snapshot_id):
             store.merge(self._held, journal.table, snapshot_id, self._volume_size_gib).close()
 
-    def _outcome(self, snapshot_id: str | None, kind: str, reason: str) -> Uploaded:
+    def _outcome(self, snapshot_id: str | None, kind: str, reason: str) -> UploadResult:
         tally = self._tally
-        return Uploaded(
+        return UploadResult(
             snapshot_id=snapshot_id,
             kind=kind,
             reason=reason,

@@ -12,14 +12,14 @@ from typing import Final, Literal, TypeVar
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import ListedBlock
 from snapstone.client.errors import ClientError, DamagedError, DeniedError, NotFoundError, UnreachableError, UsageError
-from snapstone.client.events import Observer, Silence, Tally
+from snapstone.client.events import NullObserver, Observer, Tally
 from snapstone.client.images.contract import Source
-from snapstone.client.transfer.compare import Pair, check_unchanged, compare_pair, pair_up
-from snapstone.client.transfer.pipeline import Stop, run
-from snapstone.client.transfer.reading import Reading
+from snapstone.client.transfer.compare import ComparedBlock, check_unchanged, compare_pair, pair_up
+from snapstone.client.transfer.pipeline import StopSignal, run
+from snapstone.client.transfer.reading import SourceReader
 from snapstone.core.blocks import BLOCK_SIZE
 
-Item = TypeVar("Item", ListedBlock, Pair)
+Item = TypeVar("Item", ListedBlock, ComparedBlock)
 
 MAX_FINDING_COUNT: Final = 1_000
 """Findings that are kept one by one; beyond, they are only counted."""
@@ -29,7 +29,7 @@ Verdict = Literal["damaged", "changed", "added", "removed"]
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class Finding:
+class Mismatch:
     """One block that is not as it should be."""
 
     block_index: int
@@ -39,7 +39,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyResult:
     """What a verification found."""
 
     snapshot_id: str
@@ -48,7 +48,7 @@ class Verified:
     checked_count: int
     """Blocks that were: fewer where a sample was asked for."""
     finding_count: int
-    findings: tuple[Finding, ...]
+    findings: tuple[Mismatch, ...]
     """The findings, `MAX_FINDING_COUNT` at most, ascending."""
     seconds: float
 
@@ -65,12 +65,12 @@ def verify_snapshot(
     sample_percent: float | None = None,
     chance: random.Random | None = None,
     observer: Observer | None = None,
-    stop: Stop | None = None,
-) -> Verified:
+    stop: StopSignal | None = None,
+) -> VerifyResult:
     """Get every block of a snapshot, or about so many percent of them, and hold it against its checksum."""
-    stop = stop or Stop()
+    stop = stop or StopSignal()
 
-    def check(block: ListedBlock, buffer: memoryview) -> Finding | None:
+    def check(block: ListedBlock, buffer: memoryview) -> Mismatch | None:
         service.get_block(snapshot_id, block.block_index, block.token, buffer, stop=stop)
         return None
 
@@ -87,20 +87,20 @@ def verify_image(
     sample_percent: float | None = None,
     chance: random.Random | None = None,
     observer: Observer | None = None,
-    stop: Stop | None = None,
-) -> Verified:
+    stop: StopSignal | None = None,
+) -> VerifyResult:
     """Hold every block of an image against the snapshot's bytes, got from the endpoint, and the reverse.
 
     Raises SourceChangedError where the image was written to in between, UsageError for a sample of a stream.
     """
     if source.sequential and sample_percent is not None:
         raise UsageError("a stream is read from end to end: a sample of it saves nothing; leave --sample away")
-    stop = stop or Stop()
-    reading = Reading(source, stop)
+    stop = stop or StopSignal()
+    reading = SourceReader(source, stop)
 
-    def check(pair: Pair, buffer: memoryview) -> Finding | None:
+    def check(pair: ComparedBlock, buffer: memoryview) -> Mismatch | None:
         difference = compare_pair(service, snapshot_id, reading, pair, buffer, stop)
-        return None if difference is None else Finding(difference.block_index, difference.kind)
+        return None if difference is None else Mismatch(difference.block_index, difference.kind)
 
     before = source.state()
     pairs = pair_up(service, snapshot_id, source)
@@ -119,7 +119,7 @@ class _Verification:
         sample_percent: float | None,
         chance: random.Random | None,
         observer: Observer | None,
-        stop: Stop,
+        stop: StopSignal,
     ) -> None:
         if sample_percent is not None and not 0 < sample_percent <= 100:
             raise UsageError(f"a sample of {sample_percent:g} % cannot be taken: more than 0, 100 at most")
@@ -127,31 +127,31 @@ class _Verification:
         self._snapshot_id = snapshot_id
         self._sample_percent = sample_percent
         self._chance = chance or random.Random()
-        self._observer = observer or Silence()
+        self._observer = observer or NullObserver()
         self._stop = stop
         self._tally = Tally("verify")
         self._listed_count = 0
         self._finding_count = 0
-        self._findings: list[Finding] = []
+        self._findings: list[Mismatch] = []
         self._lock = threading.Lock()
 
     def run(
         self,
         work: Iterable[Item],
-        check: Callable[[Item, memoryview], Finding | None],
+        check: Callable[[Item, memoryview], Mismatch | None],
         expected_count: int | None = None,
-    ) -> Verified:
+    ) -> VerifyResult:
         """Check what the sample takes of `work`, and go on after each finding."""
 
         def perform(item: Item, buffer: memoryview) -> None:
             try:
                 finding = check(item, buffer)
             except DamagedError as error:
-                finding = Finding(item.block_index, "damaged", str(error))
+                finding = Mismatch(item.block_index, "damaged", str(error))
             except UnreachableError as error:
                 if not self._answers():
                     raise
-                finding = Finding(item.block_index, "damaged", str(error))
+                finding = Mismatch(item.block_index, "damaged", str(error))
             if finding is not None:
                 self._found(finding)
             self._tally.add(moved=1)
@@ -170,7 +170,7 @@ class _Verification:
             )
         finally:
             self._observer.end(self._tally)
-        return Verified(
+        return VerifyResult(
             snapshot_id=self._snapshot_id,
             listed_count=self._listed_count,
             checked_count=self._tally.visited_count,
@@ -185,7 +185,7 @@ class _Verification:
             if self._sample_percent is None or self._chance.random() * 100 < self._sample_percent:
                 yield item
 
-    def _found(self, finding: Finding) -> None:
+    def _found(self, finding: Mismatch) -> None:
         with self._lock:
             self._finding_count += 1
             if len(self._findings) < MAX_FINDING_COUNT:

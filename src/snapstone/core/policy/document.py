@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from snapstone.core.errors import MalformedPolicyError
 from snapstone.core.policy.conditions import Clause, compile_clause, is_operator
 from snapstone.core.policy.pattern import Arn, ArnTest, Keys, Wildcard, any_matches, compile_arn, wildcard_pattern
-from snapstone.core.policy.principals import Principal, Principals, Reach, read_principal
+from snapstone.core.policy.principals import Principal, PrincipalMatch, Principals, read_principal
 
 DOCUMENT_LIMIT: Final = 131_072
 """Characters of a document with its white space (the models' limit)."""
@@ -111,7 +111,7 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PolicyRequest:
     """What is asked, in the form that statements are held against."""
 
     principal: Principal
@@ -146,7 +146,7 @@ class Resources:
     doubtful: bool
     """Whether a NotResource element is about a resource of which it cannot be told whether it is listed."""
 
-    def concern(self, asked: Asked) -> bool:
+    def concern(self, asked: PolicyRequest) -> bool:
         if self.everything:
             return not self.excluded
         listed = any_matches(test(arn, asked.keys) for test in self.tests for arn in asked.arns)
@@ -167,7 +167,7 @@ class Statement:
     """None in identity policies, which are about those who have them."""
     conditions: Sequence[Clause]
 
-    def applies(self, asked: Asked) -> bool:
+    def applies(self, asked: PolicyRequest) -> bool:
         """Whether it is about what is asked, whoever asks."""
         return (
             self.actions.concern(asked.action)
@@ -175,15 +175,15 @@ class Statement:
             and all(clause(asked.keys) for clause in self.conditions)
         )
 
-    def denies(self, asked: Asked) -> bool:
+    def denies(self, asked: PolicyRequest) -> bool:
         """Of a statement that denies: whether it denies what is asked to who asks."""
         concerned = self.principals is None or self.principals.concerns(asked.principal)
         return concerned and self.applies(asked)
 
-    def reach(self, asked: Asked) -> Reach:
+    def reach(self, asked: PolicyRequest) -> PrincipalMatch:
         """Of a statement of a resource's policy that allows: how closely it names who asks, if it applies."""
-        reach = Reach.NONE if self.principals is None else self.principals.reach(asked.principal)
-        return reach if reach and self.applies(asked) else Reach.NONE
+        reach = PrincipalMatch.NONE if self.principals is None else self.principals.reach(asked.principal)
+        return reach if reach and self.applies(asked) else PrincipalMatch.NONE
 
 
 STATEMENT_LIMIT: Final = 500

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from snapstone.core.ids import AccountId
-from snapstone.core.policy.document import Asked, Document
+from snapstone.core.policy.document import Document, PolicyRequest
 from snapstone.core.policy.pattern import Arn, split_arn
-from snapstone.core.policy.principals import Principal, PrincipalKind, Reach
+from snapstone.core.policy.principals import Principal, PrincipalKind, PrincipalMatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,41 +74,41 @@ def decide(question: Question, policies: Policies) -> Decision:
     return Decision.ALLOWED if _is_allowed(question, policies, asked) else Decision.IMPLICITLY_DENIED
 
 
-def _is_allowed(question: Question, policies: Policies, asked: Asked) -> bool:
+def _is_allowed(question: Question, policies: Policies, asked: PolicyRequest) -> bool:
     principal = question.principal
     reach = _reach(policies.resource, asked)
-    if reach is Reach.NONE and policies.resource_must_allow:
+    if reach is PrincipalMatch.NONE and policies.resource_must_allow:
         return False
     if question.resource_account not in (None, principal.account_id):
-        return reach > Reach.NONE and _own_policies_allow(policies, asked)
-    if reach is Reach.ITSELF:
+        return reach > PrincipalMatch.NONE and _own_policies_allow(policies, asked)
+    if reach is PrincipalMatch.ITSELF:
         return principal.kind is PrincipalKind.ROLE or _session_allows(policies, asked)
-    if reach is Reach.ROLE:
+    if reach is PrincipalMatch.ROLE:
         return _limits_allow(policies, asked)
     return _own_policies_allow(policies, asked)
 
 
-def _own_policies_allow(policies: Policies, asked: Asked) -> bool:
+def _own_policies_allow(policies: Policies, asked: PolicyRequest) -> bool:
     by_identity = asked.principal.kind is PrincipalKind.ROOT or _any_allows(policies.identity, asked)
     return by_identity and _limits_allow(policies, asked)
 
 
-def _limits_allow(policies: Policies, asked: Asked) -> bool:
+def _limits_allow(policies: Policies, asked: PolicyRequest) -> bool:
     bounded = policies.boundary is None or _any_allows((policies.boundary,), asked)
     return bounded and _session_allows(policies, asked)
 
 
-def _session_allows(policies: Policies, asked: Asked) -> bool:
+def _session_allows(policies: Policies, asked: PolicyRequest) -> bool:
     return policies.session is None or _any_allows(policies.session, asked)
 
 
-def _any_allows(documents: Iterable[Document], asked: Asked) -> bool:
+def _any_allows(documents: Iterable[Document], asked: PolicyRequest) -> bool:
     return any(statement.applies(asked) for document in documents for statement in document.allowing)
 
 
-def _reach(document: Document | None, asked: Asked) -> Reach:
+def _reach(document: Document | None, asked: PolicyRequest) -> PrincipalMatch:
     allowing = () if document is None else document.allowing
-    return max((statement.reach(asked) for statement in allowing), default=Reach.NONE)
+    return max((statement.reach(asked) for statement in allowing), default=PrincipalMatch.NONE)
 
 
 def _all(policies: Policies) -> Iterator[Document]:
@@ -120,8 +120,8 @@ def _all(policies: Policies) -> Iterator[Document]:
         yield policies.resource
 
 
-def _asked(question: Question) -> Asked:
-    return Asked(question.principal, question.action.lower(), _names(question), question.keys)
+def _asked(question: Question) -> PolicyRequest:
+    return PolicyRequest(question.principal, question.action.lower(), _names(question), question.keys)
 
 
 def _names(question: Question) -> tuple[Arn, ...]:

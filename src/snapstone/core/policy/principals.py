@@ -55,7 +55,7 @@ _ARN: Final = re.compile(
 _SERVICE: Final = re.compile(r"[a-z0-9.-]+\.amazonaws\.com", re.ASCII)
 
 
-class Reach(IntEnum):
+class PrincipalMatch(IntEnum):
     """How closely a resource's policy names a principal, from not at all upwards."""
 
     NONE = 0
@@ -77,13 +77,13 @@ class Principals:
     excluded: bool = False
     """Whether it is a NotPrincipal element."""
 
-    def reach(self, principal: Principal) -> Reach:
+    def reach(self, principal: Principal) -> PrincipalMatch:
         """How closely a Principal element names a principal."""
         if principal.arn in self.names:
-            return Reach.ITSELF
+            return PrincipalMatch.ITSELF
         if self.everyone or principal.role_arn in self.names:
-            return Reach.ROLE
-        return Reach.ACCOUNT if _root_arn(principal) in self.names else Reach.NONE
+            return PrincipalMatch.ROLE
+        return PrincipalMatch.ACCOUNT if _root_arn(principal) in self.names else PrincipalMatch.NONE
 
     def concerns(self, principal: Principal) -> bool:
         """Whether a statement that denies is about a principal.
@@ -92,7 +92,7 @@ class Principals:
         AWS's documents ask.
         """
         if not self.excluded:
-            return self.reach(principal) > Reach.NONE
+            return self.reach(principal) > PrincipalMatch.NONE
         return not (self.everyone or _identities(principal) <= self.names)
 
 

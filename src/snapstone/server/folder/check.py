@@ -24,7 +24,7 @@ from snapstone.server.folder.data_folder import DataFolder, DataFolderError, Sta
 from snapstone.server.folder.refusals import start_refusals
 from snapstone.server.folder.root_key import read_root_key
 from snapstone.service.check.keys import opens_anything
-from snapstone.service.check.problems import Counts, Problem, Progress
+from snapstone.service.check.problems import CheckProblem, Counts, Progress
 from snapstone.service.check.whole import check_all
 from snapstone.service.engine import Engine
 from snapstone.service.health import Health
@@ -40,7 +40,7 @@ NOT_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CheckOptions:
     """What a check is asked for."""
 
     repair: bool = False
@@ -54,7 +54,9 @@ class _Silent:
         return DamageError(address.hex(), f"{place}: {what}")
 
 
-def check_folder(settings: Settings, wanted: Wanted, counts: Counts, progress: Progress) -> Iterator[Problem]:
+def check_folder(
+    settings: Settings, wanted: CheckOptions, counts: Counts, progress: Progress
+) -> Iterator[CheckProblem]:
     """Everything that is wrong with a data folder, as it is found; what keeps it from being opened is the last.
 
     Raises DataFolderError where there is no data folder.
@@ -67,41 +69,43 @@ def check_folder(settings: Settings, wanted: Wanted, counts: Counts, progress: P
         try:
             engine = _open(settings, folder, opened)
         except (SettingsError, StartRefusedError, DataFolderError) as error:
-            yield Problem(str(folder.path), error.message, "then check again: nothing behind this was looked at")
+            yield CheckProblem(str(folder.path), error.message, "then check again: nothing behind this was looked at")
             return
         if opens_anything(engine) is False:
             what = "the root key opens nothing of the catalog"
-            yield Problem("root key", what, "name the right one by --root-key-file, --root-key-command or a variable")
+            yield CheckProblem(
+                "root key", what, "name the right one by --root-key-file, --root-key-command or a variable"
+            )
             return
         yield from _check_credentials(engine, folder)
         yield from check_all(engine, counts, progress, repair=wanted.repair, read_data=wanted.read_data)
 
 
-def _check_files(folder: DataFolder) -> Iterator[Problem]:
+def _check_files(folder: DataFolder) -> Iterator[CheckProblem]:
     """FORMAT, and who may read what is secret."""
     try:
         check_format(folder)
     except DataFolderError as error:
-        yield Problem(str(folder.format), error.message, "put it back from a backup, or run the newer Snapstone")
+        yield CheckProblem(str(folder.format), error.message, "put it back from a backup, or run the newer Snapstone")
     for path in (folder.root_key, folder.credentials, folder.catalog):
         if _is_open_to_others(path):
-            yield Problem(str(path), "others than its owner may use it", f"chmod 600 {path}")
+            yield CheckProblem(str(path), "others than its owner may use it", f"chmod 600 {path}")
     if _is_open_to_others(folder.path):
-        yield Problem(str(folder.path), "others than its owner may use it", f"chmod 700 {folder.path}")
+        yield CheckProblem(str(folder.path), "others than its owner may use it", f"chmod 700 {folder.path}")
 
 
 def _is_open_to_others(path: Path) -> bool:
     return path.exists() and bool(path.stat().st_mode & NOT_FOR_OTHERS)
 
 
-def _check_credentials(engine: Engine, folder: DataFolder) -> Iterator[Problem]:
+def _check_credentials(engine: Engine, folder: DataFolder) -> Iterator[CheckProblem]:
     if not folder.credentials.exists():
         return  # the next start makes another pair
     try:
         pair = read_credentials(folder.credentials)
         require_same(engine, folder.credentials, pair, engine.catalog.sealed_access_key(pair.access_key_id))
     except DataFolderError as error:
-        yield Problem(str(folder.credentials), error.message, "remove it: the next start makes a new key")
+        yield CheckProblem(str(folder.credentials), error.message, "remove it: the next start makes a new key")
 
 
 def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:

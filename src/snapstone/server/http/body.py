@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final
 
 from snapstone.core.errors import WriteTimedOutError
-from snapstone.server.http.head import Head, Limits, RefusedRequestError
+from snapstone.server.http.head import ConnectionLimits, Head, RefusedRequestError
 from snapstone.server.http.stream import Stream
 from snapstone.wire.http import BodyTooLargeError, ClientGoneError
 
@@ -30,7 +30,7 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,%d})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*
 class StreamBody(ABC):
     """The body of one request on a Stream; what a listener needs beyond `wire.http.Body` to end the request well."""
 
-    def __init__(self, stream: Stream, limits: Limits, awaits_continue: bool) -> None:
+    def __init__(self, stream: Stream, limits: ConnectionLimits, awaits_continue: bool) -> None:
         self._stream = stream
         self._limits = limits
         self._stall_seconds = limits.body_stall_seconds
@@ -139,7 +139,7 @@ class StreamBody(ABC):
 class SizedBody(StreamBody):
     """A body of the size that Content-Length declares, or none at all."""
 
-    def __init__(self, stream: Stream, limits: Limits, size: int, awaits_continue: bool) -> None:
+    def __init__(self, stream: Stream, limits: ConnectionLimits, size: int, awaits_continue: bool) -> None:
         super().__init__(stream, limits, awaits_continue)
         self._size = size
         self._remaining = size
@@ -169,7 +169,7 @@ class SizedBody(StreamBody):
 class ChunkedBody(StreamBody):
     """A body in chunks (RFC 9112, section 7.1): extensions are ignored, trailers dropped."""
 
-    def __init__(self, stream: Stream, limits: Limits, awaits_continue: bool) -> None:
+    def __init__(self, stream: Stream, limits: ConnectionLimits, awaits_continue: bool) -> None:
         super().__init__(stream, limits, awaits_continue)
         self._remaining_in_chunk = 0
         self._chunks = 0
@@ -222,7 +222,7 @@ class ChunkedBody(StreamBody):
         return line
 
 
-def body_of(head: Head, stream: Stream, limits: Limits) -> StreamBody:
+def body_of(head: Head, stream: Stream, limits: ConnectionLimits) -> StreamBody:
     """The body that a head announces."""
     if head.content_length is None:
         return ChunkedBody(stream, limits, head.expects_continue)

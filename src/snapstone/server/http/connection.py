@@ -16,7 +16,7 @@ from time import monotonic, perf_counter
 from typing import Final
 
 from snapstone.server.http.body import PIECE_SIZE, StreamBody, body_of
-from snapstone.server.http.head import Head, Limits, RefusedRequestError, parse_head
+from snapstone.server.http.head import ConnectionLimits, Head, RefusedRequestError, parse_head
 from snapstone.server.http.stream import Stream
 from snapstone.server.logs import log_client_gone, log_request
 from snapstone.wire.http import Application, ClientGoneError, Request, Response
@@ -104,7 +104,7 @@ def _json_response(
 _log = logging.getLogger(__name__)
 
 
-class Connection:
+class ServerConnection:
     """Serves one client's socket in the calling thread; the other methods are for the thread that stops it."""
 
     def __init__(
@@ -112,7 +112,7 @@ class Connection:
         sock: socket.socket,
         peer: str,
         application: Application,
-        limits: Limits,
+        limits: ConnectionLimits,
         is_stopping: Callable[[], bool],
         takes_one: bool = False,
     ) -> None:

@@ -2,7 +2,7 @@
 
 The grammar is llhttp's (through httptools), in its strict mode: no bare line feeds, no folded headers, no
 Content-Length beside Transfer-Encoding. What llhttp leaves open is decided here. Every limit of a connection has its
-name in `Limits`; tests pass smaller ones.
+name in `ConnectionLimits`; tests pass smaller ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import httptools
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What a client may send and how long it may take. Sizes in bytes, times in seconds."""
 
     head_size: int = 32 * 1024
@@ -51,7 +51,7 @@ class Limits:
     """From the first byte of an answer to its last."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = ConnectionLimits()
 
 
 HEAD_END: Final = b"\r\n\r\n"
@@ -109,7 +109,7 @@ class _Collector:
         self.surplus = True
 
 
-def parse_head(head: bytes, limits: Limits) -> Head:
+def parse_head(head: bytes, limits: ConnectionLimits) -> Head:
     """Parse `head`, which ends with its empty line. Raises RefusedRequestError."""
     seen = _Collector()
     parser = httptools.HttpRequestParser(seen)
@@ -142,14 +142,14 @@ def parse_head(head: bytes, limits: Limits) -> Head:
     )
 
 
-def refuse_long_head(start: bytes, limits: Limits) -> RefusedRequestError:
+def refuse_long_head(start: bytes, limits: ConnectionLimits) -> RefusedRequestError:
     """What to answer to a head that has no end within the limit, by how it starts."""
     if b"\r\n" not in start[: limits.target_size]:
         return RefusedRequestError(414, f"The request target is longer than {limits.target_size} bytes")
     return RefusedRequestError(431, f"The request's headers are longer than {limits.head_size} bytes")
 
 
-def _headers(pairs: list[tuple[bytes, bytes]], limits: Limits) -> dict[str, str]:
+def _headers(pairs: list[tuple[bytes, bytes]], limits: ConnectionLimits) -> dict[str, str]:
     if len(pairs) > limits.header_count:
         raise RefusedRequestError(431, f"The request has more than {limits.header_count} headers")
     headers: dict[str, str] = {}
@@ -160,7 +160,7 @@ def _headers(pairs: list[tuple[bytes, bytes]], limits: Limits) -> dict[str, str]
     return headers
 
 
-def _target(target: bytes, limits: Limits) -> str:
+def _target(target: bytes, limits: ConnectionLimits) -> str:
     if len(target) > limits.target_size:
         raise RefusedRequestError(414, f"The request target is longer than {limits.target_size} bytes")
     if b"#" in target:

@@ -18,8 +18,8 @@ from threading import Condition, Event, Thread
 from typing import Final
 
 from snapstone.server.config import DEFAULT_PORT, Settings, SettingsError
-from snapstone.server.http.connection import Connection, refusal
-from snapstone.server.http.head import DEFAULT_LIMITS, Limits
+from snapstone.server.http.connection import ServerConnection, refusal
+from snapstone.server.http.head import DEFAULT_LIMITS, ConnectionLimits
 from snapstone.wire.http import Application, Request, Response
 
 REFUSALS_AT_ONCE: Final = 16
@@ -59,7 +59,7 @@ class Listener:
         listening: socket.socket,
         application: Application,
         max_connections: int,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: ConnectionLimits = DEFAULT_LIMITS,
         shares: bool = False,
     ) -> None:
         """At most `max_connections` are served at once; each takes a thread and 32 KiB.
@@ -73,7 +73,7 @@ class Listener:
         self._max_connections = max_connections
         self._stopping = Event()
         self._change = Condition()
-        self._connections: set[Connection] = set()
+        self._connections: set[ServerConnection] = set()
         self._wake_read, self._wake_write = os.pipe()
         self._round_count = 0
         self._accepting = Thread(target=self._accept_until_stopped, name="accept", daemon=True)
@@ -148,10 +148,12 @@ class Listener:
                 sock.close()
                 return
             if count < self._max_connections:
-                connection = Connection(sock, peer, self._application, self._limits, self._stopping.is_set)
+                connection = ServerConnection(sock, peer, self._application, self._limits, self._stopping.is_set)
             else:
                 limits = replace(self._limits, idle_seconds=REFUSAL_SECONDS)
-                connection = Connection(sock, peer, _answer_too_many, limits, self._stopping.is_set, takes_one=True)
+                connection = ServerConnection(
+                    sock, peer, _answer_too_many, limits, self._stopping.is_set, takes_one=True
+                )
             self._connections.add(connection)
         try:
             Thread(target=self._serve, args=(connection,), name=f"connection {peer}", daemon=True).start()
@@ -160,13 +162,13 @@ class Listener:
             self._forget(connection)
             sock.close()
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: ServerConnection) -> None:
         try:
             connection.serve()
         finally:
             self._forget(connection)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: ServerConnection) -> None:
         with self._change:
             self._connections.discard(connection)
             self._change.notify_all()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
-from snapstone.server.http.head import HEAD_END, Limits, RefusedRequestError, refuse_long_head
+from snapstone.server.http.head import HEAD_END, ConnectionLimits, RefusedRequestError, refuse_long_head
 from snapstone.system.sockets import limit_receive, limit_send
 from snapstone.wire.http import ClientGoneError
 
@@ -27,7 +27,7 @@ PIECES_AT_ONCE: Final = 1024
 class Stream:
     """One connection's socket. Errors of the socket become ClientGoneError; a wait that ends, TimeoutError."""
 
-    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+    def __init__(self, sock: socket.socket, limits: ConnectionLimits) -> None:
         self._socket = sock
         self._limits = limits
         self._buffer = bytearray(limits.head_size)

@@ -22,7 +22,7 @@ from snapstone.server.folder.root_key import read_root_key
 from snapstone.server.folder.watch import make_room, tend_room
 from snapstone.server.http.connection import new_request_id
 from snapstone.server.throttling import SharedBuckets, Throttle
-from snapstone.service.engine import DEFAULT_REGIONS, Engine, Policy
+from snapstone.service.engine import DEFAULT_REGIONS, Engine, ServiceSettings
 from snapstone.service.health import Health, StoreGate, report_catalog_damage
 from snapstone.service.key_ring import TOKENS, HeldRootKey, KeyRing
 from snapstone.service.manifests import seal_guard
@@ -36,7 +36,7 @@ from snapstone.storage.segment_store import SegmentStore
 from snapstone.storage.space import SpaceGuard
 from snapstone.system.clock import MachineClocks, now_ms
 from snapstone.wire.gateway import Gateway
-from snapstone.wire.http import Application, Guard, Witness, refuse_changes, refuse_changes_while
+from snapstone.wire.http import Application, Guard, ResponseHook, refuse_changes, refuse_changes_while
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ SEAL_STOP_SECONDS: Final = 10.0
 """How long a stopping process waits for its seals. One that takes longer ends with the process; the next goes on."""
 
 
-class Turns(Protocol):
+class WriteTurns(Protocol):
     """Turns to write something that several processes write: one at a time."""
 
     @property
@@ -60,7 +60,7 @@ class Turns(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServerParts:
     """What one server process runs."""
 
     engine: Engine
@@ -69,11 +69,11 @@ class Service:
     """Background work, to be called every second."""
     close: Callable[[], None]
     """Let go of files and connections, once nothing else is called any more."""
-    turns: Mapping[str, Turns]
+    turns: Mapping[str, WriteTurns]
     """By what is written."""
 
 
-def assemble(settings: Settings, endpoint: str) -> Service:
+def assemble(settings: Settings, endpoint: str) -> ServerParts:
     """Open catalog and object store of the data folder and build everything above them."""
     folder = DataFolder(settings.data)
     space = None if settings.read_only else make_room(folder)
@@ -114,7 +114,7 @@ def assemble(settings: Settings, endpoint: str) -> Service:
         keys=keys,
         health=health,
         timekeeper=timekeeper,
-        policy=policy_of(settings, endpoint),
+        settings=service_settings(settings, endpoint),
         damage=damage,
         gate=gate,
     )
@@ -138,13 +138,15 @@ def assemble(settings: Settings, endpoint: str) -> Service:
             catalog.close()
 
     application = Gateway(engine, OPERATIONS, *watchers_of(settings, folder, space))
-    return Service(engine, application, tick, close, {"the catalog": catalog, "the index": objects})
+    return ServerParts(engine, application, tick, close, {"the catalog": catalog, "the index": objects})
 
 
-def watchers_of(settings: Settings, folder: DataFolder, space: SpaceGuard | None) -> tuple[list[Guard], list[Witness]]:
+def watchers_of(
+    settings: Settings, folder: DataFolder, space: SpaceGuard | None
+) -> tuple[list[Guard], list[ResponseHook]]:
     """What is asked before an operation runs, and told of its answer; `space` is None of a read-only server."""
     guards: list[Guard] = [refuse_changes if space is None else refuse_changes_while(lambda: space.read_only)]
-    witnesses: list[Witness] = []
+    hooks: list[ResponseHook] = []
     quotas = read_quotas(settings.quotas)
     if quotas is not None:
         guards.append(Throttle(quotas, SharedBuckets(folder.path / "quota-buckets", time.monotonic_ns)))
@@ -152,17 +154,17 @@ def watchers_of(settings: Settings, folder: DataFolder, space: SpaceGuard | None
         log.warning("fault injection is on: calls fail on purpose", extra={"fields": {"faults": settings.faults}})
         injection = FaultInjection(Path(settings.faults))
         guards.append(injection.guard)
-        witnesses.append(injection.witness)
+        hooks.append(injection.hook)
     if settings.audit != "off" and not settings.read_only:
         file = AuditFile(folder.path / "audit", settings.audit_file_bytes, settings.audit_files)
-        witnesses.append(Audit(file, settings.audit == "all", now_ms, new_request_id))
-    return guards, witnesses
+        hooks.append(Audit(file, settings.audit == "all", now_ms, new_request_id))
+    return guards, hooks
 
 
-def policy_of(settings: Settings, endpoint: str) -> Policy:
+def service_settings(settings: Settings, endpoint: str) -> ServiceSettings:
     """The settings that change answers; the region that clients are told to use is always answered for."""
     quotas = read_quotas(settings.quotas)
-    return Policy(
+    return ServiceSettings(
         regions=tuple(sorted({*DEFAULT_REGIONS, Region(settings.region)})),
         default_max_results=settings.default_max_results,
         seal_wait_seconds=settings.seal_wait_seconds,

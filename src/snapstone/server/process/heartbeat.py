@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Final, Protocol
 
-from snapstone.server.process.worker_channel import Channel, Kind
+from snapstone.server.process.worker_channel import Channel, MessageKind
 from snapstone.service.health import Health
 from snapstone.system.processes import ProcessState, look_at
 
@@ -206,7 +206,7 @@ class Heartbeat:
 
     def start_anew(self, why: str) -> None:
         """As in Monitor."""
-        self._channel.send(Kind.STUCK, why)
+        self._channel.send(MessageKind.STUCK, why)
 
     def _run(self) -> None:
         while not self._channel.is_closed:
@@ -221,14 +221,14 @@ class Heartbeat:
         if self._is_stuck:
             return
         if trouble is None:
-            self._channel.send(Kind.BEAT)
+            self._channel.send(MessageKind.BEAT)
         else:
-            self._is_stuck = self._channel.send(Kind.STUCK, f"{trouble}\n{stacks()}")
+            self._is_stuck = self._channel.send(MessageKind.STUCK, f"{trouble}\n{stacks()}")
 
     def _hear(self) -> None:
         for message in self._channel.receive():
             with self._lock:
-                self._problem = message.text if message.kind is Kind.PROBLEM else None
+                self._problem = message.text if message.kind is MessageKind.PROBLEM else None
                 self._tell_health()
 
     def _tell_health(self) -> None:

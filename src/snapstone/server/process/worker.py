@@ -24,9 +24,9 @@ from snapstone.server.folder.data_folder import WATCHED, DataFolderError
 from snapstone.server.folder.watch import WATCH_SECONDS, FolderWatch, GateKeeper, Identities, find_change
 from snapstone.server.http.listener import Listener, endpoint_of
 from snapstone.server.logs import LogFormat, configure
-from snapstone.server.process.assembly import Service, Turns, assemble
+from snapstone.server.process.assembly import ServerParts, WriteTurns, assemble
 from snapstone.server.process.heartbeat import Heartbeat, LoneMonitor, Monitor, Ticker, Vitals
-from snapstone.server.process.worker_channel import Kind, inherited_channel
+from snapstone.server.process.worker_channel import MessageKind, inherited_channel
 from snapstone.system.processes import StopSignals
 
 FILE_LIMIT: Final = 8_192
@@ -93,7 +93,7 @@ def run_worker(
         service.close()
 
 
-def vitals_of(service: Service, listener: Listener, ticker: Ticker) -> Vitals:
+def vitals_of(service: ServerParts, listener: Listener, ticker: Ticker) -> Vitals:
     """What must make progress in a serving process."""
     vitals = Vitals()
     vitals.watch("the thread that accepts connections", lambda: listener.round_count, ACCEPT_LOOKS)
@@ -118,16 +118,16 @@ def main(arguments: list[str]) -> None:
         configure(settings.log_level, LogFormat(settings.log_format))
         listening = socket.socket(fileno=int(arguments[0]))
         expected = {name: tuple(identity) for name, identity in json.loads(arguments[2]).items()}
-        run_worker(settings, listening, lambda: channel.send(Kind.READY), heartbeat, expected)
+        run_worker(settings, listening, lambda: channel.send(MessageKind.READY), heartbeat, expected)
     except (DataFolderError, SettingsError) as error:
-        channel.send(Kind.REFUSED, error.message)
+        channel.send(MessageKind.REFUSED, error.message)
         sys.exit(1)
     except Exception as error:
-        channel.send(Kind.FAILED, f"{type(error).__name__}: {error}")
+        channel.send(MessageKind.FAILED, f"{type(error).__name__}: {error}")
         raise
 
 
-def _turn_of(turns: Turns) -> Callable[[], int | None]:
+def _turn_of(turns: WriteTurns) -> Callable[[], int | None]:
     return lambda: turns.turn
 
 

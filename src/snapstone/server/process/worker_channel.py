@@ -16,7 +16,7 @@ TEXT_LIMIT: Final = 32_768
 """Bytes of a message's text; a longer one is cut."""
 
 
-class Kind(Enum):
+class MessageKind(Enum):
     """What a message is about: its first byte."""
 
     BEAT = b"b"
@@ -39,7 +39,7 @@ class Kind(Enum):
 class Message:
     """One message."""
 
-    kind: Kind
+    kind: MessageKind
     text: str = ""
 
 
@@ -56,7 +56,7 @@ class Channel:
         """For `select`, and for the process that inherits this end."""
         return self._end.fileno()
 
-    def send(self, kind: Kind, text: str = "") -> bool:
+    def send(self, kind: MessageKind, text: str = "") -> bool:
         """Send a message; False where the other side has ended, or does not read."""
         try:
             self._end.send(kind.value + text.encode(errors="replace")[:TEXT_LIMIT])
@@ -77,7 +77,7 @@ class Channel:
             if not packet:
                 self.is_closed = True
             else:
-                messages.append(Message(Kind(packet[:1]), packet[1:].decode(errors="replace")))
+                messages.append(Message(MessageKind(packet[:1]), packet[1:].decode(errors="replace")))
         return messages
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from typing import Final
 
 from snapstone.server.config import Settings
 from snapstone.server.folder.data_folder import StartRefusedError
-from snapstone.server.process.worker_channel import Channel, Kind, Message, open_channel
+from snapstone.server.process.worker_channel import Channel, Message, MessageKind, open_channel
 from snapstone.system.processes import ProcessState, look_at
 
 FIRST_RESTART_SECONDS: Final = 0.5
@@ -228,15 +228,15 @@ class WorkerPool:
             self._take(slot, message)
 
     def _take(self, slot: _Slot, message: Message) -> None:
-        if message.kind is Kind.READY:
+        if message.kind is MessageKind.READY:
             slot.is_ready, slot.missing_since, slot.cause = True, None, ""
             if self._told is not None and slot.channel is not None:
-                slot.channel.send(Kind.PROBLEM, self._told)
-        elif message.kind is Kind.REFUSED and not self._is_started:
+                slot.channel.send(MessageKind.PROBLEM, self._told)
+        elif message.kind is MessageKind.REFUSED and not self._is_started:
             raise StartRefusedError(message.text)
-        elif message.kind in (Kind.REFUSED, Kind.FAILED):
+        elif message.kind in (MessageKind.REFUSED, MessageKind.FAILED):
             slot.cause = message.text
-        elif message.kind is Kind.STUCK:
+        elif message.kind is MessageKind.STUCK:
             self._kill(slot, message.text)
 
     def _kill_if_silent(self, slot: _Slot, now: float) -> None:
@@ -301,7 +301,7 @@ class WorkerPool:
         self._told = problem
         for slot in self._slots:
             if slot.channel is not None and slot.is_ready:
-                slot.channel.send(*((Kind.SOUND,) if problem is None else (Kind.PROBLEM, problem)))
+                slot.channel.send(*((MessageKind.SOUND,) if problem is None else (MessageKind.PROBLEM, problem)))
 
     def _problem(self, now: float) -> str | None:
         missing = [

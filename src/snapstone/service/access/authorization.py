@@ -24,13 +24,13 @@ from snapstone.service.access.ebs import EBS_PERMISSIONS
 from snapstone.service.access.ec2 import EC2_PERMISSIONS
 from snapstone.service.access.iam import IAM_PERMISSIONS, STS_PERMISSIONS
 from snapstone.service.access.kms import KMS_PERMISSIONS, key_need
-from snapstone.service.access.permission import Keys, Need, Needs, iso_time
+from snapstone.service.access.permission import Keys, Permission, Permissions, iso_time
 from snapstone.service.access.recycle_bin import RBIN_PERMISSIONS
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.identities.identity import policies_of
 from snapstone.service.visibility import visible
 
-PERMISSIONS: Final[Mapping[str, Mapping[str, Needs]]] = {
+PERMISSIONS: Final[Mapping[str, Mapping[str, Permissions]]] = {
     "ebs": EBS_PERMISSIONS,
     "ec2": EC2_PERMISSIONS,
     "kms": KMS_PERMISSIONS,
@@ -47,16 +47,16 @@ EPOCH_TIME: Final = "aws:epochtime"
 class RequestKeys(Mapping[str, str | tuple[str, ...]]):
     """Condition keys that notice whether the moment or the request itself was looked at.
 
-    An answer that came without looking at either holds for every request of the same caller, for the same need.
+    An answer that came without looking at either holds for every request of the same caller, for the same permission.
     """
 
-    def __init__(self, engine: Engine, caller: Caller, need: Need) -> None:
+    def __init__(self, engine: Engine, caller: Caller, permission: Permission) -> None:
         self._engine = engine
         self._facts = caller.facts
         self._lasting = _principal_keys(caller.principal) | {"aws:requestedregion": caller.region}
-        if need.resource_account is not None:
-            self._lasting["aws:resourceaccount"] = need.resource_account
-        self._lasting |= need.keys
+        if permission.resource_account is not None:
+            self._lasting["aws:resourceaccount"] = permission.resource_account
+        self._lasting |= permission.keys
         self.looked_at_request = False
 
     def __getitem__(self, key: str) -> str | tuple[str, ...]:
@@ -111,9 +111,9 @@ _allowed: dict[_Asked, tuple[object, Principal]] = {}
 """What was allowed: the row that it was about, and to whom."""
 
 
-def authorize(engine: Engine, caller: Caller, need: Need) -> None:
+def authorize(engine: Engine, caller: Caller, permission: Permission) -> None:
     """Raises AccessDeniedError unless all policies that have a say allow it."""
-    _lasts(engine, caller, need)
+    _lasts(engine, caller, permission)
 
 
 def authorize_call(engine: Engine, caller: Caller, service: str, operation: str, members: Mapping[str, object]) -> None:
@@ -128,7 +128,9 @@ def authorize_call(engine: Engine, caller: Caller, service: str, operation: str,
         row = visible(engine, caller, snapshot_id)
         if _is_remembered(asked, row, caller):
             return
-    lasts = [_lasts(engine, caller, need) for need in PERMISSIONS[service][operation](engine, caller, members)]
+    lasts = [
+        _lasts(engine, caller, permission) for permission in PERMISSIONS[service][operation](engine, caller, members)
+    ]
     if row is not None and all(lasts):
         _remember(asked, row, caller)
 
@@ -147,21 +149,23 @@ def authorize_key(engine: Engine, caller: Caller, key: KmsKey, action: str, via_
         _remember(asked, key, caller)
 
 
-def _lasts(engine: Engine, caller: Caller, need: Need) -> bool:
+def _lasts(engine: Engine, caller: Caller, permission: Permission) -> bool:
     """Whether what is allowed now is allowed until something changes. Raises AccessDeniedError where it is not."""
     principal = caller.principal
-    own = need.resource_account in (None, caller.account_id)
-    if principal.kind is PrincipalKind.ROOT and own and need.resource_policy is None:
+    own = permission.resource_account in (None, caller.account_id)
+    if principal.kind is PrincipalKind.ROOT and own and permission.resource_policy is None:
         return True
-    keys = RequestKeys(engine, caller, need)
+    keys = RequestKeys(engine, caller, permission)
     policies = policies_of(engine, principal)
-    if need.resource_policy is not None:
-        document = _read(need.resource_policy, need.policy_kind)
+    if permission.resource_policy is not None:
+        document = _read(permission.resource_policy, permission.policy_kind)
         policies = replace(policies, resource=document, resource_must_allow=True)
-    decision = decide(Question(principal, need.action, need.resource, keys, need.resource_account), policies)
+    decision = decide(
+        Question(principal, permission.action, permission.resource, keys, permission.resource_account), policies
+    )
     if decision is not Decision.ALLOWED:
         explicit = decision is Decision.EXPLICITLY_DENIED
-        raise AccessDeniedError(principal.arn, need.action, need.denied_as or need.resource, explicit)
+        raise AccessDeniedError(principal.arn, permission.action, permission.denied_as or permission.resource, explicit)
     return not keys.looked_at_request
 
 

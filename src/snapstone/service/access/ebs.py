@@ -8,8 +8,8 @@ from typing import Final
 from snapstone.service.access.permission import (
     Keys,
     Members,
-    Need,
-    Needs,
+    Permission,
+    Permissions,
     new_snapshot_arn,
     owner_keys,
     policy_account,
@@ -24,33 +24,33 @@ from snapstone.service.engine import Caller, Engine
 from snapstone.service.visibility import owned, visible
 
 
-def _on_snapshots(action: str, *names: str) -> Needs:
+def _on_snapshots(action: str, *names: str) -> Permissions:
     """An action on each snapshot that these members name."""
 
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         for name in names:
             snapshot_id = text_of(members, name)
             if snapshot_id:
                 snapshot = visible(engine, caller, snapshot_id)
                 arn = snapshot_arn(caller.region, snapshot_id)
-                yield Need(action, arn, owner_keys(caller, snapshot), policy_account(caller, snapshot))
+                yield Permission(action, arn, owner_keys(caller, snapshot), policy_account(caller, snapshot))
 
     return needs
 
 
-def _start(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _start(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
     """The new snapshot; its parent, with the parent's own tags; and ec2:CreateTags where tags are sent."""
     tags = sent_tags(members)
     parent_id = text_of(members, "parent_snapshot_id")
     asked = _asked(caller, members, parent_id) | request_keys(tags)
-    yield Need("ebs:StartSnapshot", new_snapshot_arn(caller), asked | resource_keys(tags), caller.account_id)
+    yield Permission("ebs:StartSnapshot", new_snapshot_arn(caller), asked | resource_keys(tags), caller.account_id)
     if parent_id:
         parent = owner_keys(caller, owned(engine, caller, parent_id))
-        yield Need("ebs:StartSnapshot", snapshot_arn(caller.region, parent_id), asked | parent, caller.account_id)
+        yield Permission("ebs:StartSnapshot", snapshot_arn(caller.region, parent_id), asked | parent, caller.account_id)
     if tags:
         # ec2:CreateAction has no value here: AWS's does not match StartSnapshot
         keys = region_keys(caller) | request_keys(tags) | resource_keys(tags, "ec2")
-        yield Need("ec2:CreateTags", new_snapshot_arn(caller), keys, caller.account_id)
+        yield Permission("ec2:CreateTags", new_snapshot_arn(caller), keys, caller.account_id)
 
 
 def _asked(caller: Caller, members: Members, parent_id: str) -> Keys:
@@ -62,7 +62,7 @@ def _asked(caller: Caller, members: Members, parent_id: str) -> Keys:
     return keys
 
 
-EBS_PERMISSIONS: Final[Mapping[str, Needs]] = {
+EBS_PERMISSIONS: Final[Mapping[str, Permissions]] = {
     "StartSnapshot": _start,
     "PutSnapshotBlock": _on_snapshots("ebs:PutSnapshotBlock", "snapshot_id"),
     "CompleteSnapshot": _on_snapshots("ebs:CompleteSnapshot", "snapshot_id"),

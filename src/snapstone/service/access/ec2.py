@@ -10,8 +10,8 @@ from snapstone.core.ids import SnapshotId
 from snapstone.service.access.permission import (
     Keys,
     Members,
-    Need,
-    Needs,
+    Permission,
+    Permissions,
     ec2_keys,
     new_snapshot_arn,
     on_everything,
@@ -37,13 +37,13 @@ def _on_snapshot(
     action: str,
     keys_of: MemberKeys = _no_keys,
     find: Callable[[Engine, Caller, str], Snapshot | None] = owned,
-) -> Needs:
+) -> Permissions:
     """An action on the caller's snapshot that `snapshot_id` names."""
 
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         snapshot_id = text_of(members, "snapshot_id")
         keys = region_keys(caller) | ec2_keys(caller, find(engine, caller, snapshot_id)) | keys_of(members)
-        yield Need(action, snapshot_arn(caller.region, snapshot_id), keys, caller.account_id)
+        yield Permission(action, snapshot_arn(caller.region, snapshot_id), keys, caller.account_id)
 
     return needs
 
@@ -88,7 +88,7 @@ def _lock_keys(members: Members) -> Keys:
     return {key: str(members[name]) for name, key in names.items() if members.get(name) is not None}
 
 
-def _copy(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _copy(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
     """The copy; EC2 does not ask about the source (its owner shares it, or the caller owns it)."""
     tags = _specified_tags(members)
     asked = region_keys(caller) | request_keys(tags)
@@ -97,11 +97,11 @@ def _copy(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
         "ec2:encrypted": "true" if members.get("encrypted") else "false",
         "ec2:parentsnapshot": snapshot_arn(text_of(members, "source_region"), text_of(members, "source_snapshot_id")),
     }
-    yield Need("ec2:CopySnapshot", new_snapshot_arn(caller), asked | copy, caller.account_id)
+    yield Permission("ec2:CopySnapshot", new_snapshot_arn(caller), asked | copy, caller.account_id)
     if tags:
         created: Keys = {"ec2:createaction": "CopySnapshot"}
         keys = asked | created | resource_keys(tags, "ec2")
-        yield Need("ec2:CreateTags", new_snapshot_arn(caller), keys, caller.account_id)
+        yield Permission("ec2:CreateTags", new_snapshot_arn(caller), keys, caller.account_id)
 
 
 def _specified_tags(members: Members) -> list[tuple[str, str]]:
@@ -111,14 +111,14 @@ def _specified_tags(members: Members) -> list[tuple[str, str]]:
     return [tag for each in specifications if isinstance(each, Mapping) for tag in sent_tags(each, "Tags")]
 
 
-def _on_resources(action: str) -> Needs:
+def _on_resources(action: str) -> Permissions:
     """An action on each resource named; all of its tags are asked about at once."""
 
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         asked = region_keys(caller) | request_keys(sent_tags(members))
         for resource in dict.fromkeys(texts_of(members, "resources")):
             keys = ec2_keys(caller, owned(engine, caller, resource))
-            yield Need(action, snapshot_arn(caller.region, resource), asked | keys, caller.account_id)
+            yield Permission(action, snapshot_arn(caller.region, resource), asked | keys, caller.account_id)
 
     return needs
 
@@ -132,7 +132,7 @@ _WITHOUT_RESOURCE: Final = (
     "EnableSnapshotBlockPublicAccess", "DisableSnapshotBlockPublicAccess", "GetSnapshotBlockPublicAccessState",
 )  # fmt: skip
 
-EC2_PERMISSIONS: Final[Mapping[str, Needs]] = {
+EC2_PERMISSIONS: Final[Mapping[str, Permissions]] = {
     **{name: on_everything(f"ec2:{name}") for name in _WITHOUT_RESOURCE},
     "DeleteSnapshot": _on_snapshot("ec2:DeleteSnapshot"),
     "DescribeSnapshotAttribute": _on_snapshot("ec2:DescribeSnapshotAttribute", _attribute_keys),

@@ -11,8 +11,8 @@ from snapstone.core.policy.document import PolicyKind
 from snapstone.service.access.permission import (
     Keys,
     Members,
-    Need,
-    Needs,
+    Permission,
+    Permissions,
     on_everything,
     removed_keys,
     request_keys,
@@ -32,17 +32,19 @@ def _asked(members: Members) -> Keys:
     return keys | {key: text_of(members, name) for name, key in names.items() if members.get(name) is not None}
 
 
-def _on_identity(action: str, kind: IdentityKind) -> Needs:
+def _on_identity(action: str, kind: IdentityKind) -> Permissions:
     """An action on the user or role that is named; without a name, on the user who calls."""
     member = f"{kind}_name"
 
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         name = text_of(members, member)
         if not name:
-            yield Need(action, caller.principal.arn, _asked(members), caller.account_id)
+            yield Permission(action, caller.principal.arn, _asked(members), caller.account_id)
             return
         identity = engine.catalog.identity(caller.account_id, kind, name)
-        yield Need(action, _arn(caller, kind, name, identity), _asked(members) | _keys_of(identity), caller.account_id)
+        yield Permission(
+            action, _arn(caller, kind, name, identity), _asked(members) | _keys_of(identity), caller.account_id
+        )
 
     return needs
 
@@ -55,44 +57,44 @@ def _keys_of(identity: Identity | None) -> Keys:
     return {} if identity is None else resource_keys(identity.tags, "iam")
 
 
-def _create_identity(action: str, tagging: str, kind: IdentityKind) -> Needs:
+def _create_identity(action: str, tagging: str, kind: IdentityKind) -> Permissions:
     """A new user or role, at the path that is asked for."""
 
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         path = text_of(members, "path") or "/"
         arn = f"arn:aws:iam::{caller.account_id}:{kind}{path}{text_of(members, f'{kind}_name')}"
-        yield Need(action, arn, _asked(members), caller.account_id)
+        yield Permission(action, arn, _asked(members), caller.account_id)
         if sent_tags(members):
-            yield Need(tagging, arn, _asked(members), caller.account_id)
+            yield Permission(tagging, arn, _asked(members), caller.account_id)
 
     return needs
 
 
-def _update_user(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _update_user(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
     """The user as it is, and as it is to be."""
     kind = IdentityKind.USER
     name = text_of(members, "user_name")
     user = engine.catalog.identity(caller.account_id, kind, name)
-    yield Need("iam:UpdateUser", _arn(caller, kind, name, user), _keys_of(user), caller.account_id)
+    yield Permission("iam:UpdateUser", _arn(caller, kind, name, user), _keys_of(user), caller.account_id)
     path = text_of(members, "new_path") or (user.path if user is not None else "/")
     renamed = f"arn:aws:iam::{caller.account_id}:{kind}{path}{text_of(members, 'new_user_name') or name}"
-    yield Need("iam:UpdateUser", renamed, _keys_of(user), caller.account_id)
+    yield Permission("iam:UpdateUser", renamed, _keys_of(user), caller.account_id)
 
 
-def _create_policy(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _create_policy(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
     arn = policy_arn(caller.account_id, text_of(members, "path") or "/", text_of(members, "policy_name"))
-    yield Need("iam:CreatePolicy", arn, _asked(members), caller.account_id)
+    yield Permission("iam:CreatePolicy", arn, _asked(members), caller.account_id)
     if sent_tags(members):
-        yield Need("iam:TagPolicy", arn, _asked(members), caller.account_id)
+        yield Permission("iam:TagPolicy", arn, _asked(members), caller.account_id)
 
 
-def _on_policy(action: str) -> Needs:
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _on_policy(action: str) -> Permissions:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         arn = text_of(members, "policy_arn")
         policy = engine.catalog.managed_policy(arn)
         own = policy is not None and policy.account_id == caller.account_id
         keys = resource_keys(policy.tags, "iam") if policy is not None and own else {}
-        yield Need(action, arn, keys)
+        yield Permission(action, arn, keys)
 
     return needs
 
@@ -114,11 +116,11 @@ _ON_POLICY: Final = (
 _WITHOUT_RESOURCE: Final = ("ListUsers", "ListRoles", "ListPolicies", "ListAccountAliases")
 
 
-def _of(names: Iterable[str], kind: IdentityKind) -> dict[str, Needs]:
+def _of(names: Iterable[str], kind: IdentityKind) -> dict[str, Permissions]:
     return {name: _on_identity(f"iam:{name}", kind) for name in names}
 
 
-IAM_PERMISSIONS: Final[Mapping[str, Needs]] = {
+IAM_PERMISSIONS: Final[Mapping[str, Permissions]] = {
     **{name: on_everything(f"iam:{name}") for name in _WITHOUT_RESOURCE},
     **_of((each.format("User") for each in _ON_IDENTITY), IdentityKind.USER),
     **_of((each.format("Role") for each in _ON_IDENTITY), IdentityKind.ROLE),
@@ -132,12 +134,12 @@ IAM_PERMISSIONS: Final[Mapping[str, Needs]] = {
 }
 
 
-def _nothing(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _nothing(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
     """Also for GetSessionToken: a key may always ask for a temporary one that may do the same."""
     return ()
 
 
-def _assume_role(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _assume_role(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
     """The role's trust policy has to let the caller in. A role that is not there lets nobody in."""
     arn = text_of(members, "role_arn")
     role = role_of_arn(engine, arn)
@@ -148,9 +150,9 @@ def _assume_role(engine: Engine, caller: Caller, members: Members) -> Iterable[N
     parsed = parse_role_arn(arn)
     owner = caller.account_id if parsed is None else parsed[0]
     trust = None if role is None else role.trust_policy
-    yield Need("sts:AssumeRole", arn, asked, owner, trust, PolicyKind.TRUST)
+    yield Permission("sts:AssumeRole", arn, asked, owner, trust, PolicyKind.TRUST)
     if tags:
-        yield Need("sts:TagSession", arn, asked, owner, trust, PolicyKind.TRUST)
+        yield Permission("sts:TagSession", arn, asked, owner, trust, PolicyKind.TRUST)
 
 
 def _asked_of_sts(members: Members) -> Keys:
@@ -158,7 +160,7 @@ def _asked_of_sts(members: Members) -> Keys:
     return {key: text_of(members, name) for name, key in names.items() if members.get(name) is not None}
 
 
-STS_PERMISSIONS: Final[Mapping[str, Needs]] = {
+STS_PERMISSIONS: Final[Mapping[str, Permissions]] = {
     "GetCallerIdentity": _nothing,
     "GetSessionToken": _nothing,
     "GetAccessKeyInfo": on_everything("sts:GetAccessKeyInfo"),

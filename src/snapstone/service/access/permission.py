@@ -23,7 +23,7 @@ Keys = dict[str, str | tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Permission:
     """One permission that a call needs."""
 
     action: str
@@ -42,15 +42,15 @@ class Need:
     """What a denial calls the resource where that is not its ARN: who named an alias is not told the key behind it."""
 
 
-Needs = Callable[[Engine, Caller, Members], Iterable[Need]]
+Permissions = Callable[[Engine, Caller, Members], Iterable[Permission]]
 """The permissions that a call with these members needs."""
 
 
-def on_everything(action: str) -> Needs:
+def on_everything(action: str) -> Permissions:
     """An action that knows no resource."""
 
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
-        return (Need(action, "*", region_keys(caller)),)
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
+        return (Permission(action, "*", region_keys(caller)),)
 
     return needs
 

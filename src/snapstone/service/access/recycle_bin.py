@@ -1,4 +1,4 @@
-"""What the operations of the recycle bin need."""
+"""What the operations of the recycle bin permission."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from snapstone.catalog.contract.snapshots import RetentionRule
 from snapstone.service.access.permission import (
     Keys,
     Members,
-    Need,
-    Needs,
+    Permission,
+    Permissions,
     removed_keys,
     request_keys,
     resource_keys,
@@ -25,36 +25,36 @@ def rule_arn(caller: Caller, rule_id: str) -> str:
     return f"arn:aws:rbin:{caller.region}:{caller.account_id}:rule/{rule_id}"
 
 
-def _create(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _create(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
     tags = sent_tags(members)
     keys = _requested_type(members) | request_keys(tags)
-    yield Need("rbin:CreateRule", rule_arn(caller, "*"), keys, caller.account_id)
+    yield Permission("rbin:CreateRule", rule_arn(caller, "*"), keys, caller.account_id)
     if tags:
-        yield Need("rbin:TagResource", rule_arn(caller, "*"), keys, caller.account_id)
+        yield Permission("rbin:TagResource", rule_arn(caller, "*"), keys, caller.account_id)
 
 
-def _list(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
-    yield Need("rbin:ListRules", rule_arn(caller, "*"), _requested_type(members), caller.account_id)
+def _list(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
+    yield Permission("rbin:ListRules", rule_arn(caller, "*"), _requested_type(members), caller.account_id)
 
 
-def _on_rule(action: str) -> Needs:
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+def _on_rule(action: str) -> Permissions:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         rule_id = text_of(members, "identifier")
         keys = _rule_keys(engine.catalog.rule(caller.account_id, caller.region, rule_id))
-        yield Need(action, rule_arn(caller, rule_id), keys, caller.account_id)
+        yield Permission(action, rule_arn(caller, rule_id), keys, caller.account_id)
 
     return needs
 
 
-def _on_rule_arn(action: str) -> Needs:
+def _on_rule_arn(action: str) -> Permissions:
     """An action on the tags of a rule that is named by its ARN."""
 
-    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Need]:
+    def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         arn = text_of(members, "resource_arn")
         rule_id = arn.removeprefix(rule_arn(caller, ""))
         keys = _rule_keys(engine.catalog.rule(caller.account_id, caller.region, rule_id))
         asked = request_keys(sent_tags(members)) | removed_keys(members)
-        yield Need(action, arn, keys | asked, caller.account_id)
+        yield Permission(action, arn, keys | asked, caller.account_id)
 
     return needs
 
@@ -69,7 +69,7 @@ def _rule_keys(rule: RetentionRule | None) -> Keys:
     return resource_keys(rule.tags) | {"rbin:attribute/resourcetype": rule.resource_type}
 
 
-RBIN_PERMISSIONS: Final[Mapping[str, Needs]] = {
+RBIN_PERMISSIONS: Final[Mapping[str, Permissions]] = {
     "CreateRule": _create,
     "ListRules": _list,
     **{name: _on_rule(f"rbin:{name}") for name in ("GetRule", "UpdateRule", "DeleteRule", "LockRule", "UnlockRule")},

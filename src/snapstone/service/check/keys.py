@@ -7,7 +7,7 @@ from typing import Final
 
 from snapstone.core.data_key import EnvelopeError
 from snapstone.core.errors import DamageError, KeyHiddenError
-from snapstone.service.check.problems import Affected, Problem, live_snapshots
+from snapstone.service.check.problems import Affected, CheckProblem, live_snapshots
 from snapstone.service.engine import Engine
 from snapstone.service.iam.access_keys import access_key_purpose
 from snapstone.service.key_ring import material_purpose, secret_purpose
@@ -15,7 +15,7 @@ from snapstone.service.key_ring import material_purpose, secret_purpose
 FROM_BACKUP: Final = "put the catalog back from a backup"
 
 
-def check_keys(engine: Engine, *, repair: bool) -> Iterator[Problem]:
+def check_keys(engine: Engine, *, repair: bool) -> Iterator[CheckProblem]:
     """Open everything that is sealed. Raises nothing: a row that is damaged does not hide the next."""
     yield from _check_secrets(engine, repair)
     yield from _check_access_keys(engine)
@@ -51,35 +51,35 @@ def _opens(engine: Engine, sealed: bytes, purpose: str) -> bool:
     return True
 
 
-def _check_secrets(engine: Engine, repair: bool) -> Iterator[Problem]:
+def _check_secrets(engine: Engine, repair: bool) -> Iterator[CheckProblem]:
     for name, sealed in list(engine.catalog.secrets()):
         if _opens(engine, sealed, secret_purpose(name)):
             continue
         if repair:
             engine.catalog.drop_secret(name, sealed)
         remedy = "--repair lets the server make another: block tokens, listings and temporary keys in use then end"
-        yield Problem(f"secret {name}", "it cannot be opened", remedy, repaired=repair)
+        yield CheckProblem(f"secret {name}", "it cannot be opened", remedy, repaired=repair)
 
 
-def _check_access_keys(engine: Engine) -> Iterator[Problem]:
+def _check_access_keys(engine: Engine) -> Iterator[CheckProblem]:
     for key in engine.catalog.access_keys():
         where = f"access key {key.access_key_id}"
         if not _opens(engine, key.sealed_secret, access_key_purpose(key.access_key_id)):
-            yield Problem(where, "its secret cannot be opened", "make another by `snapstone key`, and remove it")
+            yield CheckProblem(where, "its secret cannot be opened", "make another by `snapstone key`, and remove it")
         elif key.user_id is not None and engine.catalog.remembered_identity(key.user_id) is None:
-            yield Problem(where, f"its user {key.user_id} is missing", FROM_BACKUP)
+            yield CheckProblem(where, f"its user {key.user_id} is missing", FROM_BACKUP)
 
 
-def _check_materials(engine: Engine) -> Iterator[Problem]:
+def _check_materials(engine: Engine) -> Iterator[CheckProblem]:
     for material in engine.catalog.materials():
         where = material_purpose(material.key_id, material.version)
         if not _opens(engine, material.sealed, where):
-            yield Problem(where, "it cannot be opened", FROM_BACKUP, _under(engine, material.key_id))
+            yield CheckProblem(where, "it cannot be opened", FROM_BACKUP, _under(engine, material.key_id))
         elif engine.catalog.kms_key(material.key_id) is None:
-            yield Problem(where, "its KMS key is missing", FROM_BACKUP, _under(engine, material.key_id))
+            yield CheckProblem(where, "its KMS key is missing", FROM_BACKUP, _under(engine, material.key_id))
 
 
-def _check_data_keys(engine: Engine) -> Iterator[Problem]:
+def _check_data_keys(engine: Engine) -> Iterator[CheckProblem]:
     for each in engine.catalog.data_keys():
         try:
             engine.keys.data_key(each.data_key_id)
@@ -89,10 +89,10 @@ def _check_data_keys(engine: Engine) -> Iterator[Problem]:
             for snapshot in live_snapshots(engine):
                 if snapshot.data_key_id == each.data_key_id:
                     affected.add(snapshot.snapshot_id)
-            yield Problem(f"data key {each.data_key_id.hex()}", what, FROM_BACKUP, affected)
+            yield CheckProblem(f"data key {each.data_key_id.hex()}", what, FROM_BACKUP, affected)
 
 
-def _check_domain_keys(engine: Engine) -> Iterator[Problem]:
+def _check_domain_keys(engine: Engine) -> Iterator[CheckProblem]:
     for sealed in engine.catalog.domain_keys():
         key = engine.catalog.kms_key(sealed.key_id)
         what = "its KMS key is missing"
@@ -102,7 +102,7 @@ def _check_domain_keys(engine: Engine) -> Iterator[Problem]:
                 continue
             except (DamageError, KeyHiddenError) as error:
                 what = getattr(error, "what", what)
-        yield Problem(f"domain key {sealed.key_id}", what, FROM_BACKUP, _under(engine, sealed.key_id))
+        yield CheckProblem(f"domain key {sealed.key_id}", what, FROM_BACKUP, _under(engine, sealed.key_id))
 
 
 def _under(engine: Engine, key_id: str) -> Affected:

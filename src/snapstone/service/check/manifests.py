@@ -9,7 +9,7 @@ from snapstone.catalog.contract.identities import Account
 from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
 from snapstone.core.errors import DamageError
 from snapstone.core.manifest import Manifest, decode_manifest, manifest_address
-from snapstone.service.check.problems import Problem, of_one
+from snapstone.service.check.problems import CheckProblem, of_one
 from snapstone.service.engine import Engine
 from snapstone.service.manifests import difference
 from snapstone.service.sealing import manifest_of
@@ -22,7 +22,7 @@ TIMEOUT_MINUTES: Final = 60
 REWRITE: Final = "--repair writes it again, from the row"
 
 
-def check_manifest(engine: Engine, snapshot: Snapshot, *, repair: bool) -> Iterator[Problem]:
+def check_manifest(engine: Engine, snapshot: Snapshot, *, repair: bool) -> Iterator[CheckProblem]:
     """Hold the row of a completed snapshot against its manifest; writes that again if it cannot be read."""
     address = manifest_address(snapshot.snapshot_id)
     where = f"manifest of {snapshot.snapshot_id}"
@@ -33,15 +33,15 @@ def check_manifest(engine: Engine, snapshot: Snapshot, *, repair: bool) -> Itera
             return
         if repair:
             engine.objects.put_many(ObjectKind.MANIFEST, [manifest_of(snapshot, snapshot.root, snapshot.block_count)])
-        yield Problem(where, f"it cannot be read: {error.what}", REWRITE, of_one(snapshot.snapshot_id), repair)
+        yield CheckProblem(where, f"it cannot be read: {error.what}", REWRITE, of_one(snapshot.snapshot_id), repair)
         return
     found = difference(snapshot, manifest)
     if found is not None:
         remedy = "one of the two is wrong: put the catalog, or the segment files, back from a backup"
-        yield Problem(f"snapshot {snapshot.snapshot_id}", found, remedy, of_one(snapshot.snapshot_id))
+        yield CheckProblem(f"snapshot {snapshot.snapshot_id}", found, remedy, of_one(snapshot.snapshot_id))
 
 
-def check_rows(engine: Engine, *, repair: bool) -> Iterator[Problem]:
+def check_rows(engine: Engine, *, repair: bool) -> Iterator[CheckProblem]:
     """Look for manifests whose snapshots the catalog does not know; brings their rows back where it has their keys."""
     for manifest in lost_snapshots(engine, compare(engine.catalog, engine.objects)):
         where = f"snapshot {manifest.snapshot_id}"
@@ -49,10 +49,10 @@ def check_rows(engine: Engine, *, repair: bool) -> Iterator[Problem]:
         what = f"account {manifest.account_id} has lost its row, and its manifest is there"
         if manifest.data_key_id is not None and engine.catalog.data_key(manifest.data_key_id) is None:
             remedy = "the catalog has lost its key too: put the catalog back from a backup"
-            yield Problem(where, what, remedy, affected)
+            yield CheckProblem(where, what, remedy, affected)
             continue
         remedy = "--repair brings the row back from the manifest, without changes of tags, sharing and tier"
-        yield Problem(where, what, remedy, affected, repair and _bring_back(engine, manifest))
+        yield CheckProblem(where, what, remedy, affected, repair and _bring_back(engine, manifest))
 
 
 def _bring_back(engine: Engine, manifest: Manifest) -> bool:

@@ -36,7 +36,7 @@ def of_one(snapshot_id: str) -> Affected:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class CheckProblem:
     """One thing that is wrong."""
 
     where: str

@@ -9,7 +9,7 @@ from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
 from snapstone.core.block_map import EMPTY_ROOT, LEVELS
 from snapstone.core.blocks import ZERO_ADDRESS, Address
 from snapstone.core.errors import DamageError
-from snapstone.service.check.problems import Affected, Counts, Problem
+from snapstone.service.check.problems import Affected, CheckProblem, Counts
 from snapstone.service.engine import Engine
 
 REMEMBERED_PAGES: Final = 1_000_000
@@ -55,15 +55,15 @@ class Reachable:
         for address in found:
             self._damage[address][1].add(snapshot.snapshot_id)
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[CheckProblem]:
         """What was found damaged, with the snapshots that need it; of damage that nobody needs, how much."""
         unneeded = len(self._unreadable - self._damage.keys())
         if unneeded and _MORE not in self._damage:
             what = f"{unneeded} damaged records are of no snapshot's map: their disk loses bytes"
-            yield Problem("objects", what, "nothing is lost yet: look at the disk's health")
+            yield CheckProblem("objects", what, "nothing is lost yet: look at the disk's health")
         for address, (what, affected) in self._damage.items():
             where = "objects" if address == _MORE else f"object {address.hex()}"
-            yield Problem(where, what, REMEDY, affected)
+            yield CheckProblem(where, what, REMEDY, affected)
 
     def _below(self, address: Address, level: int, zero: Address, arn: str | None) -> frozenset[Address]:
         """The damaged objects in a subtree."""

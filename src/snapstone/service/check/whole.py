@@ -10,7 +10,7 @@ from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError, KeyHiddenError
 from snapstone.service.check.keys import FROM_BACKUP, check_keys
 from snapstone.service.check.manifests import check_manifest, check_rows
-from snapstone.service.check.problems import Counts, Problem, Progress, live_snapshots, of_one
+from snapstone.service.check.problems import CheckProblem, Counts, Progress, live_snapshots, of_one
 from snapstone.service.check.reachable import Reachable
 from snapstone.service.engine import Engine
 from snapstone.storage.contract import ObjectEntry, ObjectKind
@@ -24,11 +24,11 @@ PROGRESS_STEP: Final = 256
 
 def check_all(
     engine: Engine, counts: Counts, progress: Progress, *, repair: bool, read_data: bool
-) -> Iterator[Problem]:
+) -> Iterator[CheckProblem]:
     """Everything that is wrong, as it is found. What moves on a running server is looked at twice before it is told."""
     progress("looking at the catalog")
     for sentence in engine.catalog.integrity():
-        yield Problem("catalog.db", sentence, FROM_BACKUP)
+        yield CheckProblem("catalog.db", sentence, FROM_BACKUP)
     progress("opening keys")
     yield from check_keys(engine, repair=repair)
     progress("comparing rows and manifests")
@@ -44,7 +44,7 @@ def check_all(
         try:
             reachable.look_at(snapshot)
         except DamageError as error:
-            yield Problem(
+            yield CheckProblem(
                 f"snapshot {snapshot.snapshot_id}",
                 f"its keys cannot be opened: {error.what}",
                 FROM_BACKUP,

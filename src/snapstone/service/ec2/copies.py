@@ -83,7 +83,7 @@ def copy_snapshot(
     nothing more. Tags of the source are not copied.
     """
     require_ids((source_snapshot_id,))
-    if source_region not in engine.policy.regions:
+    if source_region not in engine.settings.regions:
         raise UnknownSourceRegionError(source_region)
     if destination_outpost_arn is not None or destination_availability_zone is not None:
         raise InvalidParameterError("Snapshots are copied to regions only, to no Outpost and no Local Zone.")

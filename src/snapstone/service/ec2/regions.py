@@ -28,21 +28,21 @@ def describe_regions(
     dry_run: bool = False,
 ) -> dict[str, object]:
     """The regions that this server answers for; `all_regions` adds none, because none is opted out of."""
-    known = engine.policy.regions
+    known = engine.settings.regions
     for name in region_names or ():
         if name not in known:
             raise InvalidParameterError(f"Invalid region provided: [{name}]")
     if dry_run:
         raise DryRunPassedError
     facts: Facts[str] = {
-        "endpoint": lambda name: (engine.policy.endpoint,),
+        "endpoint": lambda name: (engine.settings.endpoint,),
         "opt-in-status": lambda name: (OPT_IN_STATUS,),
         "region-name": lambda name: (name,),
     }
     names = [name for name in known if not region_names or name in region_names]
     return {
         "Regions": [
-            {"OptInStatus": OPT_IN_STATUS, "RegionName": name, "Endpoint": engine.policy.endpoint}
+            {"OptInStatus": OPT_IN_STATUS, "RegionName": name, "Endpoint": engine.settings.endpoint}
             for name in select(names, filters or (), facts)
         ]
     }

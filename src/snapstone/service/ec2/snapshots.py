@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from snapstone.catalog.contract.sharing import Place, Reach
+from snapstone.catalog.contract.sharing import ListPosition, SnapshotScope
 from snapstone.catalog.contract.snapshots import Snapshot, SnapshotState
 from snapstone.core.blocks import BLOCK_SIZE
 from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
@@ -178,13 +178,13 @@ def _resolved(caller: Caller, account_ids: Sequence[str] | None) -> frozenset[st
     return frozenset(caller.account_id if each == "self" else each for each in account_ids or ())
 
 
-def _reaches(caller: Caller, owners: frozenset[str], readers: frozenset[str]) -> list[Reach]:
+def _reaches(caller: Caller, owners: frozenset[str], readers: frozenset[str]) -> list[SnapshotScope]:
     """Where to look: no more than the tests of owner and reader could let through."""
     of_others = not owners or owners != {caller.account_id}
     places = {
-        Reach.OWN: not owners or caller.account_id in owners,
-        Reach.SHARED: of_others and (not readers or caller.account_id in readers),
-        Reach.PUBLIC: of_others and (not readers or EVERYBODY in readers),
+        SnapshotScope.OWN: not owners or caller.account_id in owners,
+        SnapshotScope.SHARED: of_others and (not readers or caller.account_id in readers),
+        SnapshotScope.PUBLIC: of_others and (not readers or EVERYBODY in readers),
     }
     return [reach for reach, is_needed in places.items() if is_needed]
 
@@ -213,7 +213,7 @@ def _is_restorable(engine: Engine, caller: Caller, snapshot: Snapshot, reader: s
 
 
 def _candidates(
-    engine: Engine, caller: Caller, reaches: Sequence[Reach], start: Place | None, count: int
+    engine: Engine, caller: Caller, reaches: Sequence[SnapshotScope], start: ListPosition | None, count: int
 ) -> Iterator[Snapshot]:
     """Every snapshot within reach from a place on, read as far as the iteration goes: `count` at first, then more."""
     while True:
@@ -224,12 +224,12 @@ def _candidates(
         start, count = _place(rows[count]), min(2 * count, ROWS_AT_ONCE)
 
 
-def _place(snapshot: Snapshot) -> Place:
-    return Place(snapshot.started_at_ms, snapshot.snapshot_id)
+def _place(snapshot: Snapshot) -> ListPosition:
+    return ListPosition(snapshot.started_at_ms, snapshot.snapshot_id)
 
 
-def _start(place: tuple[int, str]) -> Place:
-    return Place(place[0], SnapshotId(place[1]))
+def _start(place: tuple[int, str]) -> ListPosition:
+    return ListPosition(place[0], SnapshotId(place[1]))
 
 
 def _items(caller: Caller, snapshots: Sequence[Snapshot]) -> list[Answer]:

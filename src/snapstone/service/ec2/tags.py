@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from snapstone.catalog.contract.sharing import OwnTag, Place, Tags
+from snapstone.catalog.contract.sharing import ListPosition, OwnTag, Tags
 from snapstone.catalog.contract.snapshots import Snapshot
 from snapstone.core.errors import (
     DryRunPassedError,
@@ -125,7 +125,7 @@ ROWS_AT_ONCE: Final = 1_000
 
 RESOURCE_TYPE: Final = "snapshot"
 
-Start = tuple[Place, str]
+Start = tuple[ListPosition, str]
 
 
 def describe_tags(
@@ -179,7 +179,7 @@ def _tags(engine: Engine, caller: Caller, start: Start | None) -> Iterator[OwnTa
 
 def _start(place: tuple[int, str]) -> Start:
     snapshot_id, _, key = place[1].partition(" ")
-    return Place(place[0], SnapshotId(snapshot_id)), key
+    return ListPosition(place[0], SnapshotId(snapshot_id)), key
 
 
 def _item(tag: OwnTag) -> Answer:

@@ -21,7 +21,7 @@ from snapstone.core.blocks import BLOCKS_PER_GIB, ZERO_ADDRESS, ZERO_DIGEST, Add
 from snapstone.core.data_key import DataKey, Domain
 from snapstone.core.errors import DamageError, KeyHiddenError
 from snapstone.core.ids import SnapshotId
-from snapstone.service.background import Attempts, BackgroundWork
+from snapstone.service.background import BackgroundWork, RetrySchedule
 from snapstone.service.engine import Engine
 from snapstone.service.manifests import hold_copy_source
 from snapstone.service.sealing import KEY_NOT_ACCESSIBLE
@@ -45,7 +45,7 @@ class Copier:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        attempts = Attempts("copy", engine.catalog, engine.timekeeper.running_ms, engine.catalog.fail_copy)
+        attempts = RetrySchedule("copy", engine.catalog, engine.timekeeper.running_ms, engine.catalog.fail_copy)
         self._copies = BackgroundWork("copy", COPIES_AT_ONCE, self._claim, self._copy, attempts.note)
         self._stopped = Event()
 

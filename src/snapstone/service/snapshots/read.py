@@ -125,7 +125,7 @@ class _Listing:
     def __init__(self, engine: Engine, call: tuple[str, ...], max_results: int | None) -> None:
         self._engine = engine
         self._call = call
-        self._max_results = engine.policy.default_max_results if max_results is None else max_results
+        self._max_results = engine.settings.default_max_results if max_results is None else max_results
         self._now_seconds = engine.now_ms() // 1000
         self.expires_at_seconds = self._now_seconds + BLOCK_TOKEN_LIFE_SECONDS
 

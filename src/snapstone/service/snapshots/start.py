@@ -93,7 +93,7 @@ def start_snapshot(
             snapshot = replace(snapshot, kms_key_arn=key.arn, data_key_id=data_key_for_new(engine, key, parent))
         answer = _answer(snapshot)
         fresh = None if client_token is None else StoredAnswer(client_token, fingerprint, json.dumps(answer))
-        limit = engine.policy.pending_snapshots
+        limit = engine.settings.pending_snapshots
         try:
             stored = engine.catalog.insert_snapshot(snapshot, fresh, limit)
         except ParentGoneError:

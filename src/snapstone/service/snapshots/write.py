@@ -131,7 +131,7 @@ def complete_snapshot(
             engine.timekeeper.due_running_ms(),
         )
     if snapshot is not None and snapshot.state is SnapshotState.SEALING:
-        engine.sealer.seal_and_wait(snapshot.snapshot_id, engine.policy.seal_wait_seconds)
+        engine.sealer.seal_and_wait(snapshot.snapshot_id, engine.settings.seal_wait_seconds)
         snapshot = engine.catalog.snapshot(snapshot.snapshot_id)
     if snapshot is None or snapshot.state is SnapshotState.DELETING:
         raise SnapshotNotFoundError((snapshot_id,))

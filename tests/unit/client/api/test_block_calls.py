@@ -9,7 +9,7 @@ import pytest
 from snapstone.client.api.block_calls import BlockCalls, Signer
 from snapstone.client.api.connection import Remote
 from snapstone.client.api.endpoint import AccessKey
-from snapstone.client.api.faults import FaultError, Kind, kind_of
+from snapstone.client.api.faults import FaultError, FaultKind, kind_of
 from snapstone.core.blocks import BLOCK_SIZE, checksum_from_digest, digest_of
 from tests.unit.client.api.one_answer_server import OneAnswerServer
 
@@ -43,7 +43,7 @@ def test_a_put_is_done_when_the_answer_has_the_checksum_of_the_block() -> None:
 def test_a_put_whose_answer_has_another_checksum_or_none_is_not_done(checksum: str | None) -> None:
     with pytest.raises(FaultError) as raised:
         put(checksum)
-    assert kind_of(raised.value.fault) is Kind.CORRUPT
+    assert kind_of(raised.value.fault) is FaultKind.CORRUPT
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_block_that_is_not_what_its_checksum_says_or_not_whole_is_not_taken(
     into = memoryview(bytearray(BLOCK_SIZE))
     with OneAnswerServer([answer("200 OK", body, checksum)]) as server, pytest.raises(FaultError) as raised:
         calls(server).get(SNAPSHOT_ID, 0, "token", into, KEY)
-    assert kind_of(raised.value.fault) is Kind.CORRUPT
+    assert kind_of(raised.value.fault) is FaultKind.CORRUPT
 
 
 def test_a_block_with_its_checksum_is_taken() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from snapstone.client.api.pace import HOLD_SECONDS, LEAST_LIMIT, START_LIMIT, LearnedLimit
+from snapstone.client.api.pace import HOLD_SECONDS, LEAST_LIMIT, START_LIMIT, ConcurrencyLimit
 
 
 class Answers:
     """Answers to full use of the limit, at times that are given."""
 
     def __init__(self, maximum: int = 64) -> None:
-        self.limit = LearnedLimit(maximum)
+        self.limit = ConcurrencyLimit(maximum)
         self.now = 100.0
 
     def come(self, count: int, seconds: float, *, paced: bool = False, in_flight: int | None = None) -> None:

@@ -13,7 +13,7 @@ import pytest
 from snapstone.client.api import retrying
 from snapstone.client.api.block_calls import Signer
 from snapstone.client.api.endpoint import AccessKey
-from snapstone.client.api.faults import CHECKSUM_MISMATCH, Fault, FaultError, Kind
+from snapstone.client.api.faults import CHECKSUM_MISMATCH, ApiFault, FaultError, FaultKind
 from snapstone.client.api.pace import Pace
 from snapstone.client.api.retrying import (
     FIRST_CONTACT_SECONDS,
@@ -38,8 +38,8 @@ from snapstone.client.errors import (
     ThrottledOutError,
     UnreachableError,
 )
-from snapstone.client.events import Note, Silence
-from snapstone.client.transfer.pipeline import Stop
+from snapstone.client.events import Note, NullObserver
+from snapstone.client.transfer.pipeline import StopSignal
 
 OLD, NEW = AccessKey("ASIAOLD", "s", "t"), AccessKey("ASIANEW", "s", "t")
 
@@ -69,7 +69,7 @@ class FakeEndpoint:
 
 
 @dataclass
-class Notes(Silence):
+class Notes(NullObserver):
     notes: list[Note] = field(default_factory=list)
 
     def note(self, note: Note) -> None:
@@ -86,7 +86,7 @@ class Bench:
     retrying: Retrying
     now: list[float]
 
-    def run(self, *outcomes: Exception | str, awaited: tuple[Kind, ...] = (), pace: Pace | None = None) -> str:
+    def run(self, *outcomes: Exception | str, awaited: tuple[FaultKind, ...] = (), pace: Pace | None = None) -> str:
         """Attempts that end as told; the last one again and again."""
         self.attempts: list[AccessKey] = []
 
@@ -117,7 +117,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def fault(code: str, status: int = 400, message: str = "", **more: str) -> FaultError:
-    return FaultError(Fault(code, message, status, **more))
+    return FaultError(ApiFault(code, message, status, **more))
 
 
 THROTTLE, BROKEN = fault("ThrottlingException"), fault("InternalServerException", 500)
@@ -210,10 +210,10 @@ def test_an_upload_goes_on_once_the_servers_disk_has_room_again(bench: Bench) ->
 
 
 def test_what_was_just_made_is_waited_for_within_bounds(bench: Bench) -> None:
-    assert bench.run(ABSENT, ABSENT, ABSENT, "done", awaited=(Kind.ABSENT,)) == "done"
+    assert bench.run(ABSENT, ABSENT, ABSENT, "done", awaited=(FaultKind.ABSENT,)) == "done"
     begun = bench.now[0]
     with pytest.raises(NotFoundError):
-        bench.run(ABSENT, awaited=(Kind.ABSENT,))
+        bench.run(ABSENT, awaited=(FaultKind.ABSENT,))
     assert SETTLE_SECONDS - LONGEST_WAIT_SECONDS <= bench.now[0] - begun <= SETTLE_SECONDS
 
 
@@ -282,7 +282,7 @@ def test_a_clock_that_stays_wrong_ends_the_call(bench: Bench) -> None:
 
 
 def test_a_stop_ends_waiting(bench: Bench) -> None:
-    stop = Stop()
+    stop = StopSignal()
 
     def attempt(_: AccessKey) -> None:
         stop.set()

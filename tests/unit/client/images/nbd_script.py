@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from snapstone.client.images.nbd import Connection
+from snapstone.client.images.nbd import NbdConnection
 
 CONTEXT_ID = 7
 SIZE = 1 << 20
@@ -96,8 +96,8 @@ class ScriptedServer:
         self._thread.join(timeout=10)
         assert self.failure is None
 
-    def connect(self) -> Connection:
-        return Connection(self.mine)
+    def connect(self) -> NbdConnection:
+        return NbdConnection(self.mine)
 
     def _serve(self) -> None:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.client.images.linux import Use, UseTable
+from snapstone.client.images.linux import DeviceUse, UseTable
 from tests.unit.client.images.conftest import Attach, Mount, SplitDisk, run_as_root
 from tests.unit.client.images.test_sysfs import add_device
 
@@ -48,7 +48,7 @@ def uses(proc: Path, sys: Path, minor: int, major: int = 8) -> list[str]:
 
 def test_a_mounted_device_names_its_mount_point(proc: Path, sys: Path) -> None:
     found = UseTable(proc, sys).uses_of_device(os.makedev(8, 1))
-    assert found == [Use("is mounted at /boot files", "/boot files")]
+    assert found == [DeviceUse("is mounted at /boot files", "/boot files")]
 
 
 def test_a_disk_is_in_use_where_a_partition_is(proc: Path, sys: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_disk_is_in_use_where_a_partition_is(proc: Path, sys: Path) -> None:
 
 def test_a_held_device_names_the_holder_and_where_that_is_mounted(proc: Path, sys: Path) -> None:
     found = UseTable(proc, sys).uses_of_device(os.makedev(8, 2))
-    assert found == [Use("is held by dm-0, which is mounted at /", "/")]
+    assert found == [DeviceUse("is held by dm-0, which is mounted at /", "/")]
     (proc / "self" / "mountinfo").write_text("")
     assert uses(proc, sys, 2) == ["is held by dm-0"]
 
@@ -109,13 +109,15 @@ def test_a_real_loop_device_and_its_file_are_in_use_while_mounted(attach: Attach
     device = attach(image)
     number = os.stat(device).st_rdev
     assert UseTable().uses_of_device(number) == []
-    assert UseTable().uses_of_file(image) == [Use(f"is behind {device.name}")]
+    assert UseTable().uses_of_file(image) == [DeviceUse(f"is behind {device.name}")]
     run_as_root("mkfs.ext4", "-q", str(device))
     folder = mount(str(device), point="a folder")
-    assert UseTable().uses_of_device(number) == [Use(f"is mounted at {folder}", str(folder))]
+    assert UseTable().uses_of_device(number) == [DeviceUse(f"is mounted at {folder}", str(folder))]
     link = tmp_path / "link"
     os.link(image, link)
-    assert UseTable().uses_of_file(link) == [Use(f"is behind {device.name}, which is mounted at {folder}", str(folder))]
+    assert UseTable().uses_of_file(link) == [
+        DeviceUse(f"is behind {device.name}, which is mounted at {folder}", str(folder))
+    ]
 
 
 def test_a_real_disk_is_in_use_where_a_partition_is_mounted(split_disk: SplitDisk, mount: Mount) -> None:
@@ -136,7 +138,7 @@ def test_a_real_btrfs_which_has_a_number_of_its_own_is_found(attach: Attach, mou
     run_as_root("mkfs.btrfs", "-q", str(device))
     folder = mount(str(device))
     assert os.stat(folder).st_dev != os.stat(device).st_rdev
-    assert UseTable().uses_of_device(os.stat(device).st_rdev) == [Use(f"is mounted at {folder}", str(folder))]
+    assert UseTable().uses_of_device(os.stat(device).st_rdev) == [DeviceUse(f"is mounted at {folder}", str(folder))]
 
 
 def test_a_real_device_that_is_swapped_to_is_in_use(attach: Attach, tmp_path: Path) -> None:
@@ -149,4 +151,4 @@ def test_a_real_device_that_is_swapped_to_is_in_use(attach: Attach, tmp_path: Pa
         found = UseTable().uses_of_device(os.stat(device).st_rdev)
     finally:
         subprocess.run(["swapoff", str(device)], check=True)
-    assert found == [Use("is used as swap")]
+    assert found == [DeviceUse("is used as swap")]

@@ -12,8 +12,8 @@ import pytest
 
 from snapstone.client.errors import StalledError
 from snapstone.client.images import nbd
-from snapstone.client.images.nbd import Connection, ServerGoneError
-from snapstone.client.images.nbd_messages import Extent, ProtocolError, RequestError
+from snapstone.client.images.nbd import NbdConnection, ServerGoneError
+from snapstone.client.images.nbd_messages import NbdExtent, ProtocolError, RequestError
 
 from .nbd_script import (
     CONTEXT_ID,
@@ -49,7 +49,7 @@ def assert_set(event: threading.Event) -> None:
     assert event.wait(10)
 
 
-def read(connection: Connection, offset: int, size: int) -> bytes:
+def read(connection: NbdConnection, offset: int, size: int) -> bytes:
     into = memoryview(bytearray(b"\xee" * size))
     connection.read(offset, into)
     return bytes(into)
@@ -232,7 +232,7 @@ def test_extents_tell_what_reads_as_zeros() -> None:
     payload = struct.pack(">IIIIIII", CONTEXT_ID, 4096, 0, 8192, hole_bit | zero_bit, 512, hole_bit)
     with ScriptedServer(answering((STATUS, payload))) as server:
         found = server.connect().extents(0, SIZE)
-    assert found == [Extent(4096, False), Extent(8192, True), Extent(512, False)]
+    assert found == [NbdExtent(4096, False), NbdExtent(8192, True), NbdExtent(512, False)]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_goodbye_is_said() -> None:
 
 
 def test_an_abort_ends_a_request_that_waits() -> None:
-    held: list[Connection] = []
+    held: list[NbdConnection] = []
     with ScriptedServer(lambda peer, _: held[0].abort()) as server:
         held.append(server.connect())
         with pytest.raises(ServerGoneError):

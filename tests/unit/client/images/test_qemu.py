@@ -18,7 +18,7 @@ import pytest
 from snapstone.client.errors import ClientError, DamagedError, DeniedError, NoSpaceError, NotFoundError, UsageError
 from snapstone.client.images import qemu
 from snapstone.client.images.contract import Source, Target
-from snapstone.client.images.nbd import Connection, ServerGoneError
+from snapstone.client.images.nbd import NbdConnection, ServerGoneError
 from snapstone.client.images.qemu import open_qemu_source, open_qemu_target
 from snapstone.core.blocks import BLOCK_SIZE
 
@@ -441,7 +441,7 @@ def test_an_image_that_cannot_be_made_durable_gets_no_name(
     target = new_target(tmp_path / "disk")
     target.write(0, memoryview(bytes(BLOCK_SIZE)))
     if broken == "flush":
-        monkeypatch.setattr(Connection, "flush", fail)
+        monkeypatch.setattr(NbdConnection, "flush", fail)
     else:
         monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises((OSError, ClientError)):

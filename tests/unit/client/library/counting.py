@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from snapstone.client.api.retrying import Stop
+from snapstone.client.api.retrying import Interruption
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import BlockPage, ListedBlock, StartRequest
 from snapstone.client.errors import ClientError
@@ -80,7 +80,7 @@ class Counting:
         block: memoryview,
         digest: Digest,
         *,
-        stop: Stop | None = None,
+        stop: Interruption | None = None,
         recent: bool = False,
     ) -> None:
         self._enter(block_index)

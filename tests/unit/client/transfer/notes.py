@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from snapstone.client.events import Note, Silence
+from snapstone.client.events import Note, NullObserver
 
 
-class Notes(Silence):
+class Notes(NullObserver):
     """Keeps all notes, in order."""
 
     def __init__(self) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from snapstone.client.api.retrying import Interruption as AnyStop
 from snapstone.client.api.retrying import Options
-from snapstone.client.api.retrying import Stop as AnyStop
 from snapstone.client.api.service import Service
 from snapstone.client.api.values import BlockPage, ListedBlock, SnapshotInfo
 from snapstone.client.errors import (
@@ -22,13 +22,13 @@ from snapstone.client.errors import (
     UnreachableError,
     UsageError,
 )
-from snapstone.client.transfer.copy import Copied, copy
+from snapstone.client.transfer.copy import CopyResult, copy
 from snapstone.client.transfer.counterparts import COPIED_FROM
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import JournalStore
-from snapstone.client.transfer.pipeline import Stop
+from snapstone.client.transfer.pipeline import StopSignal
 from snapstone.core.blocks import Digest, digest_of
 from tests.conformance.given import ZERO, A, B, C, block, completed, content, put, started
 from tests.server_process import Client, ServerProcess
@@ -94,7 +94,7 @@ class Sides:
     state: Folders
     memory: Memory
 
-    def copy(self, snapshot_id: str, target: Service | None = None, **options: object) -> Copied:
+    def copy(self, snapshot_id: str, target: Service | None = None, **options: object) -> CopyResult:
         """A copy with a state folder of its own."""
         settings = {"state": self.state, "observer": self.memory} | options
         return copy(self.source, target or self.target, snapshot_id, **settings)  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ class Sides:
         """All snapshots there."""
         return {found["SnapshotId"] for found in self.there_ec2.describe_snapshots()["Snapshots"]}
 
-    def holds(self, copied: Copied) -> dict[int, bytes]:
+    def holds(self, copied: CopyResult) -> dict[int, bytes]:
         """What the copy holds, without blocks of zeros."""
         assert copied.snapshot_id is not None
         return {index: data for index, data in content(self.there, copied.snapshot_id).items() if data != ZERO}
@@ -602,7 +602,7 @@ class TestFailure:
         assert JournalStore(sides.state.journals).list() == []
 
     def test_a_stop_ends_it_and_leaves_it_resumable(self, sides: Sides) -> None:
-        stop = Stop()
+        stop = StopSignal()
         stop.set()
         snapshot_id = completed(sides.here, {0: A})
         with pytest.raises(InterruptedTransferError):

@@ -8,9 +8,9 @@ import pytest
 
 from snapstone.client.events import Tally
 from snapstone.client.transfer import counterparts, moves
-from snapstone.client.transfer.counterparts import COPIED_FROM, Counterparts, Search, origin_of, origin_value
+from snapstone.client.transfer.counterparts import COPIED_FROM, Counterparts, CounterpartSearch, origin_of, origin_value
 from snapstone.client.transfer.moves import Moves
-from snapstone.client.transfer.pipeline import Stop
+from snapstone.client.transfer.pipeline import StopSignal
 from tests.conformance.given import A, completed, started
 from tests.server_process import Client, ServerProcess
 from tests.unit.client.transfer.two_sides import Memory, service_of
@@ -38,7 +38,7 @@ def empty(server: ServerProcess, region: str) -> None:
         ec2.delete_snapshot(SnapshotId=found["SnapshotId"])
 
 
-def search(server: ServerProcess, snapshot_id: str) -> Search:
+def search(server: ServerProcess, snapshot_id: str) -> CounterpartSearch:
     """For a copy of a snapshot of 1 GiB from here to there."""
     with service_of(server, HERE) as source, service_of(server, THERE) as target:
         return Counterparts(source, target, snapshot_id, 1, observer=Memory()).search()
@@ -108,6 +108,6 @@ def test_moves_beyond_what_is_listed_ahead_are_moved_too_but_not_counted(
     with service_of(server, HERE) as service:
         for snapshot_id, count, expected_count in ((few, 3, 3), (many, 9, None)):
             tally = Tally("copy")
-            listed = Moves(service, snapshot_id, None, Stop())
+            listed = Moves(service, snapshot_id, None, StopSignal())
             assert [move.block_index for move in listed.counted(tally)] == list(range(count))
             assert (listed.count(), tally.expected_count) == (count, expected_count)

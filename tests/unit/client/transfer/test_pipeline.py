@@ -18,7 +18,7 @@ import pytest
 
 from snapstone.client.errors import InterruptedTransferError, StalledError
 from snapstone.client.transfer import pipeline
-from snapstone.client.transfer.pipeline import Stop, ordered, run
+from snapstone.client.transfer.pipeline import StopSignal, ordered, run
 from snapstone.core.blocks import BLOCK_SIZE
 
 LONG = 60.0
@@ -28,7 +28,7 @@ class WorkError(Exception):
     """What the tests fail with."""
 
 
-def crew_threads() -> list[threading.Thread]:
+def pool_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("snapstone-")]
 
 
@@ -38,10 +38,10 @@ def do_run(
     *,
     worker_count: int = 4,
     stall_seconds: float = LONG,
-    stop: Stop | None = None,
+    stop: StopSignal | None = None,
 ) -> None:
     assert callable(perform)
-    run(work, perform, worker_count=worker_count, stall_seconds=stall_seconds, stop=stop or Stop())
+    run(work, perform, worker_count=worker_count, stall_seconds=stall_seconds, stop=stop or StopSignal())
 
 
 def do_ordered(
@@ -51,11 +51,11 @@ def do_ordered(
     worker_count: int = 4,
     window: int = 8,
     stall_seconds: float = LONG,
-    stop: Stop | None = None,
+    stop: StopSignal | None = None,
 ) -> Iterator[tuple[int, memoryview, object]]:
     assert callable(fetch)
     return ordered(
-        work, fetch, worker_count=worker_count, window=window, stall_seconds=stall_seconds, stop=stop or Stop()
+        work, fetch, worker_count=worker_count, window=window, stall_seconds=stall_seconds, stop=stop or StopSignal()
     )
 
 
@@ -88,7 +88,7 @@ def test_every_item_is_done_once(worker_count: int) -> None:
     do_run(range(3000), lambda number, _: done.append(number), worker_count=worker_count)
 
     assert sorted(done) == list(range(3000))
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_no_work_is_no_error() -> None:
@@ -119,7 +119,7 @@ def test_no_more_threads_are_started_than_there_is_work_for() -> None:
 
     def look(*_: object) -> None:
         nonlocal most
-        most = max(most, len(crew_threads()))
+        most = max(most, len(pool_threads()))
 
     def slowly() -> Iterator[int]:
         for number in range(10):
@@ -169,7 +169,7 @@ def test_the_work_is_taken_lazily() -> None:
 
 def test_the_first_error_stops_all_and_is_raised() -> None:
     work = Watched(1_000_000)
-    stop = Stop()
+    stop = StopSignal()
     first = WorkError("first")
     all_there = threading.Barrier(8)
 
@@ -190,7 +190,7 @@ def test_the_first_error_stops_all_and_is_raised() -> None:
     assert stop.is_set()
     assert work.given_count < 100
     assert work.was_closed
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_an_error_in_the_work_is_raised() -> None:
@@ -198,7 +198,7 @@ def test_an_error_in_the_work_is_raised() -> None:
     with pytest.raises(WorkError, match="of the work"):
         do_run(Watched(50, WorkError("of the work")), lambda number, _: done.append(number))
     assert sorted(done) == list(range(50))
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_an_exit_raised_by_a_worker_is_not_lost() -> None:
@@ -211,7 +211,7 @@ def test_an_exit_raised_by_a_worker_is_not_lost() -> None:
 
 def test_a_set_stop_ends_the_run_as_interrupted() -> None:
     work = Watched(1_000_000)
-    stop = Stop()
+    stop = StopSignal()
 
     def perform(number: int, _: memoryview) -> None:
         if number == 100:
@@ -221,25 +221,25 @@ def test_a_set_stop_ends_the_run_as_interrupted() -> None:
         do_run(work, perform, stop=stop)
     assert work.was_closed
     assert work.given_count < 200
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_a_stop_that_is_set_before_does_nothing() -> None:
-    stop = Stop()
+    stop = StopSignal()
     stop.set()
     with pytest.raises(InterruptedTransferError):
         do_run(range(5), lambda *_: pytest.fail("was done"), stop=stop)
 
 
 def test_workers_that_hang_are_a_stall_of_the_blocks_in_work() -> None:
-    stop = Stop()
+    stop = StopSignal()
     with pytest.raises(StalledError, match=r"2 blocks were in work and none was finished for 0\.5 seconds, after 3"):
         do_run(range(5), lambda number, _: number >= 3 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_a_source_that_gives_nothing_is_a_stall_of_the_source() -> None:
-    stop = Stop()
+    stop = StopSignal()
 
     def work() -> Iterator[int]:
         yield from range(3)
@@ -247,7 +247,7 @@ def test_a_source_that_gives_nothing_is_a_stall_of_the_source() -> None:
 
     with pytest.raises(StalledError, match=r"the source gave no block for 0\.5 seconds, after 3 blocks"):
         do_run(work(), lambda *_: None, stall_seconds=0.5, stop=stop)
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_slow_work_that_goes_on_is_no_stall() -> None:
@@ -266,7 +266,7 @@ def test_workers_that_do_not_heed_the_stop_are_left_after_a_while(monkeypatch: p
     release = threading.Event()
     with pytest.raises(StalledError):
         do_run(range(1), lambda *_: release.wait(LONG), stall_seconds=0.2)
-    left = crew_threads()
+    left = pool_threads()
     assert len(left) == 1
     release.set()
     left[0].join()
@@ -307,7 +307,7 @@ def test_the_order_is_that_of_the_work(worker_count: int, window: int) -> None:
         got.append((number, result))
 
     assert got == [(number, str(number)) for number in range(300)]
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_no_more_blocks_are_fetched_ahead_than_the_window_holds() -> None:
@@ -342,18 +342,18 @@ def test_the_first_error_of_a_fetch_is_raised() -> None:
     with pytest.raises(WorkError, match="of a fetch"):
         list(do_ordered(work, fetch))
     assert work.was_closed
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_an_error_in_ordered_work_is_raised() -> None:
     with pytest.raises(WorkError, match="of the work"):
         list(do_ordered(Watched(10, WorkError("of the work")), lambda *_: None))
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_an_early_close_ends_the_workers_and_sets_no_stop() -> None:
     work = Watched(1_000_000)
-    stop = Stop()
+    stop = StopSignal()
     blocks = do_ordered(work, lambda *_: time.sleep(0.001), worker_count=8, window=16, stop=stop)
     for number, _, _ in blocks:
         if number == 10:
@@ -363,7 +363,7 @@ def test_an_early_close_ends_the_workers_and_sets_no_stop() -> None:
     assert not stop.is_set()
     assert work.was_closed
     assert work.given_count <= 10 + 1 + 16
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_an_error_of_the_caller_ends_the_workers() -> None:
@@ -375,39 +375,39 @@ def test_an_error_of_the_caller_ends_the_workers() -> None:
     with pytest.raises(WorkError):
         fail()
     gc.collect()
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_a_generator_that_was_never_started_starts_no_thread() -> None:
     do_ordered(range(10), lambda *_: None).close()  # type: ignore[attr-defined]
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_a_stop_ends_the_waiting_for_a_block() -> None:
-    stop = Stop()
+    stop = StopSignal()
     blocks = do_ordered(range(10), lambda *_: stop.wait(LONG), stop=stop)
     threading.Timer(0.05, stop.set).start()
     with pytest.raises(InterruptedTransferError):
         list(blocks)
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 def test_a_fetch_that_hangs_is_a_stall_but_a_slow_caller_is_not() -> None:
-    stop = Stop()
+    stop = StopSignal()
     blocks = do_ordered(range(10), lambda number, _: number == 5 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
     for _ in range(5):
         next(blocks)
         time.sleep(0.6)
     with pytest.raises(StalledError, match="1 blocks were in work"):
         next(blocks)
-    assert crew_threads() == []
+    assert pool_threads() == []
 
 
 # stop, and Ctrl-C
 
 
 def test_a_stop_wakes_all_who_wait_and_may_be_set_twice() -> None:
-    stop = Stop()
+    stop = StopSignal()
     assert not stop.wait(0.001)
     woken: list[bool] = []
     threads = [threading.Thread(target=lambda: woken.append(stop.wait(LONG))) for _ in range(8)]
@@ -427,8 +427,8 @@ def interrupt(body: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     program.write_text(
         "import threading, time\n"
         "from snapstone.client.errors import InterruptedTransferError\n"
-        "from snapstone.client.transfer.pipeline import Stop, ordered, run\n"
-        "stop = Stop()\n" + textwrap.dedent(body)
+        "from snapstone.client.transfer.pipeline import StopSignal, ordered, run\n"
+        "stop = StopSignal()\n" + textwrap.dedent(body)
     )
     with subprocess.Popen(
         [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snapstone.client.events import Silence, Tally
+from snapstone.client.events import NullObserver, Tally
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.stream_out import write_out
 from snapstone.client.transfer.upload import upload
@@ -26,7 +26,7 @@ def test_it_is_the_image_in_order(server: ServerProcess, tmp_path: Path, size: i
         uploaded = upload(service, image(blocks), state=Folders(tmp_path / "state"))
         path = tmp_path / "out"
         with path.open("wb") as file:
-            write_out(service, str(uploaded.snapshot_id), size, file.fileno(), Tally("download"), Silence())
+            write_out(service, str(uploaded.snapshot_id), size, file.fileno(), Tally("download"), NullObserver())
     assert path.read_bytes() == whole[:size]
 
 
@@ -38,6 +38,6 @@ def test_a_reader_that_goes_away_ends_it(server: ServerProcess, tmp_path: Path) 
         os.close(reading)
         before = threading.active_count()
         with pytest.raises(BrokenPipeError):
-            write_out(service, str(uploaded.snapshot_id), 20 * BLOCK_SIZE, writing, Tally("download"), Silence())
+            write_out(service, str(uploaded.snapshot_id), 20 * BLOCK_SIZE, writing, Tally("download"), NullObserver())
         os.close(writing)
         assert threading.active_count() == before

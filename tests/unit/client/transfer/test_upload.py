@@ -24,7 +24,7 @@ from snapstone.client.transfer.dirty import DirtyRanges
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import JournalStore
-from snapstone.client.transfer.upload import Uploaded, upload
+from snapstone.client.transfer.upload import UploadResult, upload
 from snapstone.core.blocks import BLOCK_SIZE, Digest, digest_of
 from tests.server_process import ServerProcess
 from tests.unit.client.transfer.two_sides import Memory, MemoryImage, endpoint_of
@@ -469,7 +469,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_started(
     options = {name: parent if value == "PARENT" else value for name, value in arguments.items()}
     before = len(service.describe())
     if words is None:
-        assert isinstance(upload(service, image({}), state=state, **options), Uploaded)  # type: ignore[arg-type]
+        assert isinstance(upload(service, image({}), state=state, **options), UploadResult)  # type: ignore[arg-type]
         return
     with pytest.raises(UsageError, match=words):
         upload(service, image({}, size), state=state, **options)  # type: ignore[arg-type]

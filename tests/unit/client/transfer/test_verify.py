@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from snapstone.client.api.retrying import Options, Stop
+from snapstone.client.api.retrying import Interruption, Options
 from snapstone.client.api.service import Service
 from snapstone.client.errors import DamagedError, NotFoundError, SourceChangedError, UnreachableError, UsageError
 from snapstone.client.transfer import verify
-from snapstone.client.transfer.verify import Finding, verify_image, verify_snapshot
+from snapstone.client.transfer.verify import Mismatch, verify_image, verify_snapshot
 from snapstone.core.blocks import Digest
 from tests.conformance.given import ZERO, A, B, C, completed
 from tests.server_process import Client, ServerProcess
@@ -47,7 +47,7 @@ class Harmed(Service):
         self.is_up = is_up
 
     def get_block(
-        self, snapshot_id: str, block_index: int, token: str, into: memoryview, *, stop: Stop | None = None
+        self, snapshot_id: str, block_index: int, token: str, into: memoryview, *, stop: Interruption | None = None
     ) -> Digest:
         if block_index in self.damaged:
             raise DamagedError(f"get block {block_index}: the checksum should be x, and is y")
@@ -141,7 +141,7 @@ class TestImage:
     def test_each_difference_is_found(self, service: Service, ebs: Client) -> None:
         snapshot_id = completed(ebs, {0: A, 1: B, 2: C})
         verified = verify_image(service, snapshot_id, MemoryImage({0: B, 1: B, 5: A}, GIB))
-        assert verified.findings == (Finding(0, "changed"), Finding(2, "removed"), Finding(5, "added"))
+        assert verified.findings == (Mismatch(0, "changed"), Mismatch(2, "removed"), Mismatch(5, "added"))
         assert verified.checked_count == 4
 
     def test_damage_of_the_snapshot_is_told_from_differences(self, server: ServerProcess, snapshot_id: str) -> None:

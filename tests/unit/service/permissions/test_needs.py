@@ -10,7 +10,7 @@ import pytest
 
 from snapstone.core.policy.document import PolicyKind
 from snapstone.service.access.authorization import PERMISSIONS
-from snapstone.service.access.permission import Need
+from snapstone.service.access.permission import Permission
 from snapstone.service.engine import Caller
 from tests.installation import Installation
 from tests.unit.service.callers import EVERYTHING, OTHER, OWNER, perform, policy, user
@@ -28,11 +28,11 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 def needs(
     installation: Installation, service: str, operation: str, caller: Caller = OWNER, **members: Any
-) -> list[Need]:
+) -> list[Permission]:
     return list(PERMISSIONS[service][operation](installation.engine, caller, members))
 
 
-def asked(found: list[Need]) -> list[tuple[str, str]]:
+def asked(found: list[Permission]) -> list[tuple[str, str]]:
     return [(need.action, need.resource) for need in found]
 
 
