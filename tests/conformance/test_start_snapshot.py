@@ -245,7 +245,7 @@ class TestTags:
 
 
 class TestEncryption:
-    """Combinations are judged as with AWS; the whole table is in tests/unit/service/test_encryption.py."""
+    """Combinations are judged as with AWS; the whole table is in tests/unit/service/snapshots/test_encryption.py."""
 
     @pytest.mark.parametrize("encrypted", [True, False])
     def test_a_parent_and_encrypted_do_not_go_together(self, ebs: Client, encrypted: bool) -> None:

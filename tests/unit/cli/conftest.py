@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client, client_of
 

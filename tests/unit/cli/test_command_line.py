@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.server_process import ServerProcess
 
 from snapstone import __version__
 from snapstone.cli.main import COMMANDS
+from tests.server_process import ServerProcess
 
 LIMIT_SECONDS = 30.0
 

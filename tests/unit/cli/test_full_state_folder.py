@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from snapstone.client.transfer.folders import STATE_VARIABLE
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client
 from tests.unit.client.images.conftest import run_as_root
-
-from snapstone.client.transfer.folders import STATE_VARIABLE
 
 BLOCK_COUNT = 40
 """50 apart in 1 GiB, so that the entries of the journal take 16 pages of 4 KiB; the two slots of its facts take two."""

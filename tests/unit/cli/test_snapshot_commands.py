@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from tests.server_process import ServerProcess
 from tests.unit.cli.conftest import MakeSnapshot
 from tests.unit.cli.running import LIMIT_SECONDS, Client, client_of, on_terminal

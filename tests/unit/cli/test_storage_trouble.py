@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.conformance.given import A, B, C, completed
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client, client_of

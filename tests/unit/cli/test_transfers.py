@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import LIMIT_SECONDS, Client, client_of, on_terminal
 

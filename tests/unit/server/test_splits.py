@@ -7,11 +7,11 @@ import threading
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.server.loopback import PATIENCE_SECONDS, chunked, echo, put
 
 from snapstone.server.http.connection import ServerConnection
 from snapstone.server.http.head import DEFAULT_LIMITS
 from snapstone.wire.http import Request, Response
+from tests.unit.server.loopback import PATIENCE_SECONDS, chunked, echo, put
 
 BODIES = (bytes(range(256)) * 20, b"", b"x" * 5000)
 STREAM = b"".join(

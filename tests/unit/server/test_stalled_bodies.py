@@ -12,11 +12,11 @@ import pytest
 import urllib3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from tests.unit.server.loopback import PATIENCE_SECONDS, listening
-from tests.unit.wire.requests import KEY, REGION, EngineParts
 
 from snapstone.server.http.head import ConnectionLimits
 from snapstone.wire.gateway import Gateway
+from tests.unit.server.loopback import PATIENCE_SECONDS, listening
+from tests.unit.wire.requests import KEY, REGION, EngineParts
 
 STALL_SECONDS: Final = 0.2
 SNAPSHOT: Final = "snap-0123456789abcdef0"

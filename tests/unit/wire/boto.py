@@ -9,10 +9,10 @@ import boto3
 import urllib3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from tests.unit.wire.requests import ENDPOINT, KEY, REGION, ClientKey, from_prepared
 
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Request, Response
+from tests.unit.wire.requests import ENDPOINT, KEY, REGION, ClientKey, from_prepared
 
 
 class GatewayClient:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.wire.requests import ACCOUNT, KEY, REGION, EngineParts, signed, signed_at_ms
 
 from snapstone.core.ids import Region
 from snapstone.core.policy.principals import root_principal
@@ -11,6 +10,7 @@ from snapstone.service.engine import Caller
 from snapstone.wire.claims import read_claim
 from snapstone.wire.refusals import ClockSkewError, UnknownRegionError
 from snapstone.wire.sigv4 import EMPTY_HASH, Authentication
+from tests.unit.wire.requests import ACCOUNT, KEY, REGION, EngineParts, signed, signed_at_ms
 
 
 def test_a_caller_is_the_keys_account_in_the_scopes_region() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.unit.wire.requests import KEY, REGION, SESSION_KEY, presigned, request, signed
 
 from snapstone.core.sigv4 import split_target
 from snapstone.wire.claims import MAX_EXPIRES_SECONDS, Claim, read_claim
 from snapstone.wire.http import Request
 from snapstone.wire.refusals import MalformedSignatureError, MissingCredentialsError
+from tests.unit.wire.requests import KEY, REGION, SESSION_KEY, presigned, request, signed
 
 
 def claim_of(request: Request) -> Claim:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from snapstone.core.errors import DamageError, SnapshotNotFoundError, StoreFullError, StoreLostError
+from snapstone.wire.http import Request
 from tests.unit.wire.boto import GatewayClient
 from tests.unit.wire.requests import ENDPOINT, KEY, request
 from tests.unit.wire.test_gateway import SNAPSHOT, ZERO_CHECKSUM, Operations, gateway
 from tests.unit.wire.test_rest_json import Buffer
-
-from snapstone.core.errors import DamageError, SnapshotNotFoundError, StoreFullError, StoreLostError
-from snapstone.wire.http import Request
 
 BLOCK = bytes(524_288)
 

@@ -8,6 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
+
+from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
+from snapstone.core.ids import Region
+from snapstone.core.policy.principals import root_principal
+from snapstone.service.engine import Caller, Engine
+from snapstone.wire.gateway import Gateway
+from snapstone.wire.http import ClientGoneError, Request, Response
 from tests.unit.wire.requests import (
     ACCOUNT,
     KEY,
@@ -21,13 +28,6 @@ from tests.unit.wire.requests import (
     signed_at_ms,
 )
 from tests.unit.wire.test_models import EBS
-
-from snapstone.core.errors import DryRunPassedError, SnapshotNotFoundError
-from snapstone.core.ids import Region
-from snapstone.core.policy.principals import root_principal
-from snapstone.service.engine import Caller, Engine
-from snapstone.wire.gateway import Gateway
-from snapstone.wire.http import ClientGoneError, Request, Response
 
 EC2 = ("DescribeSnapshots", "DeleteSnapshot", "DescribeRegions")
 SNAPSHOT = "snap-0123456789abcdef0"

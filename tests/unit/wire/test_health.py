@@ -6,10 +6,10 @@ import json
 import sqlite3
 
 import pytest
-from tests.unit.wire.requests import EngineParts, request
-from tests.unit.wire.test_gateway import gateway
 
 from snapstone.wire.http import Response
+from tests.unit.wire.requests import EngineParts, request
+from tests.unit.wire.test_gateway import gateway
 
 
 def page(path: str, parts: EngineParts) -> tuple[Response, object]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.wire.test_models import EBS
 
 from snapstone.wire.models import load_operations
 from snapstone.wire.refusals import UnknownOperationError
 from snapstone.wire.rest_json import Routes
+from tests.unit.wire.test_models import EBS
 
 ROUTES = Routes(load_operations("ebs", EBS).values())
 

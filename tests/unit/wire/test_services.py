@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.unit.wire.requests import REQUEST_ID, EngineParts, request, signed
 
 from snapstone.core.errors import (
     AccessDeniedError,
@@ -20,6 +19,7 @@ from snapstone.core.errors import (
 )
 from snapstone.wire.gateway import Gateway
 from snapstone.wire.http import Response
+from tests.unit.wire.requests import REQUEST_ID, EngineParts, request, signed
 
 FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 STS_VERSION = "2011-06-15"

@@ -11,7 +11,6 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.wire.requests import KEY, REGION, SESSION_KEY, ClientKey, presigned, request, signed, signed_at_ms
 
 from snapstone.core.sigv4 import split_target
 from snapstone.service.identities.identity import Credentials
@@ -27,6 +26,7 @@ from snapstone.wire.refusals import (
     UnknownRegionError,
 )
 from snapstone.wire.sigv4 import EMPTY_HASH, check_scope, verify
+from tests.unit.wire.requests import KEY, REGION, SESSION_KEY, ClientKey, presigned, request, signed, signed_at_ms
 
 VECTOR_KEY = ClientKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 VECTOR_DATE = "20150830T123600Z"

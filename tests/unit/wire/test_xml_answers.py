@@ -9,12 +9,12 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.parsers import EC2QueryParser
-from tests.unit.wire.requests import REQUEST_ID
 
 from snapstone.wire.faults import CodedFault
 from snapstone.wire.http import Response
 from snapstone.wire.models import load_operations
 from snapstone.wire.xml_answers import answer, answer_fault, xml_text
+from tests.unit.wire.requests import REQUEST_ID
 
 OPERATIONS = load_operations("ec2", ["DescribeSnapshots", "DeleteSnapshot", "DescribeRegions"])
 MODEL = ServiceModel(Loader().load_service_model("ec2", "service-2"))

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.conformance.given import ZERO, A, B, C, completed
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client, on_terminal

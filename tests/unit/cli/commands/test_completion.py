@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.server_process import SOURCE, ServerProcess
-from tests.unit.cli.conftest import MakeSnapshot
-from tests.unit.cli.running import LIMIT_SECONDS, Client, client_of
 
 from snapstone.cli import snapshot_arguments
 from snapstone.cli.main import build_parser
 from snapstone.client.api.values import SnapshotInfo
+from tests.server_process import SOURCE, ServerProcess
+from tests.unit.cli.conftest import MakeSnapshot
+from tests.unit.cli.running import LIMIT_SECONDS, Client, client_of
 
 _COMPLETE = """\
 set -e

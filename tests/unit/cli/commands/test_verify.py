@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
+from snapstone.client.transfer.verify import VerifyResult
 from tests.conformance.given import A, B, C, completed
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client, client_of
-
-from snapstone.client.transfer.verify import VerifyResult
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import logging
 import threading
 
 import pytest
-from tests.unit.server.loopback import PATIENCE_SECONDS
 
 from snapstone.server.process.heartbeat import Ticker
+from tests.unit.server.loopback import PATIENCE_SECONDS
 
 
 def test_a_tick_that_fails_is_logged_and_the_next_one_comes(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.suites.catalog_rows import OTHER_ROOT, name, pending, put_in_state
 
 from snapstone.catalog.contract.snapshots import CopyWork, SnapshotState
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
@@ -22,6 +21,7 @@ from snapstone.service.identities.identity import credentials_of
 from snapstone.service.key_ring import server_secret
 from snapstone.service.timekeeper import Timekeeper
 from snapstone.system.clock import MachineClocks
+from tests.suites.catalog_rows import OTHER_ROOT, name, pending, put_in_state
 
 SECRET = "aSecretOfAnEarlierVersionOfFortyLetters+"
 TOKEN_KEY = b"the token key of an earlier one!"

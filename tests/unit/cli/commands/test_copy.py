@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from tests.conformance.given import A, B, completed, content
 from tests.server_process import ServerProcess
 from tests.unit.cli.running import Client

@@ -11,14 +11,14 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import pytest
-from tests.server_process import ServerProcess
-from tests.unit.cli.running import Client, on_terminal
 
 from snapstone.cli.commands import endpoint_checks, local_checks
 from snapstone.cli.commands import endpoint_checks as server_checks
 from snapstone.cli.commands.local_checks import CheckStatus
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.journal import JournalStore
+from tests.server_process import ServerProcess
+from tests.unit.cli.running import Client, on_terminal
 
 OPERATIONS = {
     "ec2:DescribeSnapshots",

@@ -6,11 +6,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient, echo, listening, put
 
 from snapstone.server.http.head import ConnectionLimits
 from snapstone.server.http.listener import REFUSALS_AT_ONCE
 from snapstone.wire.http import Request, Response
+from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient, echo, listening, put
 
 GET = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from tests.unit.wire.boto import GatewayClient
 from tests.unit.wire.test_gateway import Operations, gateway
 

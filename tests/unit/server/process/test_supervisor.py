@@ -11,11 +11,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from tests.server_process import ServerProcess
-from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient
 
 from snapstone.server.config import read_settings
 from snapstone.server.process.worker_pool import processors_for
+from tests.server_process import ServerProcess
+from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
 

@@ -10,11 +10,11 @@ import threading
 from email.utils import parsedate_to_datetime
 
 import pytest
-from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient, chunked, echo, listening, put
 
 from snapstone.core.errors import WriteTimedOutError
 from snapstone.server.http.head import ConnectionLimits
 from snapstone.wire.http import BodyTooLargeError, ClientGoneError, Request, Response
+from tests.unit.server.loopback import PATIENCE_SECONDS, RawClient, chunked, echo, listening, put
 
 BLOCK = bytes(range(256)) * 2048
 GET = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n"
