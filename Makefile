@@ -15,7 +15,7 @@ SERIAL_TESTS := tests/crash
 CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test soak mutate tour bench lock clean clients disk-tools image-tools backup-tools fault-tools
+.PHONY: help setup serve check test soak mutate tour bench trace lock clean clients disk-tools image-tools backup-tools fault-tools
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ tour: setup disk-tools  ## the main job on a real ext4 image in three generation
 
 bench: setup backup-tools  ## speed and size beside their targets
 	$(BIN)/python -m bench $(ARGS)
+
+trace: setup  ## which files a request enters, and counts of modules
+	$(BIN)/python -m tests.tidy.trace $(ARGS)
 
 lock: .tools/lock/ready  ## write the lock files anew
 	setup/lock .tools/lock/bin/uv

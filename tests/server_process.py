@@ -44,11 +44,12 @@ class ServerProcess:
         arguments: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
         log: Path | None = None,
+        program: Sequence[str] = ("snapstone", "serve"),
     ) -> None:
         """Start on `data_folder`, which may hold an earlier run's data; returns once the server is ready.
 
         It serves from one process unless the arguments say otherwise. `variables` are added to its environment. Its log
-        is appended to a file beside the data folder, or to `log`.
+        is appended to a file beside the data folder, or to `log`. `program` is a module that serves, and its arguments.
 
         Raises RuntimeError, with what the server said, where it ends or is not ready within `START_LIMIT_SECONDS`.
         """
@@ -58,11 +59,13 @@ class ServerProcess:
         self.log_path = log or data_folder.with_name(data_folder.name + ".log")
         self._log = self.log_path.open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "snapstone", "serve", "--data", str(data_folder), "--port", "0", *arguments],
+            [sys.executable, "-m", *program, "--data", str(data_folder), "--port", "0", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=_environment_without_aws() | {"PYTHONPATH": str(SOURCE)} | dict(variables or {}),
+            env=_environment_without_aws()
+            | {"PYTHONPATH": os.pathsep.join((str(SOURCE), str(SOURCE.parent)))}
+            | dict(variables or {}),
         )
         try:
             self.ready_line = self._await_ready_line()

@@ -262,8 +262,10 @@ class ObjectStoreSuite:
         objects = [(Address(bytes([number]) * 32), numbered_page(number)) for number in range(1, 40)]
         assert store.put_many(ObjectKind.PAGE, objects, SUITE_KEY) == 39
         assert store.put_many(ObjectKind.PAGE, objects[:2], SUITE_KEY) == 0
-        for reader in (store, reopen()):
-            assert [reader.get(ObjectKind.PAGE, address) for address, _ in objects] == [page for _, page in objects]
+        pages = [page for _, page in objects]
+        assert [store.get(ObjectKind.PAGE, address) for address, _ in objects] == pages
+        reopened = reopen()
+        assert [reopened.get(ObjectKind.PAGE, address) for address, _ in objects] == pages
 
     def test_without_its_key_an_object_is_there_and_hidden_and_no_buffer_is_lost(
         self, small_store: ObjectStore

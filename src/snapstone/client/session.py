@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from snapstone.client.api.endpoint import resolve
 from snapstone.client.api.retrying import Options
@@ -15,20 +15,49 @@ from snapstone.client.api.service import Service
 from snapstone.client.api.values import SnapshotInfo
 from snapstone.client.errors import NotFoundError
 from snapstone.client.events import Observer
-from snapstone.client.images.contract import Source
-from snapstone.client.images.sources import open_source
+from snapstone.client.images.sources import Image, opened_image
 from snapstone.client.library.listing import Block, iterate_blocks
 from snapstone.client.library.reader import DEFAULT_BLOCK_COUNT, DEFAULT_READ_AHEAD_COUNT, SnapshotReader
 from snapstone.client.library.writer import WAIT_SECONDS, SnapshotWriter
 from snapstone.client.transfer.compare import Difference, diff_image, diff_snapshots
-from snapstone.client.transfer.copy import AUTO, CopyResult, copy
-from snapstone.client.transfer.download import DownloadResult, download
+from snapstone.client.transfer.copy import CopyOptions, CopyResult, copy
+from snapstone.client.transfer.download import DownloadOptions, DownloadResult, download
 from snapstone.client.transfer.folders import Folders
-from snapstone.client.transfer.upload import UploadResult, upload
+from snapstone.client.transfer.upload import UploadOptions, UploadResult, upload
 from snapstone.client.transfer.verify import VerifyResult, verify_image, verify_snapshot
 
-Image = str | os.PathLike[str] | Source
-"""A path (`-` is standard input), or a source of one's own."""
+P = ParamSpec("P")
+First = TypeVar("First")
+Second = TypeVar("Second")
+Owner = TypeVar("Owner")
+Value = TypeVar("Value")
+Result = TypeVar("Result")
+
+
+class _AsKeywords(Generic[P, Value]):
+    """Lets a method that takes options as a value be called with their fields as keywords, declared once."""
+
+    def __init__(self, build: Callable[P, Value]) -> None:
+        self._build = build
+
+    @overload
+    def __call__(
+        self, method: Callable[[Owner, First, Value], Result]
+    ) -> Callable[Concatenate[Owner, First, P], Result]: ...
+
+    @overload
+    def __call__(
+        self, method: Callable[[Owner, First, Second, Value], Result]
+    ) -> Callable[Concatenate[Owner, First, Second, P], Result]: ...
+
+    def __call__(self, method: Callable[..., Result]) -> Callable[..., Result]:
+        build: Callable[..., Value] = self._build
+
+        @wraps(method)
+        def call(*subjects: Any, **options: Any) -> Result:
+            return method(*subjects, build(**options))
+
+        return call
 
 
 class ClientLimits(TypedDict, total=False):
@@ -122,62 +151,23 @@ class Client:
             spill_folder=spill_folder,
         )
 
-    def upload(
-        self,
-        image: Image,
-        *,
-        parent_id: str | None = None,
-        description: str = "",
-        tags: Mapping[str, str] | None = None,
-        encrypted: bool | None = None,
-        kms_key_arn: str | None = None,
-        volume_size_gib: int | None = None,
-        wait: bool = True,
-        keep_failed: bool = False,
-        resume: bool = True,
-    ) -> UploadResult:
-        """Make a snapshot of an image; with a parent, send only what differs from it."""
-        with _opened(image) as source:
-            return upload(
-                self.service,
-                source,
-                parent_id=parent_id,
-                description=description,
-                tags=tags or {},
-                encrypted=encrypted,
-                kms_key_arn=kms_key_arn,
-                volume_size_gib=volume_size_gib,
-                wait=wait,
-                keep_failed=keep_failed,
-                resume=resume,
-                state=self._folders,
-                observer=self._observer,
-            )
+    @_AsKeywords(UploadOptions)
+    def upload(self, image: Image, options: UploadOptions) -> UploadResult:
+        """Make a snapshot of an image; with a parent, send only what differs from it. Keywords: `UploadOptions`."""
+        return upload(self.service, image, options, state=self._folders, observer=self._observer)
 
-    def download(
-        self,
-        snapshot_id: str,
-        path: str | os.PathLike[str],
-        *,
-        from_snapshot_id: str | None = None,
-        size: int | None = None,
-        force: bool = False,
-        format: str | None = None,
-        resume: bool = True,
-    ) -> DownloadResult:
-        """Make an image of a snapshot; with `from_snapshot_id`, bring one that holds that snapshot up to this one."""
-        return download(
-            self.service,
-            snapshot_id,
-            os.fspath(path),
-            from_snapshot_id=from_snapshot_id,
-            size=size,
-            force=force,
-            format=format,
-            resume=resume,
-            state=self._folders,
-            observer=self._observer,
-        )
+    @_AsKeywords(DownloadOptions)
+    def download(self, snapshot_id: str, path: str | os.PathLike[str], options: DownloadOptions) -> DownloadResult:
+        """Make an image of a snapshot, or update one that holds an earlier one. Keywords: `DownloadOptions`."""
+        return download(self.service, snapshot_id, path, options, state=self._folders, observer=self._observer)
+
+    @_AsKeywords(CopyOptions)
+    def copy_to(self, other: Client, snapshot_id: str, options: CopyOptions) -> CopyResult:
+        """Make a snapshot at another endpoint that holds what this one's holds, incremental if possible.
+
+        Keywords: `CopyOptions`.
+        """
+        return copy(self.service, other.service, snapshot_id, options, state=self._folders, observer=self._observer)
 
     def diff(self, first_id: str, second_id: str, *, exact: bool = False) -> Iterator[Difference]:
         """The blocks that differ between two snapshots; `exact` compares bytes, where AWS lists what was written."""
@@ -185,7 +175,7 @@ class Client:
 
     def diff_image(self, snapshot_id: str, image: Image) -> Iterator[Difference]:
         """The blocks that differ between a snapshot and an image, by their bytes."""
-        with _opened(image) as source:
+        with opened_image(image) as source:
             yield from diff_image(self.service, snapshot_id, source, observer=self._observer)
 
     def verify(
@@ -194,43 +184,10 @@ class Client:
         """Read a snapshot, or a part of it, against its own checksums, or against an image."""
         if image is None:
             return verify_snapshot(self.service, snapshot_id, sample_percent=sample_percent, observer=self._observer)
-        with _opened(image) as source:
+        with opened_image(image) as source:
             return verify_image(
                 self.service, snapshot_id, source, sample_percent=sample_percent, observer=self._observer
             )
-
-    def copy_to(
-        self,
-        other: Client,
-        snapshot_id: str,
-        *,
-        parent_id: str | None = AUTO,
-        source_parent_id: str | None = None,
-        description: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        encrypted: bool | None = None,
-        kms_key_arn: str | None = None,
-        wait: bool = True,
-        keep_failed: bool = False,
-        resume: bool = True,
-    ) -> CopyResult:
-        """Make a snapshot at another endpoint that holds what this one's holds; incremental where that is possible."""
-        return copy(
-            self.service,
-            other.service,
-            snapshot_id,
-            parent_id=parent_id,
-            source_parent_id=source_parent_id,
-            description=description,
-            tags=tags,
-            encrypted=encrypted,
-            kms_key_arn=kms_key_arn,
-            wait=wait,
-            keep_failed=keep_failed,
-            resume=resume,
-            state=self._folders,
-            observer=self._observer,
-        )
 
     def snapshots(
         self, filters: Mapping[str, Sequence[str]] | None = None, *, owner: str | None = "self"
@@ -264,16 +221,3 @@ class Client:
     @property
     def _observer(self) -> Observer:
         return self.service.observer
-
-
-@contextmanager
-def _opened(image: Image) -> Iterator[Source]:
-    """A source; one that was opened here is closed."""
-    if not isinstance(image, str | os.PathLike):
-        yield image
-        return
-    source = open_source(image)
-    try:
-        yield source
-    finally:
-        source.close()

@@ -10,11 +10,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
-from time import perf_counter
 from typing import Final, TextIO
-
-from snapstone.wire.gateway import HEALTH_PATH, READY_PATH
-from snapstone.wire.http import Request, Response
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -22,10 +18,6 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-
-_PROBES: Final = frozenset({HEALTH_PATH, READY_PATH})
-
-_requests = logging.getLogger("snapstone.requests")
 
 
 class LogFormat(StrEnum):
@@ -61,40 +53,6 @@ def configure(level: str, log_format: LogFormat, stream: TextIO | None = None) -
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(LEVELS[level])
-
-
-def log_request(request_id: str, method: str, target: str, peer: str, response: Response, started: float) -> None:
-    """One answered request; `started` is a reading of perf_counter. Good blocks and probes are for level debug."""
-    level = _level(method, target, response.status)
-    if not _requests.isEnabledFor(level):
-        return
-    fields = _request_fields(request_id, method, target, peer, started)
-    fields["status"] = response.status
-    _requests.log(level, "request", extra={"fields": fields | response.log})
-
-
-def log_client_gone(request: Request, started: float) -> None:
-    """One request whose client hung up, or stopped taking the answer, before it was answered."""
-    fields = _request_fields(request.request_id, request.method, request.target, request.peer, started)
-    _requests.info("client gone", extra={"fields": fields})
-
-
-def _level(method: str, target: str, status: int) -> int:
-    if status >= 500:
-        return logging.ERROR
-    if status < 300 and method in ("GET", "PUT") and ("/blocks/" in target or target in _PROBES):
-        return logging.DEBUG
-    return logging.INFO
-
-
-def _request_fields(request_id: str, method: str, target: str, peer: str, started: float) -> dict[str, object]:
-    return {
-        "request_id": request_id,
-        "method": method,
-        "target": target.partition("?")[0],
-        "peer": peer,
-        "duration_ms": round((perf_counter() - started) * 1000, 3),
-    }
 
 
 def _facts(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:

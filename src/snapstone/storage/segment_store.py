@@ -24,17 +24,20 @@ from snapstone.storage.appender import (
     segment_numbers,
     segment_path,
 )
-from snapstone.storage.buffers import DEFAULT_BUFFER_COUNT, BufferPool, RecordBuffer, aligned_buffer
 from snapstone.storage.contract import BlockBuffer, Encryption, FindDataKey, ObjectEntry, ObjectKind
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, RecordPlace, is_index, remove_index
 from snapstone.storage.record import (
+    DEFAULT_BUFFER_COUNT,
     HEADER_SIZE,
     BadRecordError,
+    BufferPool,
+    RecordBuffer,
     RecordCodec,
     RecordHeader,
     Seal,
     SealBrokenError,
+    aligned_buffer,
     record_size,
 )
 from snapstone.storage.recovery import OpenSegment, Recovery

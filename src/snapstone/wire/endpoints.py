@@ -13,14 +13,13 @@ from snapstone.service.access.authorization import authorize_call
 from snapstone.service.access.permission import only_reads
 from snapstone.service.engine import Caller, Engine
 from snapstone.wire import json_rpc, query, rest_json, xml_answers
-from snapstone.wire.claims import Claim
-from snapstone.wire.constraints import check_members, echo
 from snapstone.wire.faults import CodedFault, EbsFault, cause_headers, ebs_fault, ec2_fault, json_fault, query_fault
 from snapstone.wire.http import Call, Fault, Guard, Request, Response
+from snapstone.wire.members import check_members, echo
 from snapstone.wire.models import Operation, load_operations, with_departures
 from snapstone.wire.refusals import UnknownActionError
 from snapstone.wire.rest_json import Routes
-from snapstone.wire.sigv4 import Authentication, hashes_of_body, hashes_of_unread_block
+from snapstone.wire.sigv4 import Authentication, Claim, hashes_of_body, hashes_of_unread_block
 
 OperationFunction = Callable[..., Mapping[str, object] | None]
 """`function(engine, caller, **members)`: the members that were sent, in snake_case; returns the output's members."""

@@ -23,8 +23,8 @@ from snapstone.core.errors import (
     UnknownResourceError,
 )
 from snapstone.wire import refusals
-from snapstone.wire.constraints import echo
 from snapstone.wire.http import BodyTooLargeError
+from snapstone.wire.members import echo
 from snapstone.wire.refusals import WireError
 
 QUERY_STATUS: Final = {

@@ -15,8 +15,6 @@ from snapstone.core.blocks import ZERO_ADDRESS
 from snapstone.core.errors import DamageError, OverloadedError, StoreFullError, StoreLostError
 from snapstone.core.sigv4 import split_target
 from snapstone.service.engine import Engine
-from snapstone.wire.claims import read_claim
-from snapstone.wire.constraints import echo
 from snapstone.wire.endpoints import (
     Dispatcher,
     Ec2Endpoint,
@@ -29,9 +27,10 @@ from snapstone.wire.endpoints import (
 )
 from snapstone.wire.faults import REFUSALS
 from snapstone.wire.http import Guard, Request, Response, ResponseHook
+from snapstone.wire.members import echo
 from snapstone.wire.other_services import S3Endpoint, refuse_service
 from snapstone.wire.refusals import UnknownActionError, UnknownOperationError
-from snapstone.wire.sigv4 import Authentication
+from snapstone.wire.sigv4 import Authentication, read_claim
 
 HEALTH_PATH: Final = "/health"
 READY_PATH: Final = "/ready"

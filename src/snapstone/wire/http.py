@@ -113,11 +113,19 @@ def refuse_changes(call: Call) -> None:
         raise ReadOnlyError
 
 
-def refuse_changes_while(is_read_only: Callable[[], bool]) -> Guard:
-    """As `refuse_changes`, while something says so."""
+class MaybeReadOnly(Protocol):
+    """What may become read-only, such as a disk."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it is so now."""
+
+
+def refuse_changes_while_read_only(subject: MaybeReadOnly) -> Guard:
+    """As `refuse_changes`, while the subject is read-only."""
 
     def guard(call: Call) -> None:
-        if is_read_only():
+        if subject.read_only:
             refuse_changes(call)
 
     return guard

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from snapstone.wire.constraints import echo
 from snapstone.wire.faults import CodedFault
 from snapstone.wire.http import Response
-from snapstone.wire.json_values import encode, from_json, members_to_json, read_document
+from snapstone.wire.members import echo, encode, from_json, members_to_json, read_document
 from snapstone.wire.models import Operation
 from snapstone.wire.refusals import MissingActionError, UnknownActionError
 

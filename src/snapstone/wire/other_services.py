@@ -9,10 +9,10 @@ import json
 from typing import Final
 
 from snapstone.wire import xml_answers
-from snapstone.wire.constraints import echo
 from snapstone.wire.endpoints import Dispatcher, SignedRequest
 from snapstone.wire.faults import ec2_fault
 from snapstone.wire.http import Fault, Request, Response
+from snapstone.wire.members import echo
 from snapstone.wire.sigv4 import hashes_of_no_body
 from snapstone.wire.xml_answers import xml_text
 

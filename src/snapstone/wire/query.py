@@ -9,8 +9,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from snapstone.core.sigv4 import query_pairs
-from snapstone.wire.constraints import echo
-from snapstone.wire.json_values import integer_from_text
+from snapstone.wire.members import echo, integer_from_text
 from snapstone.wire.models import API_VERSIONS, Member, Shape, ShapeType
 from snapstone.wire.refusals import (
     InvalidParameterTypeError,

@@ -10,10 +10,9 @@ from urllib.parse import unquote
 from snapstone.core.errors import InvalidContentEncodingError
 from snapstone.core.sigv4 import query_pairs
 from snapstone.storage.contract import BlockBuffer
-from snapstone.wire.constraints import echo
 from snapstone.wire.faults import EbsFault
 from snapstone.wire.http import Body, Response
-from snapstone.wire.json_values import encode, from_json, integer_from_text, members_to_json, read_document
+from snapstone.wire.members import echo, encode, from_json, integer_from_text, members_to_json, read_document
 from snapstone.wire.models import EMPTY_MEANS_ABSENT, EXTRA_NULL_OUTPUTS, Location, Member, Operation, Shape, ShapeType
 from snapstone.wire.refusals import UnknownOperationError
 

@@ -10,7 +10,8 @@ from time import perf_counter
 
 import pytest
 
-from snapstone.server.logs import LogFormat, configure, log_request
+from snapstone.server.http.connection import log_request
+from snapstone.server.logs import LogFormat, configure
 from snapstone.wire.http import Response
 
 LOGGER = logging.getLogger("snapstone")

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from snapstone.core.errors import OverloadedError
-from snapstone.storage.buffers import (
+from snapstone.storage.record import (
     BORROW_WAIT_SECONDS,
     DEFAULT_BUFFER_COUNT,
     ZERO_BLOCK,

@@ -21,10 +21,9 @@ from snapstone.core.data_key import DataKey
 from snapstone.core.errors import DamageError, ReadOnlyError, StoreFullError
 from snapstone.storage import index as index_module
 from snapstone.storage import segment_store
-from snapstone.storage.buffers import BufferPool
 from snapstone.storage.contract import Encryption, ObjectKind, ObjectStore
 from snapstone.storage.index import Index, NewRecord, RecordPlace, SegmentRow
-from snapstone.storage.record import HEADER_SIZE, place_key, write_header
+from snapstone.storage.record import HEADER_SIZE, BufferPool, place_key, write_header
 from snapstone.storage.segment import SEGMENT_HEADER_SIZE, Segment
 from snapstone.storage.segment_store import SegmentStore
 from tests.suites.object_store_suite import (

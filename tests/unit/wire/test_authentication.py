@@ -7,9 +7,8 @@ import pytest
 from snapstone.core.ids import Region
 from snapstone.core.policy.principals import root_principal
 from snapstone.service.engine import Caller
-from snapstone.wire.claims import read_claim
 from snapstone.wire.refusals import ClockSkewError, UnknownRegionError
-from snapstone.wire.sigv4 import EMPTY_HASH, Authentication
+from snapstone.wire.sigv4 import EMPTY_HASH, Authentication, read_claim
 from tests.unit.wire.requests import ACCOUNT, KEY, REGION, EngineParts, signed, signed_at_ms
 
 

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from snapstone.core.sigv4 import split_target
-from snapstone.wire.claims import MAX_EXPIRES_SECONDS, Claim, read_claim
 from snapstone.wire.http import Request
 from snapstone.wire.refusals import MalformedSignatureError, MissingCredentialsError
+from snapstone.wire.sigv4 import MAX_EXPIRES_SECONDS, Claim, read_claim
 from tests.unit.wire.requests import KEY, REGION, SESSION_KEY, presigned, request, signed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from snapstone.wire.constraints import ECHO_LIMIT, VIOLATIONS_LIMIT, check_members, echo
+from snapstone.wire.members import ECHO_LIMIT, VIOLATIONS_LIMIT, check_members, echo
 from snapstone.wire.models import load_operations, with_departures
 from snapstone.wire.refusals import ConstraintError
 

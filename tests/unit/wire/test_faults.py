@@ -14,7 +14,7 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from snapstone.core import errors, identity_errors
+from snapstone.core import errors
 from snapstone.core.errors import AccessDeniedError, SnapstoneError
 from snapstone.server.fault_rules import SHORT_NAMES
 from snapstone.wire import refusals
@@ -153,7 +153,7 @@ def _raised_in(floors: Iterable[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("floors", "protocol"),
     [
-        (("service.start_snapshot", "service.write_blocks", "service.read_blocks", "service.visibility"), Protocol.EBS),
+        (("service.snapshots.start", "service.snapshots.write", "service.snapshots.read", "service.visibility"), Protocol.EBS),
         (("service.recycle_bin",), Protocol.EBS),
         (("service.ec2",), Protocol.EC2),
         (("service.kms",), Protocol.KMS),
@@ -191,7 +191,7 @@ def test_an_error_that_a_protocol_was_never_to_meet_is_an_internal_failure_and_l
         """One without a row."""
 
     never = (
-        identity_errors.NoSuchEntityError("secret") if fault is not query_fault else errors.InvalidBlockError("secret")
+        errors.NoSuchEntityError("secret") if fault is not query_fault else errors.InvalidBlockError("secret")
     )
     for error in (never, UnforeseenError("secret")):
         caplog.clear()

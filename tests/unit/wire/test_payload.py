@@ -8,10 +8,9 @@ from base64 import b64encode
 import pytest
 
 from snapstone.core.sigv4 import split_target
-from snapstone.wire.claims import Claim, read_claim
 from snapstone.wire.http import Request
 from snapstone.wire.refusals import MalformedSignatureError, SignatureMismatchError
-from snapstone.wire.sigv4 import EMPTY_HASH, UNSIGNED_PAYLOAD, hashes_of_body, hashes_of_unread_block
+from snapstone.wire.sigv4 import EMPTY_HASH, UNSIGNED_PAYLOAD, Claim, hashes_of_body, hashes_of_unread_block, read_claim
 from tests.unit.wire.requests import presigned, signed
 
 DIGEST = hashlib.sha256(b"block").digest()

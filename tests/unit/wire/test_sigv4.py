@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from snapstone.core.sigv4 import split_target
 from snapstone.service.identities.identity import Credentials
-from snapstone.wire.claims import read_claim
 from snapstone.wire.http import Request
 from snapstone.wire.refusals import (
     ClockSkewError,
@@ -25,7 +24,7 @@ from snapstone.wire.refusals import (
     UnknownAccessKeyError,
     UnknownRegionError,
 )
-from snapstone.wire.sigv4 import EMPTY_HASH, check_scope, verify
+from snapstone.wire.sigv4 import EMPTY_HASH, check_scope, read_claim, verify
 from tests.unit.wire.requests import KEY, REGION, SESSION_KEY, ClientKey, presigned, request, signed, signed_at_ms
 
 VECTOR_KEY = ClientKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")

@@ -74,31 +74,26 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Copy; prints the id."""
-    from snapstone.client.transfer.copy import AUTO, copy
-    from snapstone.client.transfer.folders import Folders
+    from snapstone.client.transfer.copy import AUTO, CopyOptions, copy
 
+    asked = CopyOptions(
+        parent_id=None if options.full else options.parent or AUTO,
+        source_parent_id=options.source_parent,
+        description=options.description,
+        tags=dict(options.tag),
+        carry_tags=not options.no_tags,
+        encrypted=options.encrypted,
+        kms_key_arn=options.kms_key,
+        wait=not options.no_wait,
+        keep_failed=options.keep_failed,
+        resume=not options.no_resume,
+        dry_run=options.dry_run,
+    )
     with (
         reporting(options) as reporter,
         open_service(options, reporter) as source,
         open_service(options, reporter, TARGET_PREFIX) as target,
     ):
-        copied = copy(
-            source,
-            target,
-            options.snapshot,
-            parent_id=None if options.full else options.parent or AUTO,
-            source_parent_id=options.source_parent,
-            description=options.description,
-            tags=dict(options.tag),
-            carry_tags=not options.no_tags,
-            encrypted=options.encrypted,
-            kms_key_arn=options.kms_key,
-            wait=not options.no_wait,
-            keep_failed=options.keep_failed,
-            resume=not options.no_resume,
-            dry_run=options.dry_run,
-            state=Folders.standard(),
-            observer=reporter,
-        )
+        copied = copy(source, target, options.snapshot, asked, observer=reporter)
         reporter.result(copied.snapshot_id or "", {**asdict(copied), "sent_bytes": copied.sent_bytes})
     return Exit.DONE

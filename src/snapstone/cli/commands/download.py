@@ -70,20 +70,15 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def _download(options: argparse.Namespace, reporter: Reporter) -> DownloadResult:
-    from snapstone.client.transfer.download import download
-    from snapstone.client.transfer.folders import Folders
+    from snapstone.client.transfer.download import DownloadOptions, download
 
+    asked = DownloadOptions(
+        from_snapshot_id=vars(options)["from"],
+        size=options.size,
+        force=options.force,
+        format=options.format,
+        resume=not options.no_resume,
+        dry_run=options.dry_run,
+    )
     with open_service(options, reporter) as service:
-        return download(
-            service,
-            options.snapshot,
-            options.target,
-            from_snapshot_id=vars(options)["from"],
-            size=options.size,
-            force=options.force,
-            format=options.format,
-            resume=not options.no_resume,
-            dry_run=options.dry_run,
-            state=Folders.standard(),
-            observer=reporter,
-        )
+        return download(service, options.snapshot, options.target, asked, observer=reporter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -77,30 +76,22 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def _upload(options: argparse.Namespace, reporter: Reporter) -> UploadResult:
-    from snapstone.client.images.sources import open_source
-    from snapstone.client.transfer.dirty import read_dirty
-    from snapstone.client.transfer.folders import Folders
-    from snapstone.client.transfer.upload import upload
+    from snapstone.client.transfer.upload import UploadOptions, upload
 
-    dirty = None if options.dirty is None else read_dirty(options.dirty)
-    with (
-        closing(open_source(options.image, format=options.format, size=options.size)) as source,
-        open_service(options, reporter) as service,
-    ):
-        return upload(
-            service,
-            source,
-            parent_id=options.parent,
-            dirty=dirty,
-            description=options.description,
-            tags=dict(options.tag),
-            encrypted=options.encrypted,
-            kms_key_arn=options.kms_key,
-            volume_size_gib=options.volume_size,
-            wait=not options.no_wait,
-            keep_failed=options.keep_failed,
-            resume=not options.no_resume,
-            dry_run=options.dry_run,
-            state=Folders.standard(),
-            observer=reporter,
-        )
+    asked = UploadOptions(
+        parent_id=options.parent,
+        dirty=options.dirty,
+        size=options.size,
+        format=options.format,
+        description=options.description,
+        tags=dict(options.tag),
+        encrypted=options.encrypted,
+        kms_key_arn=options.kms_key,
+        volume_size_gib=options.volume_size,
+        wait=not options.no_wait,
+        keep_failed=options.keep_failed,
+        resume=not options.no_resume,
+        dry_run=options.dry_run,
+    )
+    with open_service(options, reporter) as service:
+        return upload(service, options.image, asked, observer=reporter)

@@ -9,6 +9,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -120,6 +121,25 @@ def open_source(path: str | os.PathLike[str], *, format: str | None = None, size
         source.close()
         raise UsageError(f"{name} has {source.size} bytes, not {size}: a size is said for standard input only")
     return source
+
+
+Image = str | os.PathLike[str] | Source
+"""A path (`-` is standard input), or a source that somebody else opened and closes."""
+
+
+@contextmanager
+def opened_image(image: Image, *, format: str | None = None, size: int | None = None) -> Iterator[Source]:
+    """The source of an image, closed at the end if it was opened here. Raises as `open_source`."""
+    if not isinstance(image, str | os.PathLike):
+        if format is not None or size is not None:
+            raise UsageError(f"{image.name} is open already, with its own format and size")
+        yield image
+        return
+    source = open_source(image, format=format, size=size)
+    try:
+        yield source
+    finally:
+        source.close()
 
 
 def _open_plain(fd: int, name: str) -> Source:

@@ -35,18 +35,31 @@ AUTO: Final = "auto"
 """Look for a parent on the other side."""
 
 
-@dataclass(frozen=True)
-class CopyRequest:
-    """What somebody asks of a copy."""
+@dataclass(frozen=True, kw_only=True)
+class CopyOptions:
+    """What a copy is to be, and how it is made."""
 
-    snapshot_id: str
     parent_id: str | None = AUTO
+    """`auto` (a snapshot there that is known to hold what an earlier one here holds, if there is one), None (a full
+    copy), or a snapshot there."""
     source_parent_id: str | None = None
+    """What `parent_id` is a copy of, if its tag does not say so."""
     description: str | None = None
+    """The source's by default."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    """Over the source's."""
     carry_tags: bool = True
+    """The source's tags too."""
     encrypted: bool | None = None
     kms_key_arn: str | None = None
+    wait: bool = True
+    """Until the copy is completed."""
+    keep_failed: bool = False
+    """Leave the pending snapshot if the copy fails for good."""
+    resume: bool = True
+    """What an earlier, interrupted run of the same copy began."""
+    dry_run: bool = False
+    """Count what would be copied, and copy nothing."""
 
     @property
     def has_key(self) -> bool:
@@ -124,33 +137,33 @@ def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSna
     return SourceSnapshot(snapshot_id, service.volume_size_gib(snapshot_id), info)
 
 
-def plan_for(asked: CopyRequest, counterparts: Counterparts) -> Plan:
+def plan_for(options: CopyOptions, counterparts: Counterparts) -> Plan:
     """Full or incremental, and why. Raises UsageError where the parent that was named cannot be used."""
-    if asked.parent_id is None:
+    if options.parent_id is None:
         return Plan(None, "that was asked for")
-    if asked.parent_id == AUTO:
-        if asked.has_key:
+    if options.parent_id == AUTO:
+        if options.has_key:
             return Plan(None, "encryption was asked for, and an incremental copy takes its parent's key")
         search = counterparts.search()
         return Plan(search.found, search.why, search.rejected)
-    pair = counterparts.named(asked.parent_id, asked.source_parent_id)
+    pair = counterparts.named(options.parent_id, options.source_parent_id)
     return Plan(pair, pair.why)
 
 
-def request_for(asked: CopyRequest, source: SourceSnapshot, plan: Plan, region: str) -> StartRequest:
+def request_for(options: CopyOptions, source: SourceSnapshot, plan: Plan, region: str) -> StartRequest:
     """The request that starts the copy; `region` is the source's."""
     info = source.info
     carried = {} if info is None else dict(info.tags)
-    if not asked.carry_tags:
+    if not options.carry_tags:
         carried = {name: value for name, value in carried.items() if name == SIZE_TAG}
-    tags = {name: value for name, value in carried.items() if not is_reserved(name)} | dict(asked.tags)
+    tags = {name: value for name, value in carried.items() if not is_reserved(name)} | dict(options.tags)
     tags[COPIED_FROM] = origin_value(source.snapshot_id, region, "" if info is None else info.owner_id)
     if len(tags) > MAX_TAGS:
         raise UsageError(
             f"the copy would have {len(tags)} tags, of which one says what it is a copy of, and {MAX_TAGS} are "
             "allowed: carry none over, or take one off the source"
         )
-    description = asked.description
+    description = options.description
     if description is None:
         description = "" if info is None else info.description
     return StartRequest(
@@ -159,8 +172,8 @@ def request_for(asked: CopyRequest, source: SourceSnapshot, plan: Plan, region: 
         parent_id=plan.parent_id,
         description=description,
         tags=tags,
-        encrypted=asked.encrypted,
-        kms_key_arn=asked.kms_key_arn,
+        encrypted=options.encrypted,
+        kms_key_arn=options.kms_key_arn,
         timeout_minutes=TIMEOUT_MINUTES,
     )
 
@@ -208,41 +221,24 @@ def copy(
     from_service: Service,
     to_service: Service,
     snapshot_id: str,
+    options: CopyOptions | None = None,
     *,
-    parent_id: str | None = AUTO,
-    source_parent_id: str | None = None,
-    description: str | None = None,
-    tags: Mapping[str, str] | None = None,
-    carry_tags: bool = True,
-    encrypted: bool | None = None,
-    kms_key_arn: str | None = None,
-    wait: bool = True,
-    keep_failed: bool = False,
-    resume: bool = True,
-    dry_run: bool = False,
     state: Folders | None = None,
     observer: Observer | None = None,
     stop: StopSignal | None = None,
 ) -> CopyResult:
     """Make a snapshot at `to_service` that holds what `snapshot_id` holds at `from_service`.
 
-    `parent_id`: `auto` (a snapshot there that is known to hold what an earlier one here holds, if there is one), None
-    (a full copy), or a snapshot there; `source_parent_id` is what that is a copy of, where its tag does not say so.
-    Description and tags are the source's, with `tags` over them, unless `description` or `carry_tags` say otherwise.
-
-    Raises ClientError: a resumable one leaves a journal and the pending snapshot, so that the same call goes on; any
+    Raises ClientError: a resumable one leaves a journal and the pending snapshot, so that the same call resumes; any
     other deletes what was begun, unless `keep_failed`.
     """
-    asked = CopyRequest(
-        snapshot_id, parent_id, source_parent_id, description, tags or {}, carry_tags, encrypted, kms_key_arn
-    )
-    asked.check()
+    options = options or CopyOptions()
+    options.check()
+    folders = state or Folders.standard()
     work = _Copy(
-        from_service, to_service, asked, state or Folders.standard(), observer or NullObserver(), stop or StopSignal()
+        from_service, to_service, snapshot_id, options, folders, observer or NullObserver(), stop or StopSignal()
     )
-    if dry_run:
-        return work.rehearse()
-    return work.run(wait=wait, keep_failed=keep_failed, resume=resume)
+    return work.rehearse() if options.dry_run else work.run()
 
 
 class _Copy:
@@ -250,20 +246,21 @@ class _Copy:
         self,
         source: Service,
         target: Service,
-        asked: CopyRequest,
+        snapshot_id: str,
+        options: CopyOptions,
         folders: Folders,
         observer: Observer,
         stop: StopSignal,
     ) -> None:
         self._source = source
         self._target = target
-        self._asked = asked
+        self._options = options
         self._folders = folders
         self._observer = observer
         self._stop = stop
         self._tally = Tally("copy")
         self._began_at = time.monotonic()
-        self._snapshot: SourceSnapshot = look_at(source, asked.snapshot_id, observer)
+        self._snapshot: SourceSnapshot = look_at(source, snapshot_id, observer)
 
     def rehearse(self) -> CopyResult:
         """Say what would be done."""
@@ -273,21 +270,21 @@ class _Copy:
         self._observer.note(Note("plan", f"{count} blocks would be copied, {count * BLOCK_SIZE} bytes"))
         return self._outcome(None, plan, count)
 
-    def run(self, *, wait: bool, keep_failed: bool, resume: bool) -> CopyResult:
+    def run(self) -> CopyResult:
         """Copy."""
         self._folders.prepare()
         self._check_rights()
-        journal, plan, pending = self._begun(resume=resume)
+        journal, plan, pending = self._begun(resume=self._options.resume)
         with journal:
             try:
                 if not pending.is_sealed:
                     self._carry(pending, plan)
                 status = pending.complete()
             except ClientError as error:
-                pending.after_failure(error, keep=keep_failed)
+                pending.after_failure(error, keep=self._options.keep_failed)
                 raise
             self._keep_index(journal, pending.snapshot_id, plan)
-            if wait:
+            if self._options.wait:
                 pending.wait(status)
             journal.finish(self._observer)
         return self._outcome(pending.snapshot_id, plan, self._tally.moved_count)
@@ -300,17 +297,17 @@ class _Copy:
 
     def _key(self, *, resume: bool) -> dict[str, object]:
         """What makes two copies the same piece of work."""
-        asked, source, target = self._asked, self._source.endpoint, self._target.endpoint
+        options, source, target = self._options, self._source.endpoint, self._target.endpoint
         return {
             "kind": "copy",
-            "snapshot_id": asked.snapshot_id,
+            "snapshot_id": self._snapshot.snapshot_id,
             "from": [source.url, source.region],
             "to": [target.url, target.region],
-            "parent": [asked.parent_id, asked.source_parent_id],
-            "description": asked.description,
-            "tags": dict(sorted(asked.tags.items())),
-            "carry_tags": asked.carry_tags,
-            "encryption": [asked.encrypted, asked.kms_key_arn],
+            "parent": [options.parent_id, options.source_parent_id],
+            "description": options.description,
+            "tags": dict(sorted(options.tags.items())),
+            "carry_tags": options.carry_tags,
+            "encryption": [options.encrypted, options.kms_key_arn],
             "run": None if resume else new_client_token(),
         }
 
@@ -340,7 +337,7 @@ class _Copy:
         """Whether the start was refused because of a parent that nobody insisted on."""
         return (
             plan.counterpart is not None
-            and self._asked.parent_id == AUTO
+            and self._options.parent_id == AUTO
             and isinstance(error, (RemoteError, NotFoundError))
         )
 
@@ -349,7 +346,7 @@ class _Copy:
         return store.open_or_create(self._key(resume=resume), self._snapshot.volume_size_gib * BLOCKS_PER_GIB)
 
     def _pending(self, journal: Journal, plan: Plan, *, resume: bool) -> PendingSnapshot:
-        request = request_for(self._asked, self._snapshot, plan, self._source.endpoint.region)
+        request = request_for(self._options, self._snapshot, plan, self._source.endpoint.region)
         journal.update(facts_of(plan))
         self._tell(plan)
         return PendingSnapshot(self._target, journal, request, self._observer, resumable=resume)
@@ -362,7 +359,7 @@ class _Copy:
             self._snapshot.volume_size_gib,
             observer=self._observer,
         )
-        return plan_for(self._asked, counterparts)
+        return plan_for(self._options, counterparts)
 
     def _tell(self, plan: Plan) -> None:
         facts = {"copy": plan.kind, "reason": plan.reason, "parent_id": plan.parent_id, "rejected": dict(plan.rejected)}

@@ -145,6 +145,24 @@ class DownloadPlace:
 STANDARD_OUTPUT: Final = "-"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DownloadOptions:
+    """What image is to be made of a snapshot, and how."""
+
+    from_snapshot_id: str | None = None
+    """A snapshot that the image holds: only what changed since is written to it."""
+    size: int | None = None
+    """Bytes of the image; by default what the upload noted, else the volume's."""
+    force: bool = False
+    """Overwrite a file or device that exists."""
+    format: str | None = None
+    """Of a new image; raw by default."""
+    resume: bool = True
+    """What an earlier, interrupted run of the same download began."""
+    dry_run: bool = False
+    """Count what would be received, and write nothing."""
+
+
 @dataclass(frozen=True)
 class DownloadResult:
     """What a download did."""
@@ -167,36 +185,32 @@ class DownloadResult:
 def download(
     service: Service,
     snapshot_id: str,
-    target_path: str,
+    path: str | os.PathLike[str],
+    options: DownloadOptions | None = None,
     *,
-    from_snapshot_id: str | None = None,
-    size: int | None = None,
-    force: bool = False,
-    format: str | None = None,
-    resume: bool = True,
-    dry_run: bool = False,
     state: Folders | None = None,
     observer: Observer | None = None,
 ) -> DownloadResult:
-    """Make an image of a snapshot (`-`: standard output); with `from_snapshot_id`, apply changes to one that is there.
-
-    `size` in bytes; by default what the upload noted, else the volume's. Raises ClientError; after a resumable one the
-    same call goes on.
+    """Make an image of a snapshot (`-`: standard output). Raises ClientError; after a resumable one the same call
+    resumes.
     """
+    options = options or DownloadOptions()
     folders = state or Folders.standard()
     folders.prepare()
-    work = _Download(service, snapshot_id, target_path, from_snapshot_id, observer or NullObserver())
-    return work.run(folders, size=size, force=force, format=format, resume=resume, dry_run=dry_run)
+    return _Download(service, snapshot_id, os.fspath(path), options, observer or NullObserver()).run(folders)
 
 
 class _Download:
-    def __init__(self, service: Service, snapshot_id: str, path: str, from_id: str | None, observer: Observer) -> None:
+    def __init__(
+        self, service: Service, snapshot_id: str, path: str, options: DownloadOptions, observer: Observer
+    ) -> None:
         self._service = service
         self._snapshot_id = snapshot_id
         self._path = path
-        self._from_id = from_id
+        self._options = options
+        self._from_id = options.from_snapshot_id
         self._observer = observer
-        if path == STANDARD_OUTPUT and from_id is not None:
+        if path == STANDARD_OUTPUT and options.from_snapshot_id is not None:
             raise UsageError("changes can be applied to an image only, and standard output is none: leave out --from")
         self._stop = StopSignal()
         self._tally = Tally("download")
@@ -204,23 +218,28 @@ class _Download:
         self._volume_size = service.volume_size_gib(snapshot_id) * GIB
         self._info = described(service, snapshot_id)
 
-    def run(
-        self, folders: Folders, *, size: int | None, force: bool, format: str | None, resume: bool, dry_run: bool
-    ) -> DownloadResult:
-        image_size = self._image_size(size)
+    def run(self, folders: Folders) -> DownloadResult:
+        options = self._options
+        image_size = self._image_size(options.size)
         kind = "full" if self._from_id is None else "incremental"
         reason = "no earlier snapshot was named" if self._from_id is None else f"changes since {self._from_id}"
         self._observer.note(Note("plan", f"{kind} download: {reason}", {"download": kind, "reason": reason}))
-        if dry_run:
+        if options.dry_run:
             self._count()
         elif self._path == STANDARD_OUTPUT:
             self._expect_full()
             write_out(self._service, self._snapshot_id, image_size, sys.stdout.fileno(), self._tally, self._observer)
         else:
             place = DownloadPlace(
-                self._service, self._path, self._snapshot_id, self._from_id, image_size, format, force
+                self._service,
+                self._path,
+                self._snapshot_id,
+                self._from_id,
+                image_size,
+                options.format,
+                options.force,
             )
-            self._make(place, folders, resume=resume)
+            self._make(place, folders, resume=options.resume)
         return DownloadResult(
             snapshot_id=self._snapshot_id,
             kind=kind,

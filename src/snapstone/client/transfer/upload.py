@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from snapstone.client.api.service import Service
@@ -14,7 +16,8 @@ from snapstone.client.events import Note, NullObserver, Observer, Tally
 from snapstone.client.images.block_file import block_count_of
 from snapstone.client.images.contract import Source
 from snapstone.client.images.device import DeviceSource
-from snapstone.client.transfer.dirty import DirtyRanges
+from snapstone.client.images.sources import Image, opened_image
+from snapstone.client.transfer.dirty import DirtyRanges, read_dirty
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import Journal, JournalStore
@@ -31,16 +34,32 @@ TIMEOUT_MINUTES: Final = 1_440
 """How long the endpoint keeps an interrupted upload: long enough to come back to it the next morning."""
 
 
-@dataclass(frozen=True)
-class UploadRequest:
-    """What is to be made of an image."""
+@dataclass(frozen=True, kw_only=True)
+class UploadOptions:
+    """What is to be made of an image, and how."""
 
     parent_id: str | None = None
+    """Send only what differs from this snapshot."""
+    dirty: str | os.PathLike[str] | DirtyRanges | None = None
+    """Where the image may differ from the parent, or the file that says so; nothing else of the image is read."""
+    size: int | None = None
+    """Bytes of a stream, which cannot tell it itself."""
+    format: str | None = None
+    """The image's format; detected by default."""
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     encrypted: bool | None = None
     kms_key_arn: str | None = None
     volume_size_gib: int | None = None
+    """Of the new snapshot, if it is to be larger than the image."""
+    wait: bool = True
+    """Until the snapshot is completed."""
+    keep_failed: bool = False
+    """Leave the pending snapshot if the upload fails for good."""
+    resume: bool = True
+    """What an earlier, interrupted run of the same upload began."""
+    dry_run: bool = False
+    """Count what would be sent, and send nothing."""
 
     def check(self, source: Source, dirty_block_end: int | None) -> None:
         """Raises UsageError for what does not go together. `dirty_block_end` is behind a dirty bitmap's last block."""
@@ -189,34 +208,23 @@ class UploadResult:
 
 def upload(
     service: Service,
-    source: Source,
+    image: Image,
+    options: UploadOptions | None = None,
     *,
-    parent_id: str | None = None,
-    dirty: DirtyRanges | None = None,
-    description: str = "",
-    tags: Mapping[str, str] | None = None,
-    encrypted: bool | None = None,
-    kms_key_arn: str | None = None,
-    volume_size_gib: int | None = None,
-    wait: bool = True,
-    keep_failed: bool = False,
-    resume: bool = True,
-    dry_run: bool = False,
     state: Folders | None = None,
     observer: Observer | None = None,
 ) -> UploadResult:
-    """Make a snapshot of an image: with `parent_id` only what differs from the parent is sent.
+    """Make a snapshot of an image.
 
-    `dirty` says where the image may differ from the parent; nothing else of it is read. Raises ClientError: a resumable
-    one leaves a journal and the pending snapshot, so that the same call goes on; any other deletes what was begun,
-    unless `keep_failed`.
+    Raises ClientError: a resumable one leaves a journal and the pending snapshot, so that the same call resumes; any
+    other deletes what was begun, unless `keep_failed`.
     """
-    request = UploadRequest(parent_id, description, tags or {}, encrypted, kms_key_arn, volume_size_gib)
+    options = options or UploadOptions()
+    dirty = read_dirty(Path(options.dirty)) if isinstance(options.dirty, str | os.PathLike) else options.dirty
     folders = state or Folders.standard()
     folders.prepare()
-    return _Upload(service, source, request, dirty, folders, observer or NullObserver()).run(
-        wait=wait, keep_failed=keep_failed, resume=resume and not source.sequential, dry_run=dry_run
-    )
+    with opened_image(image, format=options.format, size=options.size) as source:
+        return _Upload(service, source, options, dirty, folders, observer or NullObserver()).run()
 
 
 class _Upload:
@@ -224,15 +232,15 @@ class _Upload:
         self,
         service: Service,
         source: Source,
-        request: UploadRequest,
+        options: UploadOptions,
         dirty: DirtyRanges | None,
         folders: Folders,
         observer: Observer,
     ) -> None:
-        request.check(source, None if dirty is None else dirty.block_end)
+        options.check(source, None if dirty is None else dirty.block_end)
         self._service = service
         self._source = source
-        self._request = request
+        self._options = options
         self._dirty = dirty
         self._folders = folders
         self._observer = observer
@@ -242,24 +250,24 @@ class _Upload:
         if self._state.get("size", source.size) != source.size:
             raise SourceChangedError(f"{source.name} is being written to: its size changed as it was opened")
         self._parent: Parent | None = None
-        if request.parent_id is not None:
-            self._parent = find_parent(service, request.parent_id, folders, may_read=dirty is None, stop=StopSignal())
+        if options.parent_id is not None:
+            self._parent = find_parent(service, options.parent_id, folders, may_read=dirty is None, stop=StopSignal())
         self._held = None if self._parent is None else self._parent.table
         parent_size_gib = 0 if self._parent is None else self._parent.volume_size_gib
-        self._volume_size_gib = request.volume_size_for(source, parent_size_gib)
+        self._volume_size_gib = options.volume_size_for(source, parent_size_gib)
 
-    def run(self, *, wait: bool, keep_failed: bool, resume: bool, dry_run: bool) -> UploadResult:
+    def run(self) -> UploadResult:
         kind, reason = self._kind()
         self._observer.note(Note("plan", f"{kind} upload: {reason}", {"upload": kind, "reason": reason}))
         try:
             snapshot_id = None
-            if dry_run:
+            if self._options.dry_run:
                 self._move(None)
                 self._check_unchanged()
             else:
                 self._warn_of_use()
                 self._check_rights()
-                snapshot_id = self._make(wait=wait, keep_failed=keep_failed, resume=resume)
+                snapshot_id = self._make()
         finally:
             if self._held is not None:
                 self._held.close()
@@ -275,19 +283,20 @@ class _Upload:
         where = " inside the dirty bitmap" if self._dirty else ""
         return "incremental", f"on {parent.snapshot_id}; compared{where} with {how}"
 
-    def _make(self, *, wait: bool, keep_failed: bool, resume: bool) -> str:
+    def _make(self) -> str:
+        options, resume = self._options, self._options.resume and not self._source.sequential
         with JournalStore(self._folders.journals, self._observer).open_or_create(
             self._key(resume=resume), self._volume_size_gib * BLOCKS_PER_GIB
         ) as journal:
-            request = self._request.start(self._source, self._volume_size_gib)
+            request = options.start(self._source, self._volume_size_gib)
             pending = PendingSnapshot(self._service, journal, request, self._observer, resumable=resume)
             try:
                 status = self._sealed_before(pending, request) or self._sealed(pending)
             except ClientError as error:
-                pending.after_failure(error, keep=keep_failed)
+                pending.after_failure(error, keep=options.keep_failed)
                 raise
             self._keep_index(journal, pending.snapshot_id)
-            if wait:
+            if options.wait:
                 pending.wait(status)
             journal.finish(self._observer)
         return pending.snapshot_id
@@ -326,18 +335,18 @@ class _Upload:
 
     def _key(self, *, resume: bool) -> Mapping[str, object]:
         """What makes two runs the same work. The image's state is not in it: whoever resumes reads the image again."""
-        request, endpoint = self._request, self._service.endpoint
+        options, endpoint = self._options, self._service.endpoint
         return {
             "kind": "upload",
             "endpoint": endpoint.url,
             "region": endpoint.region,
             "source": self._source.name,
-            "parent_id": request.parent_id,
+            "parent_id": options.parent_id,
             "volume_size_gib": self._volume_size_gib,
-            "description": request.description,
-            "tags": dict(sorted(request.tags.items())),
-            "encrypted": request.encrypted,
-            "kms_key_arn": request.kms_key_arn,
+            "description": options.description,
+            "tags": dict(sorted(options.tags.items())),
+            "encrypted": options.encrypted,
+            "kms_key_arn": options.kms_key_arn,
             "run": None if resume else new_client_token(),
         }
 

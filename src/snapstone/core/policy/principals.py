@@ -6,9 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Final
 
 from snapstone.core.ids import AccountId
+
+PRINCIPALS_CACHED: Final = 1_024
+"""Root principals that are kept: each signed request of an account's root asks for its own."""
 
 
 class PrincipalKind(StrEnum):
@@ -40,6 +44,7 @@ class Principal:
     session_issued_at_ms: int | None = None
 
 
+@lru_cache(maxsize=PRINCIPALS_CACHED)
 def root_principal(account_id: AccountId) -> Principal:
     """The root of an account."""
     return Principal(PrincipalKind.ROOT, account_id, f"arn:aws:iam::{account_id}:root", account_id)

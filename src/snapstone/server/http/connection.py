@@ -15,10 +15,9 @@ from threading import Lock
 from time import monotonic, perf_counter
 from typing import Final
 
-from snapstone.server.http.body import PIECE_SIZE, StreamBody, body_of
+from snapstone.server.http.body import PIECE_SIZE, Stream, StreamBody, body_of
 from snapstone.server.http.head import ConnectionLimits, Head, RefusedRequestError, parse_head
-from snapstone.server.http.stream import Stream
-from snapstone.server.logs import log_client_gone, log_request
+from snapstone.wire.gateway import HEALTH_PATH, READY_PATH
 from snapstone.wire.http import Application, ClientGoneError, Request, Response
 
 INTERNAL_ERROR: Final = "InternalServerException:http://internal.amazon.com/coral/com.amazon.zeppelindataservice/"
@@ -28,6 +27,11 @@ _BODILESS_STATUSES: Final = frozenset({204, 304})
 _STATUS_LINES: Final = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in responses.items()}
 
 _date: tuple[int, str] = (0, "")
+
+
+_PROBES: Final = frozenset({HEALTH_PATH, READY_PATH})
+
+_requests = logging.getLogger("snapstone.requests")
 
 
 def answer_pieces(response: Response, method: str, connection: str | None) -> list[bytes | memoryview]:
@@ -243,3 +247,37 @@ class ServerConnection:
                 if not count:
                     return
                 left -= count
+
+
+def log_request(request_id: str, method: str, target: str, peer: str, response: Response, started: float) -> None:
+    """One answered request; `started` is a reading of perf_counter. Good blocks and probes are for level debug."""
+    level = _level(method, target, response.status)
+    if not _requests.isEnabledFor(level):
+        return
+    fields = _request_fields(request_id, method, target, peer, started)
+    fields["status"] = response.status
+    _requests.log(level, "request", extra={"fields": fields | response.log})
+
+
+def log_client_gone(request: Request, started: float) -> None:
+    """One request whose client hung up, or stopped taking the answer, before it was answered."""
+    fields = _request_fields(request.request_id, request.method, request.target, request.peer, started)
+    _requests.info("client gone", extra={"fields": fields})
+
+
+def _level(method: str, target: str, status: int) -> int:
+    if status >= 500:
+        return logging.ERROR
+    if status < 300 and method in ("GET", "PUT") and ("/blocks/" in target or target in _PROBES):
+        return logging.DEBUG
+    return logging.INFO
+
+
+def _request_fields(request_id: str, method: str, target: str, peer: str, started: float) -> dict[str, object]:
+    return {
+        "request_id": request_id,
+        "method": method,
+        "target": target.partition("?")[0],
+        "peer": peer,
+        "duration_ms": round((perf_counter() - started) * 1000, 3),
+    }

@@ -36,7 +36,7 @@ from snapstone.storage.segment_store import SegmentStore
 from snapstone.storage.space import SpaceGuard
 from snapstone.system.clock import MachineClocks, now_ms
 from snapstone.wire.gateway import Gateway
-from snapstone.wire.http import Application, Guard, ResponseHook, refuse_changes, refuse_changes_while
+from snapstone.wire.http import Application, Guard, ResponseHook, refuse_changes, refuse_changes_while_read_only
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def watchers_of(
     settings: Settings, folder: DataFolder, space: SpaceGuard | None
 ) -> tuple[list[Guard], list[ResponseHook]]:
     """What is asked before an operation runs, and told of its answer; `space` is None of a read-only server."""
-    guards: list[Guard] = [refuse_changes if space is None else refuse_changes_while(lambda: space.read_only)]
+    guards: list[Guard] = [refuse_changes if space is None else refuse_changes_while_read_only(space)]
     hooks: list[ResponseHook] = []
     quotas = read_quotas(settings.quotas)
     if quotas is not None:

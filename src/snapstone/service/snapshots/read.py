@@ -16,8 +16,8 @@ from snapstone.service.manifests import hold_against_manifest
 from snapstone.service.snapshots.encryption import keys_for_reading, require_listable
 from snapstone.service.snapshots.write import CHECKSUM_ALGORITHM
 from snapstone.service.visibility import readable, require_readable
-from snapstone.storage.buffers import ZERO_BLOCK
 from snapstone.storage.contract import BlockBuffer
+from snapstone.storage.record import ZERO_BLOCK
 
 Answer = dict[str, object]
 Entry = TypeVar("Entry", BlockEntry, BlockDifference)

@@ -1,6 +1,7 @@
 """SqliteCatalog: the contract, and what only the catalog on SQLite promises."""
 
 from __future__ import annotations
+from snapstone.system import sqlite as system_sqlite
 
 import os
 import sqlite3
@@ -98,7 +99,7 @@ class TestFile:
     def test_a_catalog_that_another_program_keeps_locked_says_so_in_the_contracts_terms(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(opening, "BUSY_TIMEOUT_SECONDS", 0.1)
+        monkeypatch.setattr(system_sqlite, "BUSY_TIMEOUT_SECONDS", 0.1)
         catalog = SqliteCatalog(path)
         catalog.insert_snapshot(pending(1), None)
         foreign = sqlite3.connect(path, isolation_level=None)

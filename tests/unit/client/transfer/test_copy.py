@@ -22,7 +22,7 @@ from snapstone.client.errors import (
     UnreachableError,
     UsageError,
 )
-from snapstone.client.transfer.copy import CopyResult, copy
+from snapstone.client.transfer.copy import CopyOptions, CopyResult, copy
 from snapstone.client.transfer.counterparts import COPIED_FROM
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.client.transfer.folders import Folders
@@ -97,7 +97,7 @@ class Sides:
     def copy(self, snapshot_id: str, target: Service | None = None, **options: object) -> CopyResult:
         """A copy with a state folder of its own."""
         settings = {"state": self.state, "observer": self.memory} | options
-        return copy(self.source, target or self.target, snapshot_id, **settings)  # type: ignore[arg-type]
+        return copy(self.source, target or self.target, snapshot_id, CopyOptions(**settings))  # type: ignore[arg-type]
 
     def described(self, snapshot_id: str | None) -> dict[str, object]:
         """What EC2 says there."""
@@ -225,7 +225,7 @@ class TestFull:
 
         snapshot_id = completed(sides.here, {0: A, 7: B})
         with Expired(endpoint_of(server), Options(max_in_flight=1)) as source:
-            copied = copy(source, sides.target, snapshot_id, parent_id=None, state=sides.state)
+            copied = copy(source, sides.target, snapshot_id, CopyOptions(parent_id=None), state=sides.state)
         assert sides.holds(copied) == {0: A, 7: B}
 
     def test_progress_knows_how_many_blocks_there_are(self, sides: Sides) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from snapstone.client.api.values import SnapshotInfo
 from snapstone.client.errors import UsageError
-from snapstone.client.transfer.copy import CopyRequest, Plan, SourceSnapshot, facts_of, plan_in, request_for
+from snapstone.client.transfer.copy import CopyOptions, Plan, SourceSnapshot, facts_of, plan_in, request_for
 from snapstone.client.transfer.counterparts import COPIED_FROM, Counterpart
 
 FULL = Plan(None, "that was asked for")
@@ -37,30 +37,30 @@ def source(tags: Mapping[str, str]) -> SourceSnapshot:
 
 def test_tags_of_aws_own_are_left_behind() -> None:
     tags = {"aws:backup:source-resource": "x", "AWS:other": "y", "awsome": "kept"}
-    request = request_for(CopyRequest("snap-a"), source(tags), FULL, "eu-west-1")
+    request = request_for(CopyOptions(), source(tags), FULL, "eu-west-1")
     assert request.tags == {"awsome": "kept", COPIED_FROM: "snap-a eu-west-1 000000000001"}
 
 
 def test_the_origin_cannot_be_tagged_otherwise() -> None:
-    asked = CopyRequest("snap-a", tags={COPIED_FROM: "snap-b"})
+    asked = CopyOptions(tags={COPIED_FROM: "snap-b"})
     assert request_for(asked, source({}), FULL, "eu-west-1").tags[COPIED_FROM].startswith("snap-a ")
 
 
 def test_fifty_tags_are_allowed_and_one_more_is_not() -> None:
     tags = {f"tag-{number}": "" for number in range(49)}
-    assert len(request_for(CopyRequest("snap-a"), source(tags), FULL, "eu-west-1").tags) == 50
+    assert len(request_for(CopyOptions(), source(tags), FULL, "eu-west-1").tags) == 50
     with pytest.raises(UsageError, match="would have 51 tags"):
-        request_for(CopyRequest("snap-a", tags={"more": ""}), source(tags), FULL, "eu-west-1")
+        request_for(CopyOptions(tags={"more": ""}), source(tags), FULL, "eu-west-1")
 
 
 def test_an_increment_is_started_on_the_counterpart() -> None:
-    request = request_for(CopyRequest("snap-a"), source({}), ON_PARENT, "eu-west-1")
+    request = request_for(CopyOptions(), source({}), ON_PARENT, "eu-west-1")
     assert (request.parent_id, request.volume_size_gib, request.description) == ("snap-2", 3, "Tuesday")
-    assert request_for(CopyRequest("snap-a"), source({}), FULL, "eu-west-1").parent_id is None
+    assert request_for(CopyOptions(), source({}), FULL, "eu-west-1").parent_id is None
 
 
 def test_each_request_has_a_token_of_its_own() -> None:
-    tokens = {request_for(CopyRequest("snap-a"), source({}), FULL, "eu-west-1").client_token for _ in range(3)}
+    tokens = {request_for(CopyOptions(), source({}), FULL, "eu-west-1").client_token for _ in range(3)}
     assert len(tokens) == 3
 
 

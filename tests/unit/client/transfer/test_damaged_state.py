@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from snapstone.client.errors import RemoteError, UnreachableError
-from snapstone.client.transfer.copy import copy
+from snapstone.client.transfer.copy import CopyOptions, copy
 from snapstone.client.transfer.digests import ENTRIES_OFFSET, SLOT_SIZE
 from snapstone.client.transfer.download import download
 from snapstone.client.transfer.folders import Folders
-from snapstone.client.transfer.upload import upload
+from snapstone.client.transfer.upload import UploadOptions, upload
 from snapstone.core.blocks import DIGEST_SIZE
 from tests.server_process import ServerProcess
 from tests.unit.client.transfer.test_download import Failing, blocks_in
@@ -139,14 +139,14 @@ def test_a_copy_ends_right_or_is_refused_and_then_ends_right(
     service.put_indexes.clear()
     service.fail_put_number = 12
     with pytest.raises(UnreachableError):
-        copy(service, service, snapshot_id, parent_id=None, state=state)
+        copy(service, service, snapshot_id, CopyOptions(parent_id=None), state=state)
     damage(only(state.journals, ".journal"), random.Random(seed))
     service.fail_put_number = None
     copied = None
     with suppress(RemoteError):
-        copied = copy(service, service, snapshot_id, parent_id=None, state=state)
+        copied = copy(service, service, snapshot_id, CopyOptions(parent_id=None), state=state)
     if copied is None:
-        copied = copy(service, service, snapshot_id, parent_id=None, state=state)
+        copied = copy(service, service, snapshot_id, CopyOptions(parent_id=None), state=state)
     assert without_zeros(content(service, copied.snapshot_id)) == BLOCKS
 
 
@@ -156,5 +156,5 @@ def test_an_increment_on_a_parent_whose_index_is_damaged_is_right(
 ) -> None:
     parent_id = str(upload(service, image(BLOCKS), state=state).snapshot_id)
     damage(only(state.indexes, ".index"), random.Random(seed))
-    uploaded = upload(service, image(CHANGED), parent_id=parent_id, state=state)
+    uploaded = upload(service, image(CHANGED), UploadOptions(parent_id=parent_id), state=state)
     assert without_zeros(content(service, uploaded.snapshot_id)) == CHANGED

@@ -13,10 +13,10 @@ import pytest
 
 from snapstone.client.errors import ClientError, DamagedError, DeniedError, NotFoundError, UnreachableError, UsageError
 from snapstone.client.images.sources import open_source
-from snapstone.client.transfer.download import download
+from snapstone.client.transfer.download import DownloadOptions, download
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
-from snapstone.client.transfer.upload import upload
+from snapstone.client.transfer.upload import UploadOptions, upload
 from snapstone.core.blocks import BLOCK_SIZE, Digest
 from tests.server_process import ServerProcess
 from tests.unit.client.losing_disk import LosingDisk
@@ -53,7 +53,7 @@ def state(tmp_path: Path) -> Folders:
 
 
 def snapshot_of(service: Failing, state: Folders, blocks: dict[int, bytes], parent_id: str | None = None) -> str:
-    uploaded = upload(service, image(blocks), parent_id=parent_id, state=state)
+    uploaded = upload(service, image(blocks), UploadOptions(parent_id=parent_id), state=state)
     service.got_indexes.clear()
     assert uploaded.snapshot_id is not None
     return uploaded.snapshot_id
@@ -111,7 +111,7 @@ def test_an_increment_changes_what_changed_and_makes_zeros_of_what_is_gone(
     path = tmp_path / "image"
     download(service, left, str(path), state=state)
     service.got_indexes.clear()
-    downloaded = download(service, right, str(path), from_snapshot_id=left, force=True, state=state)
+    downloaded = download(service, right, str(path), DownloadOptions(from_snapshot_id=left, force=True), state=state)
     assert blocks_in(path) == {0: block("A"), 3: block("b"), 9: block("r")}
     assert (downloaded.kind, downloaded.received_count, downloaded.zero_count) == ("incremental", 2, 1)
 
@@ -126,7 +126,7 @@ def test_an_increment_onto_another_image_is_refused_and_changes_nothing(
         file.truncate(GIB)
         file.write(block("something else"))
     with pytest.raises(UsageError, match=f"does not hold {first}: block 0"):
-        download(service, second, str(path), from_snapshot_id=first, force=True, state=state)
+        download(service, second, str(path), DownloadOptions(from_snapshot_id=first, force=True), state=state)
     assert blocks_in(path) == {0: block("something else")}
     assert parts(tmp_path) == []
     assert journals(state) == 0
@@ -141,7 +141,7 @@ def test_a_file_that_is_there_is_not_overwritten_unless_forced(
     with pytest.raises(UsageError, match="image"):
         download(service, snapshot_id, str(path), state=state)
     assert path.read_text() == "precious"
-    download(service, snapshot_id, str(path), force=True, state=state)
+    download(service, snapshot_id, str(path), DownloadOptions(force=True), state=state)
     assert blocks_in(path) == BASE
 
 
@@ -199,7 +199,7 @@ def test_without_resume_what_was_left_is_thrown_away(service: Failing, state: Fo
         download(service, snapshot_id, str(path), state=state)
     service.fail_get_number = None
     service.got_indexes.clear()
-    downloaded = download(service, snapshot_id, str(path), state=state, resume=False)
+    downloaded = download(service, snapshot_id, str(path), DownloadOptions(resume=False), state=state)
     assert (downloaded.received_count, downloaded.resumed_count) == (4, 0)
     assert blocks_in(path) == BASE
     assert journals(state) == 0
@@ -237,9 +237,11 @@ def test_an_increment_without_resume_begins_with_the_image_again(
     service.got_indexes.clear()
     service.fail_get_number = 3
     with pytest.raises(UnreachableError):
-        download(service, second, str(path), from_snapshot_id=first, state=state)
+        download(service, second, str(path), DownloadOptions(from_snapshot_id=first), state=state)
     service.fail_get_number = None
-    downloaded = download(service, second, str(path), from_snapshot_id=first, state=state, resume=False)
+    downloaded = download(
+        service, second, str(path), DownloadOptions(from_snapshot_id=first, resume=False), state=state
+    )
     assert (downloaded.received_count, downloaded.resumed_count) == (4, 0)
     assert blocks_in(path) == {index: block(f"n{index}") for index in BASE}
 
@@ -256,7 +258,7 @@ def test_a_downloaded_snapshot_has_an_index(service: Failing, state: Folders, tm
 
 def test_a_dry_run_receives_nothing(service: Failing, state: Folders, tmp_path: Path) -> None:
     snapshot_id = snapshot_of(service, state, BASE)
-    downloaded = download(service, snapshot_id, str(tmp_path / "image"), state=state, dry_run=True)
+    downloaded = download(service, snapshot_id, str(tmp_path / "image"), DownloadOptions(dry_run=True), state=state)
     assert (downloaded.received_count, service.got_indexes) == (4, [])
     assert list(tmp_path.iterdir()) == [state.root]
 
@@ -268,7 +270,7 @@ def test_a_snapshot_that_does_not_exist_is_named(service: Failing, state: Folder
 
 def test_changes_to_standard_output_are_refused(service: Failing, state: Folders) -> None:
     with pytest.raises(UsageError, match="--from"):
-        download(service, "snap-1", "-", from_snapshot_id="snap-2", state=state)
+        download(service, "snap-1", "-", DownloadOptions(from_snapshot_id="snap-2"), state=state)
 
 
 def test_what_was_written_before_a_failed_sync_is_written_again(
@@ -301,9 +303,9 @@ def test_changes_written_before_a_failed_sync_are_written_again(
     # The copy of the image is synced before it gets the part's name; the part is synced at the end.
     disk.failing = ".part"
     with pytest.raises(DamagedError):
-        download(service, second, str(path), from_snapshot_id=first, state=state)
+        download(service, second, str(path), DownloadOptions(from_snapshot_id=first), state=state)
     assert blocks_in(path) == BASE
-    download(service, second, str(path), from_snapshot_id=first, state=state)
+    download(service, second, str(path), DownloadOptions(from_snapshot_id=first), state=state)
     assert blocks_in(path) == {**BASE, 3: block("B"), 9: block("n")}
     assert blocks_in(disk.after_power_loss(path)) == {3: block("B"), 9: block("n")}
 
@@ -318,10 +320,10 @@ def test_an_image_with_tables_is_begun_anew_after_a_failed_sync(
     disk = LosingDisk(tmp_path / "disk", monkeypatch)
     disk.failing = ".part"
     with pytest.raises(DamagedError):
-        download(service, snapshot_id, str(path), format="qcow2", state=state)
+        download(service, snapshot_id, str(path), DownloadOptions(format="qcow2"), state=state)
     (part,) = tmp_path.glob(".*.part")
     with part.open() as left:  # While it is open no other file gets its number.
-        downloaded = download(service, snapshot_id, str(path), format="qcow2", state=state)
+        downloaded = download(service, snapshot_id, str(path), DownloadOptions(format="qcow2"), state=state)
         assert not os.path.samestat(os.fstat(left.fileno()), path.stat())
     assert (downloaded.received_count, downloaded.resumed_count) == (4, 0)
     with closing(open_source(path, format="qcow2")) as image:

@@ -24,7 +24,7 @@ from snapstone.client.transfer.dirty import DirtyRanges
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import JournalStore
-from snapstone.client.transfer.upload import UploadResult, upload
+from snapstone.client.transfer.upload import UploadOptions, UploadResult, upload
 from snapstone.core.blocks import BLOCK_SIZE, Digest, digest_of
 from tests.server_process import ServerProcess
 from tests.unit.client.transfer.two_sides import Memory, MemoryImage, endpoint_of
@@ -133,7 +133,7 @@ def parent(service: Watched, state: Folders) -> str:
 
 
 def test_an_image_becomes_a_snapshot_of_its_data_alone(service: Watched, state: Folders) -> None:
-    uploaded = upload(service, image({**BASE, 5: ZERO}), description="d", tags={"k": "v"}, state=state)
+    uploaded = upload(service, image({**BASE, 5: ZERO}), UploadOptions(description="d", tags={"k": "v"}), state=state)
     assert content(service, uploaded.snapshot_id) == BASE
     assert (uploaded.kind, uploaded.sent_count, uploaded.zero_count, uploaded.volume_size_gib) == ("full", 4, 1, 1)
     assert sorted(service.put_indexes) == [0, 3, 7, 2_047]
@@ -146,7 +146,7 @@ def test_on_a_parent_only_what_differs_is_sent_and_gone_data_becomes_zeros(
     service: Watched, state: Folders, parent: str
 ) -> None:
     now = {0: block("a"), 3: block("B"), 4: block("e"), 2_047: block("d")}
-    uploaded = upload(service, image(now), parent_id=parent, state=state)
+    uploaded = upload(service, image(now), UploadOptions(parent_id=parent), state=state)
     assert sorted(service.put_indexes) == [3, 4, 7]
     assert content(service, uploaded.snapshot_id) == {**now, 7: ZERO}
     assert (uploaded.kind, uploaded.sent_count, uploaded.unchanged_count) == ("incremental", 3, 2)
@@ -157,9 +157,9 @@ def test_on_a_parent_only_what_differs_is_sent_and_gone_data_becomes_zeros(
 def test_zeros_over_a_zero_block_of_the_parent_are_not_sent_again(
     service: Watched, state: Folders, parent: str
 ) -> None:
-    second = upload(service, image({0: block("a")}), parent_id=parent, state=state)
+    second = upload(service, image({0: block("a")}), UploadOptions(parent_id=parent), state=state)
     service.put_indexes.clear()
-    third = upload(service, image({0: block("a"), 3: ZERO}), parent_id=second.snapshot_id, state=state)
+    third = upload(service, image({0: block("a"), 3: ZERO}), UploadOptions(parent_id=second.snapshot_id), state=state)
     assert service.put_indexes == []
     assert third.sent_count == 0
     assert content(service, third.snapshot_id) == {0: block("a"), 3: ZERO, 7: ZERO, 2_047: ZERO}
@@ -168,7 +168,9 @@ def test_zeros_over_a_zero_block_of_the_parent_are_not_sent_again(
 def test_without_an_index_the_parent_is_read_and_that_is_said(service: Watched, state: Folders, parent: str) -> None:
     IndexStore(state.indexes).forget(parent)
     observer = Memory()
-    uploaded = upload(service, image({**BASE, 3: block("B")}), parent_id=parent, state=state, observer=observer)
+    uploaded = upload(
+        service, image({**BASE, 3: block("B")}), UploadOptions(parent_id=parent), state=state, observer=observer
+    )
     assert service.put_indexes == [3]
     assert sorted(service.got_indexes) == [0, 3, 7, 2_047]
     assert "own blocks" in uploaded.reason
@@ -183,7 +185,7 @@ def test_an_index_of_another_content_is_found_out_and_removed(service: Watched, 
     store.keep(wrong, parent, 1)
     service.put_indexes.clear()
     observer = service.observer = Memory()
-    uploaded = upload(service, image(BASE), parent_id=parent, state=state)
+    uploaded = upload(service, image(BASE), UploadOptions(parent_id=parent), state=state)
     assert service.put_indexes == []
     assert content(service, uploaded.snapshot_id) == BASE
     assert any("not of that snapshot" in message for message in observer.messages("warning"))
@@ -194,7 +196,7 @@ def test_a_dirty_bitmap_says_where_to_look(service: Watched, state: Folders, par
     dirty.add(3 * BLOCK_SIZE + 5, 10)
     dirty.add(7 * BLOCK_SIZE, 2 * BLOCK_SIZE)
     changed = image({0: block("not looked at"), 3: block("B"), 2_047: block("d")})
-    uploaded = upload(service, changed, parent_id=parent, dirty=dirty, state=state)
+    uploaded = upload(service, changed, UploadOptions(parent_id=parent, dirty=dirty), state=state)
     assert sorted(service.put_indexes) == [3, 7]
     assert set(changed.read_indexes) == {3}
     assert content(service, uploaded.snapshot_id) == {**BASE, 3: block("B"), 7: ZERO}
@@ -207,7 +209,7 @@ def test_a_dirty_bitmap_without_an_index_reads_no_parent_and_sends_what_is_dirty
     dirty = DirtyRanges()
     dirty.add(3 * BLOCK_SIZE, BLOCK_SIZE)
     dirty.add(7 * BLOCK_SIZE, BLOCK_SIZE)
-    uploaded = upload(service, image({**BASE, 7: ZERO}), parent_id=parent, dirty=dirty, state=state)
+    uploaded = upload(service, image({**BASE, 7: ZERO}), UploadOptions(parent_id=parent, dirty=dirty), state=state)
     assert sorted(service.put_indexes) == [3, 7]
     assert service.got_indexes == []
     assert content(service, uploaded.snapshot_id) == {**BASE, 7: ZERO}
@@ -229,7 +231,7 @@ def test_an_odd_size_is_tagged_so_that_a_download_gives_it_back(service: Watched
 
 
 def test_a_dry_run_counts_and_sends_nothing(service: Watched, state: Folders, parent: str) -> None:
-    uploaded = upload(service, image({0: block("z")}), parent_id=parent, dry_run=True, state=state)
+    uploaded = upload(service, image({0: block("z")}), UploadOptions(parent_id=parent, dry_run=True), state=state)
     assert (uploaded.snapshot_id, uploaded.sent_count) == (None, 4)
     assert service.put_indexes == []
     assert journals(state) == 0
@@ -260,11 +262,14 @@ def test_an_image_that_changed_between_two_runs_gives_the_image_of_the_second(
     service.fail_put_number = 3
     with pytest.raises(UnreachableError):
         upload(
-            service, image({0: block("1"), 3: block("2"), 9: block("3"), 11: block("4")}), parent_id=parent, state=state
+            service,
+            image({0: block("1"), 3: block("2"), 9: block("3"), 11: block("4")}),
+            UploadOptions(parent_id=parent),
+            state=state,
         )
     service.fail_put_number = None
     second = {0: block("a"), 3: block("x"), 2_047: block("d")}
-    uploaded = upload(service, image(second), parent_id=parent, state=state)
+    uploaded = upload(service, image(second), UploadOptions(parent_id=parent), state=state)
     found = content(service, uploaded.snapshot_id)
     assert {index: data for index, data in found.items() if data != ZERO} == second
 
@@ -318,11 +323,11 @@ def test_a_block_whose_acknowledgement_was_lost_is_sent_again_even_if_it_is_zero
 ) -> None:
     service.lose_answer_of = {3, 9}
     with pytest.raises(UnreachableError):
-        upload(service, image({**BASE, 3: block("x"), 9: block("y")}), parent_id=parent, state=state)
+        upload(service, image({**BASE, 3: block("x"), 9: block("y")}), UploadOptions(parent_id=parent), state=state)
     with pytest.raises(UnreachableError):
-        upload(service, image({**BASE, 3: block("x"), 9: block("y")}), parent_id=parent, state=state)
+        upload(service, image({**BASE, 3: block("x"), 9: block("y")}), UploadOptions(parent_id=parent), state=state)
     service.lose_answer_of = set()
-    uploaded = upload(service, image(BASE), parent_id=parent, state=state)
+    uploaded = upload(service, image(BASE), UploadOptions(parent_id=parent), state=state)
     found = content(service, uploaded.snapshot_id)
     assert {index: data for index, data in found.items() if data != ZERO} == BASE
 
@@ -348,7 +353,7 @@ def test_what_no_later_run_can_go_on_with_is_taken_back(service: Watched, state:
     source = MemoryImage(BASE if not sequential else {0: block("a"), 1: block("b")}, GIB if not sequential else MIB)
     source.sequential = sequential
     with pytest.raises(UnreachableError):
-        upload(service, source, resume=sequential, state=state, observer=observer)
+        upload(service, source, UploadOptions(resume=sequential), state=state, observer=observer)
     started = next(note for note in observer.notes if note.kind == "started").facts["snapshot_id"]
     with pytest.raises(NotFoundError):
         service.describe([str(started)])
@@ -364,9 +369,16 @@ def test_blocks_of_an_earlier_run_are_looked_at_outside_of_the_dirty_bitmap_too(
     first.add(0, 2048 * BLOCK_SIZE)
     second.add(7 * BLOCK_SIZE, BLOCK_SIZE)
     with pytest.raises(UnreachableError):
-        upload(service, image({**BASE, 0: block("x"), 9: block("y")}), parent_id=parent, dirty=first, state=state)
+        upload(
+            service,
+            image({**BASE, 0: block("x"), 9: block("y")}),
+            UploadOptions(parent_id=parent, dirty=first),
+            state=state,
+        )
     service.fail_put_number = None
-    uploaded = upload(service, image({**BASE, 7: block("z")}), parent_id=parent, dirty=second, state=state)
+    uploaded = upload(
+        service, image({**BASE, 7: block("z")}), UploadOptions(parent_id=parent, dirty=second), state=state
+    )
     found = content(service, uploaded.snapshot_id)
     assert {index: data for index, data in found.items() if data != ZERO} == {**BASE, 7: block("z")}
 
@@ -412,7 +424,7 @@ def test_a_final_failure_leaves_the_snapshot_where_asked_to(service: Watched, st
     service.fail_put_number, service.failure = 1, DeniedError("no")
     observer = Memory()
     with pytest.raises(DeniedError):
-        upload(service, image(BASE), state=state, observer=observer, keep_failed=True)
+        upload(service, image(BASE), UploadOptions(keep_failed=True), state=state, observer=observer)
     started = next(note for note in observer.notes if note.kind == "started").facts["snapshot_id"]
     assert service.describe([str(started)])[0].state == "pending"
 
@@ -469,10 +481,10 @@ def test_what_does_not_go_together_is_refused_before_anything_is_started(
     options = {name: parent if value == "PARENT" else value for name, value in arguments.items()}
     before = len(service.describe())
     if words is None:
-        assert isinstance(upload(service, image({}), state=state, **options), UploadResult)  # type: ignore[arg-type]
+        assert isinstance(upload(service, image({}), UploadOptions(**options), state=state), UploadResult)  # type: ignore[arg-type]
         return
     with pytest.raises(UsageError, match=words):
-        upload(service, image({}, size), state=state, **options)  # type: ignore[arg-type]
+        upload(service, image({}, size), UploadOptions(**options), state=state)  # type: ignore[arg-type]
     assert len(service.describe()) == before
 
 
@@ -487,7 +499,7 @@ def test_a_right_that_is_needed_at_the_end_is_missed_at_the_beginning(
 
 def test_a_parent_that_does_not_exist_is_named(service: Watched, state: Folders) -> None:
     with pytest.raises(NotFoundError, match="snap-0123456789abcdef0"):
-        upload(service, image(BASE), parent_id="snap-0123456789abcdef0", state=state)
+        upload(service, image(BASE), UploadOptions(parent_id="snap-0123456789abcdef0"), state=state)
     assert journals(state) == 0
 
 

@@ -1,6 +1,7 @@
 """What goes wrong with catalog or store at a start becomes one sentence."""
 
 from __future__ import annotations
+from snapstone.system import sqlite as system_sqlite
 
 import sqlite3
 from pathlib import Path
@@ -16,7 +17,7 @@ from snapstone.server.folder.refusals import start_refusals
 def test_a_catalog_that_fails_after_it_was_opened_refuses_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(system_sqlite, "BUSY_TIMEOUT_SECONDS", 0.1)
     with use_data_folder(tmp_path / "data") as folder:
         catalog = SqliteCatalog(folder.catalog)
         foreign = sqlite3.connect(folder.catalog, isolation_level=None)

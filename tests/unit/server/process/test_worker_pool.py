@@ -256,7 +256,9 @@ def test_a_silent_worker_that_works_is_given_more_time(start: Start, caplog: pyt
 def test_a_worker_that_finds_itself_stuck_is_killed_at_once(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     pool = start(
         "channel.send(MessageKind.READY); beat(1.5)\n"
-        "while True: channel.send(MessageKind.STUCK, 'a turn has made no progress\\nMainThread\\n  x.py:1 y'); time.sleep(0.1)"
+        "while True:\n"
+        "    channel.send(MessageKind.STUCK, 'a turn has made no progress\\nMainThread\\n  x.py:1 y')\n"
+        "    time.sleep(0.1)"
     )
     assert look_until(pool, lambda: bool(events(caplog, "worker killed")))
     assert "x.py:1" in events(caplog, "worker killed")[0]["why"]
