@@ -15,7 +15,7 @@ SERIAL_TESTS := tests/crash
 CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test soak mutate tour bench trace lock clean clients disk-tools image-tools backup-tools fault-tools
+.PHONY: help setup serve check test soak mutate tour bench coverage trace lock clean clients disk-tools image-tools backup-tools fault-tools
 
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,10 @@ tour: setup disk-tools  ## the main job on a real ext4 image in three generation
 
 bench: setup backup-tools  ## speed and size beside their targets
 	$(BIN)/python -m bench $(ARGS)
+
+coverage: setup  ## lines and branches that the tests of `make check` run, floor by floor
+	$(BIN)/pytest -q -n 2 -m "not served" tests/unit --cov=src/snapstone --cov-branch --cov-report= $(ARGS)
+	$(BIN)/python -m tests.tidy.coverage_by_floor
 
 trace: setup  ## which files a request enters, and counts of modules
 	$(BIN)/python -m tests.tidy.trace $(ARGS)

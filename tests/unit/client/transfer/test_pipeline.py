@@ -433,10 +433,14 @@ def interrupt(body: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     with subprocess.Popen(
         [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=LONG)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=LONG)
+        except BaseException:
+            process.kill()
+            raise
     return subprocess.CompletedProcess([], process.returncode, out, err)
 
 
