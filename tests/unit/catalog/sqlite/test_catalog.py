@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 from snapstone.system import sqlite as system_sqlite
+from snapstone.system import sqlite as system_sqlite
 
 import os
 import sqlite3
@@ -17,10 +18,10 @@ from snapstone.catalog.contract.errors import CatalogUnavailableError
 from snapstone.catalog.contract.identities import SealedAccessKey
 from snapstone.catalog.contract.keys import SealedKey
 from snapstone.catalog.contract.snapshots import SnapshotState
-from snapstone.catalog.sqlite import opening
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.opening import NewerCatalogError, UnusableCatalogError
 from snapstone.catalog.sqlite.snapshots import SELECT_OWNED, SELECT_OWNED_OF
+from snapstone.system import sqlite as system_sqlite
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.catalog_rows import (
     ALICE,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 from snapstone.system import sqlite as system_sqlite
+from snapstone.system import sqlite as system_sqlite
 
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.sqlite import opening
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.server.folder.data_folder import StartRefusedError, use_data_folder
 from snapstone.server.folder.refusals import start_refusals
+from snapstone.system import sqlite as system_sqlite
 
 
 def test_a_catalog_that_fails_after_it_was_opened_refuses_the_start(
