@@ -153,7 +153,10 @@ def _raised_in(floors: Iterable[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("floors", "protocol"),
     [
-        (("service.snapshots.start", "service.snapshots.write", "service.snapshots.read", "service.visibility"), Protocol.EBS),
+        (
+            ("service.snapshots.start", "service.snapshots.write", "service.snapshots.read", "service.visibility"),
+            Protocol.EBS,
+        ),
         (("service.recycle_bin",), Protocol.EBS),
         (("service.ec2",), Protocol.EC2),
         (("service.kms",), Protocol.KMS),
@@ -190,9 +193,7 @@ def test_an_error_that_a_protocol_was_never_to_meet_is_an_internal_failure_and_l
     class UnforeseenError(SnapstoneError):
         """One without a row."""
 
-    never = (
-        errors.NoSuchEntityError("secret") if fault is not query_fault else errors.InvalidBlockError("secret")
-    )
+    never = errors.NoSuchEntityError("secret") if fault is not query_fault else errors.InvalidBlockError("secret")
     for error in (never, UnforeseenError("secret")):
         caplog.clear()
         answered = fault(error)

@@ -1,8 +1,6 @@
 """SqliteCatalog: the contract, and what only the catalog on SQLite promises."""
 
 from __future__ import annotations
-from snapstone.system import sqlite as system_sqlite
-from snapstone.system import sqlite as system_sqlite
 
 import os
 import sqlite3

@@ -1,8 +1,6 @@
 """What goes wrong with catalog or store at a start becomes one sentence."""
 
 from __future__ import annotations
-from snapstone.system import sqlite as system_sqlite
-from snapstone.system import sqlite as system_sqlite
 
 import sqlite3
 from pathlib import Path
