@@ -34,10 +34,9 @@ from snapstone.server.config import read_settings
 from snapstone.server.folder.data_folder import use_data_folder
 from snapstone.server.folder.root_key import ensure_root_key
 from snapstone.storage.appender import END_GAP, Appender
-from snapstone.storage.buffers import aligned_buffer
 from snapstone.storage.contract import ObjectKind
 from snapstone.storage.index import COMMITS_PER_LOG_COPY, Index, NewRecord, remove_index
-from snapstone.storage.record import HEADER_SIZE, record_size, write_header
+from snapstone.storage.record import HEADER_SIZE, aligned_buffer, record_size, write_header
 from snapstone.storage.segment import SEGMENT_HEADER_SIZE
 from snapstone.storage.segment_store import SegmentStore
 from tests.faults.library import Control, Rule

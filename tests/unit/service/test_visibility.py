@@ -18,18 +18,16 @@ from snapstone.core.errors import (
 )
 from snapstone.core.ids import AccountId, Region
 from snapstone.core.policy.principals import root_principal
-from snapstone.service.ec2.snapshot_attributes import modify_snapshot_attribute
-from snapstone.service.ec2.snapshots import describe_snapshots
-from snapstone.service.engine import Caller
-from snapstone.service.visibility import (
+from snapstone.service.ec2.snapshot_attributes import (
     disable_snapshot_block_public_access,
     enable_snapshot_block_public_access,
     get_snapshot_block_public_access_state,
-    public_access_blocked,
-    readable,
+    modify_snapshot_attribute,
     require_public_sharing,
-    visible,
 )
+from snapstone.service.ec2.snapshots import describe_snapshots
+from snapstone.service.engine import Caller
+from snapstone.service.visibility import public_access_blocked, readable, visible
 from tests.installation import ACCOUNT, CALLER, Installation, block
 
 FRANKFURT = Region("eu-central-1")

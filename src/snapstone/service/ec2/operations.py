@@ -24,17 +24,15 @@ from snapstone.service.ec2.regions import (
 )
 from snapstone.service.ec2.snapshot_attributes import (
     describe_snapshot_attribute,
+    disable_snapshot_block_public_access,
+    enable_snapshot_block_public_access,
+    get_snapshot_block_public_access_state,
     modify_snapshot_attribute,
     reset_snapshot_attribute,
 )
 from snapstone.service.ec2.snapshots import delete_snapshot, describe_snapshots
 from snapstone.service.ec2.tags import create_tags, delete_tags, describe_tags
 from snapstone.service.ec2.tiers import describe_snapshot_tier_status, modify_snapshot_tier, restore_snapshot_tier
-from snapstone.service.visibility import (
-    disable_snapshot_block_public_access,
-    enable_snapshot_block_public_access,
-    get_snapshot_block_public_access_state,
-)
 
 PROTECTION_OPERATIONS: Final[Mapping[str, Callable[..., dict[str, object]]]] = {
     "CopySnapshot": copy_snapshot,

@@ -1,4 +1,4 @@
-"""Who reads a snapshot beside its owner: Describe-, Modify-, ResetSnapshotAttribute.
+"""Who reads a snapshot beside its owner: Describe-, Modify-, ResetSnapshotAttribute, and block public access.
 
 Source: docs/aws-behaviour/sharing-and-public-access.md, SHARE.
 """
@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from snapstone.catalog.contract.keys import KeyManager
-from snapstone.catalog.contract.snapshots import Snapshot
+from snapstone.catalog.contract.snapshots import PublicAccess, Snapshot
 from snapstone.core.errors import (
     DryRunPassedError,
     InvalidParameterCombinationError,
     InvalidParameterError,
     NotShareableError,
+    PublicAccessBlockedError,
+    PublicAccessRequestError,
     ShareLimitError,
     SnapshotNotFoundError,
 )
 from snapstone.service.ec2.filters import require_account_ids, require_ids
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.keys.kms_keys import key_by_arn
-from snapstone.service.visibility import EVERYBODY, owned, require_public_sharing
+from snapstone.service.visibility import EVERYBODY, owned
 
 PERMISSION: Final = "createVolumePermission"
 PRODUCT_CODES: Final = "productCodes"
@@ -192,3 +194,43 @@ def _check_shareable(engine: Engine, caller: Caller, snapshot: Snapshot, added: 
 
 def _invalid_attribute(attribute: str | None) -> InvalidParameterError:
     return InvalidParameterError(f"Value ({attribute}) for parameter Attribute is invalid")
+
+
+def enable_snapshot_block_public_access(
+    engine: Engine, caller: Caller, *, state: str, dry_run: bool = False
+) -> dict[str, object]:
+    """Block sharing with everybody; `block-all-sharing` also hides what is public already, as long as it holds."""
+    try:
+        wanted = PublicAccess(state)
+    except ValueError:
+        raise InvalidParameterError(f"Value ({state}) for parameter State is invalid.") from None
+    if wanted is PublicAccess.UNBLOCKED:
+        raise PublicAccessRequestError(state)
+    if dry_run:
+        raise DryRunPassedError
+    engine.catalog.set_public_access(caller.account_id, caller.region, wanted)
+    return {"State": wanted.value}
+
+
+def disable_snapshot_block_public_access(engine: Engine, caller: Caller, *, dry_run: bool = False) -> dict[str, object]:
+    """Allow sharing with everybody again; what was hidden is public again."""
+    if dry_run:
+        raise DryRunPassedError
+    engine.catalog.set_public_access(caller.account_id, caller.region, PublicAccess.UNBLOCKED)
+    return {"State": PublicAccess.UNBLOCKED.value}
+
+
+def get_snapshot_block_public_access_state(
+    engine: Engine, caller: Caller, *, dry_run: bool = False
+) -> dict[str, object]:
+    """What is blocked; it is always the account itself that says so."""
+    if dry_run:
+        raise DryRunPassedError
+    state = engine.catalog.public_access(caller.account_id, caller.region)
+    return {"State": state.value, "ManagedBy": "account"}
+
+
+def require_public_sharing(engine: Engine, caller: Caller) -> None:
+    """Raises PublicAccessBlockedError where nothing new may be shared with everybody."""
+    if engine.catalog.public_access(caller.account_id, caller.region) is not PublicAccess.UNBLOCKED:
+        raise PublicAccessBlockedError(caller.region)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from xxhash import xxh3_64_intdigest
 
-from snapstone.catalog import connections, integrity
 from snapstone.catalog.contract.errors import CatalogUnavailableError
 from snapstone.catalog.contract.sharing import SnapshotScope
 from snapstone.catalog.contract.snapshots import CopyWork, PendingWrite, SnapshotState
+from snapstone.catalog.sqlite import connections, integrity
 from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.checksums import COPY_COLUMNS, FIXED_COLUMNS, MOVING_COLUMNS
 from snapstone.core.blocks import Address, Digest
