@@ -101,8 +101,8 @@ def stages_of(module: Path, *, unit_only: bool) -> Iterator[Stage]:
         users = [path for path in users if path.is_relative_to(units)]
     if users:
         yield Stage((*map(str, users), "-m", "not soak" if not unit_only else QUICK))
+    yield Stage(("tests/unit", "-m", QUICK), is_whole=True)
     if not unit_only:
-        yield Stage(("tests/unit", "-m", QUICK), is_whole=True)
         yield Stage(("tests/unit", "-m", "served"), is_whole=True)
         yield Stage(("tests", "--ignore=tests/unit", "--ignore=tests/crash", "-m", "not soak"), is_whole=True)
         yield Stage(("tests/crash", "-m", "not soak"), is_whole=True)

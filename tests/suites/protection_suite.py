@@ -677,3 +677,65 @@ class ProtectionSuite(CatalogFixtures):
         again.release_copies()
         assert again.copies_due(100) == [name(2), name(3)]
         assert again.claim_copy(name(2), 100, 200) == work(2)
+
+    # -- what is hidden: each condition of a statement hides what is another's, or not there any more --
+
+    def test_locks_are_listed_of_what_an_account_has_in_a_region(self, catalog: Catalog) -> None:
+        compliance = SnapshotLock(LockMode.COMPLIANCE, STARTED, STARTED, 1, None)
+        whose: list[dict[str, Any]] = [{}, {"account_id": BOB}, {"region": OREGON}, {}, {}]
+        for number, changes in enumerate(whose, 1):
+            put_in_state(catalog, number, SnapshotState.COMPLETED, **changes)
+            catalog.change_lock(name(number), lambda snapshot, before: compliance)
+        later = STARTED + 10 * DAY_MS
+        assert catalog.begin_delete(name(4), later, later) is Deletion.BEGUN
+        catalog.insert_rule(RULE, 250)
+        assert catalog.begin_delete(name(5), later, later) is Deletion.RECYCLED
+        assert [row.snapshot_id for row, _ in catalog.locks(ALICE, FRANKFURT)] == [name(1)]
+        assert catalog.locks(ALICE, FRANKFURT, [name(2), name(3), name(4), name(5)]) == []
+
+    def test_public_access_is_one_accounts_in_one_region(self, catalog: Catalog) -> None:
+        catalog.set_public_access(ALICE, OREGON, PublicAccess.BLOCK_ALL)
+        catalog.set_public_access(BOB, FRANKFURT, PublicAccess.BLOCK_NEW)
+        assert catalog.public_access(ALICE, FRANKFURT) is PublicAccess.UNBLOCKED
+        assert catalog.public_access(ALICE, OREGON) is PublicAccess.BLOCK_ALL
+        assert catalog.public_access(BOB, FRANKFURT) is PublicAccess.BLOCK_NEW
+        catalog.set_public_access(BOB, FRANKFURT, PublicAccess.UNBLOCKED)
+        assert catalog.public_access(ALICE, OREGON) is PublicAccess.BLOCK_ALL
+
+    def test_of_copies_those_under_way_of_the_account_in_the_region_count(self, catalog: Catalog) -> None:
+        completed(catalog)
+        catalog.insert_snapshot(pending(2), None)  # no copy
+        catalog.insert_copy(replace(a_copy(3), account_id=BOB), work(3), 1)
+        catalog.insert_copy(replace(a_copy(4), region=OREGON), work(4), 1)
+        catalog.insert_copy(a_copy(5), work(5), 1)
+        with pytest.raises(CopiesLimitError):
+            catalog.insert_copy(a_copy(6), work(6), 1)
+        assert catalog.fail_copy(name(5), "why")
+        catalog.insert_copy(a_copy(6), work(6), 1)
+
+    def test_the_bin_is_emptied_once_of_what_is_due(self, catalog: Catalog) -> None:
+        catalog.insert_rule(RULE, 250)
+        completed(catalog, 3)  # and not deleted
+        for number, deleted_at in [(1, STARTED), (2, STARTED + DAY_MS)]:
+            completed(catalog, number)
+            assert catalog.begin_delete(name(number), deleted_at, deleted_at) is Deletion.RECYCLED
+        assert catalog.empty_recycle_bin(STARTED + 7 * DAY_MS - 1) == []
+        assert catalog.empty_recycle_bin(STARTED + 7 * DAY_MS) == [name(1)]
+        assert catalog.empty_recycle_bin(STARTED + 7 * DAY_MS) == []
+        assert catalog.restore_recycled(ALICE, FRANKFURT, name(1), STARTED) is None
+        assert [row.snapshot_id for row in catalog.recycled(ALICE, FRANKFURT)] == [name(2)]
+
+    def test_a_rule_and_what_it_keeps_are_one_accounts_in_one_region(self, catalog: Catalog) -> None:
+        catalog.insert_rule(RULE, 250)
+        other = replace(RULE, rule_id="another-one", description="other")
+        catalog.insert_rule(other, 250)
+        assert catalog.rule(ALICE, FRANKFURT, RULE.rule_id) == RULE
+        assert catalog.rule(ALICE, FRANKFURT, other.rule_id) == other
+        completed(catalog)
+        catalog.begin_delete(name(1), STARTED, STARTED)
+        for account_id, region in [(BOB, FRANKFURT), (ALICE, OREGON)]:
+            assert catalog.rule(account_id, region, RULE.rule_id) is None
+            assert catalog.rules(account_id, region, "EBS_SNAPSHOT") == []
+            assert catalog.recycled(account_id, region) == []
+            assert catalog.restore_recycled(account_id, region, name(1), STARTED) is None
+        assert catalog.rules(ALICE, FRANKFURT, "EC2_IMAGE") == []
