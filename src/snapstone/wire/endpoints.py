@@ -10,7 +10,7 @@ from typing import Protocol
 
 from snapstone.core.errors import InvalidParameterError
 from snapstone.service.access.authorization import authorize_call
-from snapstone.service.access.permission import only_reads
+from snapstone.service.access.permission import SentMembers, only_reads
 from snapstone.service.engine import Caller, Engine
 from snapstone.wire import json_rpc, query, rest_json, xml_answers
 from snapstone.wire.faults import CodedFault, EbsFault, cause_headers, ebs_fault, ec2_fault, json_fault, query_fault
@@ -83,8 +83,8 @@ class Dispatcher:
         for guard in self.guards:
             guard(call)
         keywords = {member.keyword: members[member.name] for member in operation.inputs if member.name in members}
-        _check_taken(function, keywords)
-        authorize_call(self.engine, caller, operation.service, operation.name, keywords)
+        sent = SentMembers(keywords, _taken(operation, function, keywords))
+        authorize_call(self.engine, caller, operation.service, operation.name, sent)
         call.output = output = function(self.engine, caller, **keywords) or {}
         if changes:
             self.engine.gate.require_open()
@@ -217,11 +217,13 @@ def _offered(operations: Mapping[str, Operation], name: str, log: dict[str, obje
     return operation
 
 
-def _check_taken(function: OperationFunction, keywords: Mapping[str, object]) -> None:
-    """Refuse a member that the models have and the operation does not: ignoring it could be wrong."""
+def _taken(operation: Operation, function: OperationFunction, keywords: Mapping[str, object]) -> frozenset[str]:
+    """What the operation takes; a member that only the models have is refused: ignoring it could be wrong."""
     taken = keywords_taken(function)
-    if taken is None or keywords.keys() <= taken:
-        return
+    if taken is None:
+        return frozenset(member.keyword for member in operation.inputs)
+    if keywords.keys() <= taken:
+        return taken
     raise InvalidParameterError(f"Not supported for this operation: {', '.join(sorted(keywords.keys() - taken))}")
 
 

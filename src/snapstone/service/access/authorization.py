@@ -24,7 +24,7 @@ from snapstone.service.access.ebs import EBS_PERMISSIONS
 from snapstone.service.access.ec2 import EC2_PERMISSIONS
 from snapstone.service.access.iam import IAM_PERMISSIONS, STS_PERMISSIONS
 from snapstone.service.access.kms import KMS_PERMISSIONS, key_need
-from snapstone.service.access.permission import Keys, Permission, Permissions, iso_time
+from snapstone.service.access.permission import Keys, Permission, Permissions, iso_time, nothing_needed
 from snapstone.service.access.recycle_bin import RBIN_PERMISSIONS
 from snapstone.service.engine import Caller, Engine
 from snapstone.service.identities.identity import policies_of
@@ -128,9 +128,13 @@ def authorize_call(engine: Engine, caller: Caller, service: str, operation: str,
         row = visible(engine, caller, snapshot_id)
         if _is_remembered(asked, row, caller):
             return
-    lasts = [
-        _lasts(engine, caller, permission) for permission in PERMISSIONS[service][operation](engine, caller, members)
-    ]
+    needed = PERMISSIONS[service][operation]
+    if needed is nothing_needed:
+        return
+    lasts = [_lasts(engine, caller, permission) for permission in needed(engine, caller, members)]
+    if not lasts:
+        # Nothing was named that could be allowed: no permission may be missing because none was asked for.
+        raise AccessDeniedError(caller.principal.arn, f"{service}:{operation}", "*", explicit=False)
     if row is not None and all(lasts):
         _remember(asked, row, caller)
 

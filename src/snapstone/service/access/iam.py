@@ -13,11 +13,12 @@ from snapstone.service.access.permission import (
     Members,
     Permission,
     Permissions,
+    nothing_needed,
     on_everything,
-    removed_keys,
     request_keys,
     resource_keys,
     sent_tags,
+    tagging_keys,
     text_of,
 )
 from snapstone.service.engine import Caller, Engine
@@ -27,9 +28,8 @@ from snapstone.service.identities.identity import role_of_arn
 
 def _asked(members: Members) -> Keys:
     """Tags, and the policy that is attached or set as a boundary."""
-    keys = request_keys(sent_tags(members)) | removed_keys(members)
     names = {"policy_arn": "iam:policyarn", "permissions_boundary": "iam:permissionsboundary"}
-    return keys | {key: text_of(members, name) for name, key in names.items() if members.get(name) is not None}
+    return tagging_keys(members) | {key: text_of(members, name) for name, key in names.items() if name in members}
 
 
 def _on_identity(action: str, kind: IdentityKind) -> Permissions:
@@ -134,11 +134,6 @@ IAM_PERMISSIONS: Final[Mapping[str, Permissions]] = {
 }
 
 
-def _nothing(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
-    """Also for GetSessionToken: a key may always ask for a temporary one that may do the same."""
-    return ()
-
-
 def _assume_role(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
     """The role's trust policy has to let the caller in. A role that is not there lets nobody in."""
     arn = text_of(members, "role_arn")
@@ -161,8 +156,8 @@ def _asked_of_sts(members: Members) -> Keys:
 
 
 STS_PERMISSIONS: Final[Mapping[str, Permissions]] = {
-    "GetCallerIdentity": _nothing,
-    "GetSessionToken": _nothing,
+    "GetCallerIdentity": nothing_needed,
+    "GetSessionToken": nothing_needed,  # a key may always ask for a temporary one that may do the same
     "GetAccessKeyInfo": on_everything("sts:GetAccessKeyInfo"),
     "AssumeRole": _assume_role,
 }

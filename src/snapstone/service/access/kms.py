@@ -122,9 +122,8 @@ def _on_alias(action: str) -> Permissions:
         alias = engine.catalog.kms_alias(caller.account_id, caller.region, name)
         if alias is not None and action != "kms:CreateAlias":
             yield _named(engine, caller, alias.key_id, action, {})
-        target = text_of(members, "target_key_id")
-        if target:
-            yield _named(engine, caller, target, action, {})
+        if "target_key_id" in members:
+            yield _named(engine, caller, text_of(members, "target_key_id"), action, {})
 
     return needs
 

@@ -5,7 +5,7 @@ Operations that only read are named here; any other changes something, and a rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -20,6 +20,35 @@ Members = Mapping[str, object]
 
 Keys = dict[str, str | tuple[str, ...]]
 """Condition keys in lower case."""
+
+
+class SentMembers(Mapping[str, object]):
+    """The members of a call, of which only names that its operation takes can be asked for.
+
+    A row that asks for a misspelt or renamed member would else find nothing, and ask for too few permissions.
+    """
+
+    __slots__ = ("_known", "_sent")
+
+    def __init__(self, sent: Members, known: Collection[str]) -> None:
+        self._sent = sent
+        self._known = known
+
+    def __getitem__(self, name: str) -> object:
+        """Raises KeyError for a member that was not sent, RuntimeError for one that the operation does not take."""
+        if name not in self._known:
+            raise RuntimeError(f"a row of permissions asks for `{name}`, which its operation does not take")
+        return self._sent[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a member was sent: what rows of several operations ask that share a condition key."""
+        return name in self._sent
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sent)
+
+    def __len__(self) -> int:
+        return len(self._sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +72,12 @@ class Permission:
 
 
 Permissions = Callable[[Engine, Caller, Members], Iterable[Permission]]
-"""The permissions that a call with these members needs."""
+"""The permissions that a call with these members needs. A call that needs none is denied, but for `nothing_needed`."""
+
+
+def nothing_needed(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
+    """The row of an operation that anybody with a valid signature may call. No other row may come to nothing."""
+    return ()
 
 
 def on_everything(action: str) -> Permissions:
@@ -101,6 +135,12 @@ def removed_keys(members: Members, name: str = "tag_keys") -> Keys:
     """aws:TagKeys of a request that takes tags away."""
     names = texts_of(members, name)
     return {"aws:tagkeys": names} if names else {}
+
+
+def tagging_keys(members: Members) -> Keys:
+    """The tags that a request sends, or the keys of those that it takes away, in operations that may have either."""
+    keys = request_keys(sent_tags(members)) if "tags" in members else {}
+    return keys | (removed_keys(members) if "tag_keys" in members else {})
 
 
 def resource_keys(tags: Pairs, *services: str) -> Keys:

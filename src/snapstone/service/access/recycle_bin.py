@@ -1,4 +1,4 @@
-"""What the operations of the recycle bin permission."""
+"""What the operations of the recycle bin need."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from snapstone.service.access.permission import (
     Members,
     Permission,
     Permissions,
-    removed_keys,
     request_keys,
     resource_keys,
     sent_tags,
+    tagging_keys,
     text_of,
 )
 from snapstone.service.engine import Caller, Engine
@@ -53,8 +53,7 @@ def _on_rule_arn(action: str) -> Permissions:
         arn = text_of(members, "resource_arn")
         rule_id = arn.removeprefix(rule_arn(caller, ""))
         keys = _rule_keys(engine.catalog.rule(caller.account_id, caller.region, rule_id))
-        asked = request_keys(sent_tags(members)) | removed_keys(members)
-        yield Permission(action, arn, keys | asked, caller.account_id)
+        yield Permission(action, arn, keys | tagging_keys(members), caller.account_id)
 
     return needs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Final
 
@@ -13,20 +14,27 @@ from snapstone.service.identities.owners import Owner
 
 Operation = Callable[..., dict[str, object]]
 OwnerOperation = Callable[Concatenate[IdentityEngine, Caller, Owner, ...], dict[str, object]]
-"""An operation that exists for users and for users."""
+"""An operation that exists for users and for roles."""
 
 
 def _of_user(operation: OwnerOperation) -> Operation:
-    def call(engine: IdentityEngine, caller: Caller, *, user_name: str, **members: Any) -> dict[str, object]:
-        return operation(engine, caller, Owner(IdentityKind.USER, user_name), **members)
-
-    return call
+    return _of_owner(operation, IdentityKind.USER)
 
 
 def _of_role(operation: OwnerOperation) -> Operation:
-    def call(engine: IdentityEngine, caller: Caller, *, role_name: str, **members: Any) -> dict[str, object]:
-        return operation(engine, caller, Owner(IdentityKind.ROLE, role_name), **members)
+    return _of_owner(operation, IdentityKind.ROLE)
 
+
+def _of_owner(operation: OwnerOperation, kind: IdentityKind) -> Operation:
+    """The operation of a user or role by name; its signature says which members it takes."""
+    member = f"{kind}_name"
+
+    def call(engine: IdentityEngine, caller: Caller, **members: Any) -> dict[str, object]:
+        return operation(engine, caller, Owner(kind, members.pop(member)), **members)
+
+    engine, caller, _, *own = inspect.signature(operation).parameters.values()
+    named = inspect.Parameter(member, inspect.Parameter.KEYWORD_ONLY)
+    vars(call)["__signature__"] = inspect.Signature([engine, caller, named, *own])
     return call
 
 

@@ -94,10 +94,19 @@ class Sides:
     state: Folders
     memory: Memory
 
-    def copy(self, snapshot_id: str, target: Service | None = None, **options: object) -> CopyResult:
+    def copy(
+        self, snapshot_id: str, target: Service | None = None, stop: StopSignal | None = None, **options: object
+    ) -> CopyResult:
         """A copy with a state folder of its own."""
-        settings = {"state": self.state, "observer": self.memory} | options
-        return copy(self.source, target or self.target, snapshot_id, CopyOptions(**settings))  # type: ignore[arg-type]
+        return copy(
+            self.source,
+            target or self.target,
+            snapshot_id,
+            CopyOptions(**options),  # type: ignore[arg-type]
+            state=self.state,
+            observer=self.memory,
+            stop=stop,
+        )
 
     def described(self, snapshot_id: str | None) -> dict[str, object]:
         """What EC2 says there."""
