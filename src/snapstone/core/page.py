@@ -20,7 +20,6 @@ FANOUT: Final = 512
 
 BITMAP_SIZE: Final = FANOUT // 8
 ENTRY_SIZE: Final = 32
-MAX_PAGE_SIZE: Final = BITMAP_SIZE + FANOUT * ENTRY_SIZE
 
 _RUN_ENTRIES: Final = 8
 """Entries that have a fingerprint together."""

@@ -235,13 +235,6 @@ class Segment:
         """Goes through the segment from an offset on."""
         return Scan(self, start)
 
-    def end_of_data(self) -> int:
-        """The offset behind the last page that is not all zeros."""
-        scan = self.scan(SEGMENT_HEADER_SIZE)
-        for _ in scan:
-            pass
-        return scan.end
-
     @property
     def is_empty(self) -> bool:
         """Whether nothing but zeros follows the header."""

@@ -8,7 +8,7 @@ import pytest
 
 from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
-from snapstone.core.page import BITMAP_SIZE, EMPTY_PAGE, ENTRY_SIZE, FANOUT, MAX_PAGE_SIZE, Page
+from snapstone.core.page import BITMAP_SIZE, EMPTY_PAGE, ENTRY_SIZE, FANOUT, Page
 
 
 def address(number: int) -> Address:
@@ -19,7 +19,7 @@ FULL = EMPTY_PAGE.with_children({slot: address(slot) for slot in range(512)})
 
 
 def test_a_page_has_512_slots_and_at_most_16448_bytes() -> None:
-    assert (FANOUT, BITMAP_SIZE, ENTRY_SIZE, MAX_PAGE_SIZE) == (512, 64, 32, 16_448)
+    assert (FANOUT, BITMAP_SIZE, ENTRY_SIZE) == (512, 64, 32)
     assert len(FULL.content) == 16_448
     assert len(FULL) == 512
     assert list(FULL.children()) == [(slot, address(slot)) for slot in range(512)]

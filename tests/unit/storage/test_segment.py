@@ -240,7 +240,6 @@ def test_preallocation_reserves_space_and_leaves_holes_before_it(segment: Segmen
     segment.preallocate(16_384, 1 << 20)
     assert path.stat().st_size == 1 << 20
     assert path.stat().st_blocks * 512 >= used + (1 << 20) - 16_384
-    assert segment.end_of_data() == 16_384
     segment.preallocate(1 << 20, 16_384)
     assert path.stat().st_size == 1 << 20
     segment.truncate(16_384)
@@ -338,17 +337,6 @@ def test_a_record_that_ends_behind_the_file_is_torn(segment: Segment, path: Path
 def test_an_empty_payload_is_a_record(segment: Segment, path: Path) -> None:
     write(path, 8_192, record(1, b"", 8_192))
     assert found(segment) == [(8_192, 1)]
-
-
-def test_the_end_of_data_is_behind_the_last_byte_written(segment: Segment, path: Path) -> None:
-    assert segment.end_of_data() == 8_192
-    segment.preallocate(8_192, 1 << 20)
-    assert segment.end_of_data() == 8_192
-    write(path, 40_960, b"x")
-    segment.sync()
-    assert segment.end_of_data() == 45_056
-    segment.punch(40_960, 4_096)
-    assert segment.end_of_data() == 8_192
 
 
 def test_a_segment_that_is_let_go_closes_its_files(segment: Segment, path: Path) -> None:

@@ -303,7 +303,3 @@ class FileTarget:
             self._part.unlink(missing_ok=True)
         finally:
             self._file.close()
-
-    def allocated_bytes(self) -> int:
-        """Bytes that the part occupies already; they need no more room."""
-        return os.fstat(self._file.fd).st_blocks * 512

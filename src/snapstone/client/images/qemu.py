@@ -211,10 +211,6 @@ class _QemuTarget(_ServedImage):
         with _refused(str(self._part), "be removed"):
             self._part.unlink(missing_ok=True)
 
-    def allocated_bytes(self) -> int:
-        """Bytes that the part occupies already; they need no more room."""
-        return self._part.stat().st_blocks * qemu_img.SECTOR_SIZE
-
     def _take_over_owner(self) -> None:
         descriptor = os.open(self._part, os.O_RDONLY | os.O_CLOEXEC)
         try:

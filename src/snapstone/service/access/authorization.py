@@ -111,11 +111,6 @@ _allowed: dict[_Asked, tuple[object, Principal]] = {}
 """What was allowed: the row that it was about, and to whom."""
 
 
-def authorize(engine: Engine, caller: Caller, permission: Permission) -> None:
-    """Raises AccessDeniedError unless all policies that have a say allow it."""
-    _lasts(engine, caller, permission)
-
-
 def authorize_call(engine: Engine, caller: Caller, service: str, operation: str, members: Mapping[str, object]) -> None:
     """Raises AccessDeniedError unless the caller has every permission that this call needs."""
     if caller.principal.kind is PrincipalKind.ROOT and service in _WITHOUT_RESOURCE_POLICIES:

@@ -91,12 +91,6 @@ def _boundary(engine: IdentityEngine, arn: str) -> Document:
     return _NOTHING if document is None else compiled(document)
 
 
-def role_trust(engine: IdentityEngine, role_arn: str) -> str | None:
-    """The policy of a role that says who may assume it, or None where there is no such role."""
-    role = role_of_arn(engine, role_arn)
-    return None if role is None else role.trust_policy
-
-
 def role_of_arn(engine: IdentityEngine, role_arn: str) -> Identity | None:
     """The role with exactly this ARN, or None."""
     parsed = parse_role_arn(role_arn)

@@ -19,7 +19,6 @@ from snapstone.service.keys.kms_keys import find_key, require_enabled
 from snapstone.service.kms.key_operations import SYMMETRIC
 
 DATA_KEY_SIZES: Final = {"AES_256": 32, "AES_128": 16}
-MAX_RANDOM_SIZE: Final = 1_024
 
 Answer = dict[str, object]
 

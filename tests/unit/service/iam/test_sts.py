@@ -15,7 +15,7 @@ from snapstone.core.errors import (
     SessionRefusedError,
 )
 from snapstone.core.policy.principals import PrincipalKind
-from snapstone.service.identities.identity import credentials_of, role_trust
+from snapstone.service.identities.identity import credentials_of, role_of_arn
 from snapstone.service.identities.sessions import TOKEN_LIMIT
 from tests.installation import ACCOUNT, START_MS, Installation
 from tests.unit.service.iam.calls import ANYTHING, OTHER_ACCOUNT, TRUST, Answer, Calls
@@ -255,9 +255,11 @@ def test_tags_that_do_not_fit_into_a_token_are_refused(anna: Calls, installation
 def test_the_trust_of_a_role_is_found_by_its_whole_arn(root: Calls, installation: Installation) -> None:
     root("CreateRole", RoleName="deep", Path="/a/b/", AssumeRolePolicyDocument=TRUST)
     engine = installation.engine
-    assert role_trust(engine, f"arn:aws:iam::{ACCOUNT}:role/a/b/deep") == TRUST
+    deep = role_of_arn(engine, f"arn:aws:iam::{ACCOUNT}:role/a/b/deep")
+    assert deep is not None
+    assert deep.trust_policy == TRUST
     for arn in (f"arn:aws:iam::{ACCOUNT}:role/deep", f"arn:aws:iam::{OTHER_ACCOUNT}:role/a/b/deep", "deep"):
-        assert role_trust(engine, arn) is None
+        assert role_of_arn(engine, arn) is None
 
 
 def test_the_account_of_a_key_is_told(root: Calls) -> None:
