@@ -15,10 +15,10 @@ import pytest
 from snapstone.core.blocks import Address
 from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
-from snapstone.storage import index as index_module
 from snapstone.storage.record import HEADER_SIZE
 from snapstone.storage.recovery import StoreMissingError
 from snapstone.storage.segment import HEADER_COPY_SIZE
+from snapstone.system import sqlite as sqlite_connections
 from tests.damage.stored_records import damage_entries, flip_bit, place_of, segment_file
 from tests.installation import Installation, block
 
@@ -364,7 +364,7 @@ def test_damage_inside_the_index_never_yields_wrong_bytes_and_its_removal_cures_
 def test_an_index_that_is_locked_is_not_taken_for_damaged(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_module, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_connections, "BUSY_TIMEOUT_SECONDS", 0.1)
     snapshot_id = installation.sealed({0: A})
     installation.close()
     index = installation.folder / "index.db"
