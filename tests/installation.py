@@ -115,13 +115,16 @@ class SentBlock:
         return len(part)
 
 
+SETTINGS: Final = ServiceSettings(default_max_results=10_000, seal_wait_seconds=5.0)
+
+
 @dataclass
 class Installation:
     """An engine on a folder, opened when made; `reopen` is what a restart does, and takes no time."""
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
-    settings: ServiceSettings = field(default_factory=ServiceSettings)
+    settings: ServiceSettings = SETTINGS
     caller: Caller = CALLER
     wrap_catalog: Callable[[Catalog], Catalog] = lambda catalog: catalog
     wrap_objects: Callable[[ObjectStore], ObjectStore] = lambda objects: objects
@@ -137,15 +140,15 @@ class Installation:
         self.store = SegmentStore(
             self.folder,
             now_ms=self.clock,
+            block_buffers=64,
             segment_size=SEGMENT_SIZE,
             find_data_key=keys.data_key,
             accept_lost_segments=self.accept_lost_segments,
         )
         objects = self.wrap_objects(self.store)
-        pages = PageStore(objects)
+        pages = PageStore(objects, cache_bytes=64 << 20)
         begin_run(self.catalog, self.clock)
-        self.catalog.release_seals()
-        self.catalog.release_copies()
+        self.catalog.release_leases()
         self.timekeeper = Timekeeper(self.catalog, self.clock)
         gate = StoreGate()
         self.sealer = Sealer(

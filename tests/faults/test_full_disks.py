@@ -334,7 +334,7 @@ def test_a_restart_costs_no_room_on_btrfs(tmp_path: Path) -> None:
 def test_what_is_removed_gives_its_room_back_on_btrfs(tmp_path: Path) -> None:
     """Every second of many blocks goes; each has an extent of its own."""
     with mounted("btrfs", 1_024 * MIB, tmp_path / "disk") as disk:
-        store = SegmentStore(disk.folder / "objects", now_ms=lambda: 1)
+        store = SegmentStore(disk.folder / "objects", now_ms=lambda: 1, block_buffers=4)
         addresses = []
         for number in range(80):
             buffer = store.borrow_block_buffer()

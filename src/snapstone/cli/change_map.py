@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from snapstone.cli.quantities import binary
+from snapstone.core.blocks import BLOCK_SIZE
 
 if TYPE_CHECKING:
     from snapstone.client.transfer.compare import Extent, Kind
 
-BLOCK_SIZE: Final = 524_288
 MAX_ROW_COUNT: Final = 32
 """Rows of a map, at most."""
 

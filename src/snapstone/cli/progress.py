@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from snapstone.cli.quantities import binary, elapsed
-
-if TYPE_CHECKING:
-    from snapstone.client.events import Tally
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
+from snapstone.cli.quantities import binary, elapsed
 from snapstone.cli.tables import one_line
+from snapstone.core.blocks import BLOCK_SIZE
 
 if TYPE_CHECKING:
-    from snapstone.client.events import Note
+    from snapstone.client.events import Note, Tally
 
-BLOCK_SIZE: Final = 524_288
 WINDOW_SECONDS: Final = 10.0
 """Rates are those of the last so many seconds."""
 MAX_SAMPLE_COUNT: Final = 128
-
 
 _MOVED: Final = {"upload": "sent", "download": "received", "copy": "copied", "verify": "read"}
 

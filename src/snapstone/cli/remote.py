@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-RETRY_SECONDS: Final = 300.0
-STALL_SECONDS: Final = 120.0
-MAX_IN_FLIGHT: Final = 64
 MOST_IN_FLIGHT: Final = 512
 """Each request in flight has a thread and a buffer of its own: 256 MiB of buffers."""
+
+_LIMITS: Final = {
+    "retry_time": "retry_seconds",
+    "stall_time": "stall_seconds",
+    "max_in_flight": "max_in_flight",
+    "limit_rate": "limit_bytes_per_second",
+}
+"""Fields of `client.api.retrying.Options`, which has their defaults, by the command line's options."""
 
 
 def add_command(
@@ -54,7 +59,6 @@ def endpoint_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
             "--retry-time",
             metavar="TIME",
             type=quantities.duration,
-            default=RETRY_SECONDS,
             help="give up on a request that fails or is throttled for so long (default: 5m)",
         )
 
@@ -69,14 +73,12 @@ def transfer_options(parser: argparse.ArgumentParser) -> None:
         "--max-in-flight",
         metavar="N",
         type=quantities.count(1, MOST_IN_FLIGHT),
-        default=MAX_IN_FLIGHT,
-        help=f"requests in flight at most (default: {MAX_IN_FLIGHT}); how many really are is learned",
+        help="requests in flight at most (default: 64); the actual number adapts",
     )
     group.add_argument(
         "--stall-time",
         metavar="TIME",
         type=quantities.duration,
-        default=STALL_SECONDS,
         help="give up where no block is finished for so long (default: 2m)",
     )
 
@@ -89,13 +91,9 @@ def open_service(options: argparse.Namespace, observer: Observer, prefix: str = 
     from snapstone.client.api.service import Service
 
     given = {name: getattr(options, prefix.replace("-", "_") + name) for name in ("profile", "endpoint_url", "region")}
-    limits = Options(
-        retry_seconds=getattr(options, "retry_time", RETRY_SECONDS),
-        stall_seconds=getattr(options, "stall_time", STALL_SECONDS),
-        max_in_flight=getattr(options, "max_in_flight", MAX_IN_FLIGHT),
-        limit_bytes_per_second=getattr(options, "limit_rate", None),
-    )
-    service = Service(resolve(**given), limits, observer)
+    limits = {field: getattr(options, name, None) for name, field in _LIMITS.items()}
+    set_limits = {field: value for field, value in limits.items() if value is not None}
+    service = Service(resolve(**given), Options(**set_limits), observer)
     # All that is imported stays until the end: looking through it for garbage, at the end too, takes 0.1 s and more.
     gc.freeze()
     try:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 from snapstone.cli.remote import open_service
 from snapstone.cli.tables import printable
+from snapstone.core.ids import is_minted_snapshot_id
+from snapstone.core.tags import MAX_KEY_LENGTH, MAX_VALUE_LENGTH, is_removable, is_reserved
 
 if TYPE_CHECKING:
     from snapstone.client.api.values import SnapshotInfo
-from snapstone.core.ids import is_minted_snapshot_id
-from snapstone.core.tags import MAX_KEY_LENGTH, MAX_VALUE_LENGTH, is_removable, is_reserved
 
 ANSWER_SECONDS: Final = 2.0
 """Longer nobody waits for a completion."""

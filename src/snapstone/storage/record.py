@@ -251,9 +251,6 @@ class RecordCodec:
         return decrypt_in_place(payload, header.kind, header.address, data_key, header.seal)
 
 
-DEFAULT_BUFFER_COUNT: Final = 64
-"""Buffers of one process: 33 MiB when all have been used."""
-
 BORROW_WAIT_SECONDS: Final = 30.0
 """How long a caller waits for a buffer before it is told that the server is overloaded."""
 
@@ -298,7 +295,7 @@ ZERO_BLOCK: Final = ZeroBlock()
 class BufferPool:
     """Makes buffers when they are first needed, up to `limit`; the last one handed back is lent first."""
 
-    def __init__(self, limit: int = DEFAULT_BUFFER_COUNT, wait_seconds: float = BORROW_WAIT_SECONDS) -> None:
+    def __init__(self, limit: int, wait_seconds: float = BORROW_WAIT_SECONDS) -> None:
         self._limit = limit
         self._wait_seconds = wait_seconds
         self._idle: deque[RecordBuffer] = deque()

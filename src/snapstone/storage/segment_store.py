@@ -28,7 +28,6 @@ from snapstone.storage.contract import BlockBuffer, Encryption, FindDataKey, Obj
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, RecordPlace, is_index, remove_index
 from snapstone.storage.record import (
-    DEFAULT_BUFFER_COUNT,
     HEADER_SIZE,
     BadRecordError,
     BufferPool,
@@ -72,7 +71,7 @@ class SegmentStore:
         folder: Path,
         *,
         now_ms: Callable[[], int],
-        block_buffers: int = DEFAULT_BUFFER_COUNT,
+        block_buffers: int,
         segment_size: int = SEGMENT_SIZE,
         random_bytes: Callable[[int], bytes] = os.urandom,
         find_data_key: FindDataKey = _no_data_key,

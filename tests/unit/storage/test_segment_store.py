@@ -796,7 +796,7 @@ def test_a_read_only_store_reads_and_writes_nothing(folder: Path, tmp_path: Path
     working.mkdir()
     shutil.copy(folder / "index.db", working)
     before = state_of(folder)
-    reading = SegmentStore(folder, now_ms=lambda: SUITE_NOW_MS, read_only=True, index_folder=working)
+    reading = SegmentStore(folder, now_ms=lambda: SUITE_NOW_MS, block_buffers=4, read_only=True, index_folder=working)
     assert all_blocks_read(reading, range(3))
     with pytest.raises(ReadOnlyError):
         put_block(reading, numbered_block(9))
@@ -1046,7 +1046,11 @@ def test_encrypted_blocks_and_pages_are_written_again_after_a_failed_sync(
 ) -> None:
     key = DataKey(bytes(16), bytes(range(32)))
     store = SegmentStore(
-        folder, now_ms=lambda: SUITE_NOW_MS, segment_size=SEGMENT_SIZE, find_data_key=lambda data_key_id: key
+        folder,
+        now_ms=lambda: SUITE_NOW_MS,
+        block_buffers=4,
+        segment_size=SEGMENT_SIZE,
+        find_data_key=lambda data_key_id: key,
     )
     put_block(store, numbered_block(0))
     fail_next_sync(monkeypatch)

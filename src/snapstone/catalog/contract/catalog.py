@@ -157,8 +157,11 @@ class Catalog(
     def renew_seal(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
         """Extend the lease of a seal in progress, never back; without effect where nobody holds one."""
 
-    def release_seals(self) -> None:
-        """Free every lease: at a start, when no other server works on the catalog, whoever held one is gone."""
+    def release_leases(self) -> None:
+        """Free every lease, of seals and of copies.
+
+        For a start, when no other server works on the catalog: whoever held a lease is gone.
+        """
 
     def seals_due(self, running_ms: int) -> list[SnapshotId]:
         """Sealing snapshots that nobody holds a lease on, in the order in which their seals were begun."""

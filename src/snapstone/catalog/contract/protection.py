@@ -111,9 +111,6 @@ class ProtectionCatalog(Protocol):
     def renew_copy(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
         """Extend the lease of a copy in progress, never back; without effect where nobody holds one."""
 
-    def release_copies(self) -> None:
-        """Free every lease, as `release_seals` does."""
-
     def copies_due(self, running_ms: int) -> list[SnapshotId]:
         """Pending copies that nobody works on, oldest first."""
 

@@ -119,6 +119,11 @@ class _Target:
         return None
 
 
+def lease_is_free(column: str) -> str:
+    """The condition that nobody holds a lease, which a column ends; its parameter is the running time now."""
+    return f"coalesce({column} <= ?, TRUE)"
+
+
 class WriteStatements(Statements):
     """The part of `contract.Catalog` about pending writes; what each call promises is said there."""
 
@@ -309,7 +314,7 @@ class SealStatements(WriteStatements):
         with self._connections.writing() as connection:
             claimed = connection.execute(
                 "UPDATE snapshot SET seal_lease_until_ms = ? WHERE snapshot_id = ? AND state = 'sealing'"
-                " AND coalesce(seal_lease_until_ms <= ?, TRUE)",
+                f" AND {lease_is_free('seal_lease_until_ms')}",
                 (lease_until_ms, snapshot_id, running_ms),
             ).rowcount
         return claimed == 1
@@ -322,15 +327,16 @@ class SealStatements(WriteStatements):
                 (lease_until_ms, snapshot_id),
             )
 
-    def release_seals(self) -> None:
+    def release_leases(self) -> None:
         with self._connections.writing(skip_damaged=True) as connection:
             connection.execute("UPDATE snapshot SET seal_lease_until_ms = NULL WHERE state = 'sealing'")
+            connection.execute("UPDATE snapshot_copy SET lease_until_ms = NULL")
 
     def seals_due(self, running_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
             return intact_ids(
                 connection,
-                "WHERE state = 'sealing' AND coalesce(seal_lease_until_ms <= ?, TRUE)"
+                f"WHERE state = 'sealing' AND {lease_is_free('seal_lease_until_ms')}"
                 " ORDER BY seal_begun_at_ms, snapshot_id",
                 (running_ms,),
                 self._connections.report_damage,

@@ -16,6 +16,7 @@ from snapstone.cli.outcome import CommandError, Exit
 from snapstone.cli.remote import add_command, endpoint_options, open_service, transfer_options
 from snapstone.cli.reporting import report_options, reporting
 from snapstone.cli.snapshot_arguments import complete, snapshot_argument
+from snapstone.core.blocks import BLOCK_SIZE
 
 if TYPE_CHECKING:
     from snapstone.cli.change_map import ChangeMap
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-BLOCK_SIZE: Final = 524_288
 WIDTH_OF_NO_TERMINAL: Final = 80
 
 _DESCRIPTION: Final = """\

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from snapstone.cli.quantities import binary
-
-if TYPE_CHECKING:
-    from snapstone.client.api.values import SnapshotInfo
-import argparse
-
 from snapstone.cli.failures import each
 from snapstone.cli.outcome import Exit
+from snapstone.cli.quantities import binary
 from snapstone.cli.remote import add_command, endpoint_options, open_service
 from snapstone.cli.reporting import report_options, reporting
 from snapstone.cli.snapshot_arguments import snapshot_argument

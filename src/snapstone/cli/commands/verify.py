@@ -11,6 +11,7 @@ from snapstone.cli.outcome import Exit
 from snapstone.cli.remote import add_command, endpoint_options, open_service, transfer_options
 from snapstone.cli.reporting import report_options, reporting
 from snapstone.cli.snapshot_arguments import snapshot_argument
+from snapstone.core.blocks import BLOCK_SIZE
 
 if TYPE_CHECKING:
     from snapstone.cli.reporting import Reporter
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-BLOCK_SIZE: Final = 524_288
 
 _DESCRIPTION: Final = """\
 Read every block of a snapshot and hold it against its checksum; with IMAGE, also hold the image against the blocks.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -29,6 +28,7 @@ from snapstone.client.images.qemu_img import detect_format
 from snapstone.client.images.qemu_nbd import ImageServer
 from snapstone.core.blocks import BLOCK_SIZE
 from snapstone.system.files import sync_file
+from snapstone.system.locks import attempts
 
 __all__ = ["detect_format", "open_qemu_source", "open_qemu_target"]
 
@@ -261,18 +261,18 @@ def _begin_part(path: Path, part: Path, image_format: str, size: int, *, existin
 
 def _serve_part(part: Path, image_format: str, size: int, *, enlarge: bool) -> ImageServer:
     """Open the part, waiting a little where it is locked; its size is checked."""
-    deadline = time.monotonic() + LOCK_SECONDS
     wanted_size = qemu_img.whole_sectors(size)
-    while True:
+    in_use: qemu_img.ImageInUseError | None = None
+    for _ in attempts(LOCK_SECONDS, _LOCK_POLL_SECONDS):
         try:
             if enlarge and qemu_img.size_of(part, image_format) < wanted_size:
                 qemu_img.enlarge(part, image_format, wanted_size)
             server = ImageServer(part, image_format, writable=True)
             break
         except qemu_img.ImageInUseError as error:
-            if time.monotonic() > deadline:
-                raise UsageError(f"another process is writing {part}: wait for it, or end it") from error
-            time.sleep(_LOCK_POLL_SECONDS)
+            in_use = error
+    else:
+        raise UsageError(f"another process is writing {part}: wait for it, or end it") from in_use
     if server.size != wanted_size:
         server.end()
         raise UsageError(

@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from snapstone.client.errors import ClientError, DeniedError, NoSpaceError, NotFoundError, UsageError
 from snapstone.system.files import is_at, opened, sync_folder
-from snapstone.system.locks import try_lock
+from snapstone.system.locks import LOOK_SECONDS, attempts, try_lock
 
 STATE_VARIABLE: Final = "SNAPSTONE_STATE"
 """Environment variable that names the state folder."""
@@ -130,11 +130,6 @@ def _remove_if_left(path: Path, old: float) -> None:
             path.unlink()
 
 
-LOCK_SECONDS: Final = 1.0
-"""How long the lock is tried for: whoever only looks, as `doctor` does, is gone much sooner."""
-
-LOCK_PAUSE_SECONDS: Final = 0.02
-
 _HOLDER_SIZE: Final = 32
 """Bytes in which the process id fits."""
 
@@ -150,12 +145,10 @@ class JournalLock:
     @classmethod
     def take(cls, path: Path) -> Self:
         """Take the lock. Raises UsageError, naming the holder, where it is held for longer than a look takes."""
-        give_up_at = time.monotonic() + LOCK_SECONDS
-        while (lock := cls.try_take(path)) is None:
-            if time.monotonic() >= give_up_at:
-                raise UsageError(f"{holder_of(path)} is at work on the same transfer. Wait for its end, or end it")
-            time.sleep(LOCK_PAUSE_SECONDS)
-        return lock
+        for _ in attempts(LOOK_SECONDS):
+            if (lock := cls.try_take(path)) is not None:
+                return lock
+        raise UsageError(f"{holder_of(path)} is at work on the same transfer. Wait for its end, or end it")
 
     @classmethod
     def try_take(cls, path: Path) -> Self | None:

@@ -227,8 +227,6 @@ class ThreadPool(Generic[T]):
                 self._gone.release()
 
 
-__all__ = ["StopSignal", "new_buffer", "ordered", "run"]
-
 Count = int | Callable[[], int]
 """A number of workers, or a function that says how many there may be by now: asked before another one is started."""
 
@@ -360,7 +358,7 @@ class _Closing(Generic[T]):
     """Ends a pool, however it came to it, and says Ctrl-C as an InterruptedTransferError."""
 
     def __init__(self, pool: ThreadPool[T], stop: StopSignal, wake: Callable[[], None] = lambda: None) -> None:
-        self._crew = pool
+        self._pool = pool
         self._stop = stop
         self._wake = wake
 
@@ -371,9 +369,9 @@ class _Closing(Generic[T]):
         if kind is not None and kind is not GeneratorExit:
             self._stop.set()
         try:
-            self._crew.shut_down()
+            self._pool.shut_down()
             self._wake()
-            self._crew.end()
+            self._pool.end()
         except KeyboardInterrupt:
             raise InterruptedTransferError("Interrupted again: did not wait for the blocks in work.") from None
         if kind is KeyboardInterrupt:

@@ -26,7 +26,7 @@ from snapstone.server.folder.root_key import read_root_key
 from snapstone.service.check.keys import opens_anything
 from snapstone.service.check.problems import CheckProblem, Counts, Progress
 from snapstone.service.check.whole import check_all
-from snapstone.service.engine import Engine
+from snapstone.service.engine import Engine, ServiceSettings
 from snapstone.service.health import Health
 from snapstone.service.key_ring import HeldRootKey, KeyRing
 from snapstone.service.manifests import seal_guard
@@ -116,7 +116,11 @@ def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:
         catalog = opened.enter_context(closing(SqliteCatalog(folder.catalog, create=False)))
         keys = KeyRing(catalog, root_key, now_ms, os.urandom, health=health, damage=damage)
         objects = opened.enter_context(
-            closing(SegmentStore(folder.objects, now_ms=now_ms, find_data_key=keys.data_key))
+            closing(
+                SegmentStore(
+                    folder.objects, now_ms=now_ms, block_buffers=settings.block_buffers, find_data_key=keys.data_key
+                )
+            )
         )
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
     timekeeper = Timekeeper(catalog, MachineClocks())
@@ -139,6 +143,7 @@ def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:
         keys=keys,
         health=health,
         timekeeper=timekeeper,
+        settings=ServiceSettings(settings.default_max_results, settings.seal_wait_seconds),
         damage=damage,
     )
     return engine

@@ -22,7 +22,6 @@ import errno
 import json
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -30,12 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from snapstone.system.files import is_at, opened, replace_file, sync_folder
-from snapstone.system.locks import try_lock
-
-LOCK_SECONDS: Final = 1.0
-"""How long a starting server tries for the lock: a look at it, as `is_locked` takes, is over much sooner."""
-
-LOCK_PAUSE_SECONDS: Final = 0.02
+from snapstone.system.locks import LOOK_SECONDS, attempts, try_lock
 
 _NO_LOCKS_ON_FOLDERS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EISDIR})
 
@@ -49,10 +43,9 @@ class FolderLock:
 
     def __init__(self, folder: Path, lock_file: Path) -> None:
         """Take the lock, making the file where it is missing. Raises FolderLockedError and OSError."""
-        deadline = time.monotonic() + LOCK_SECONDS
         with ExitStack() as opened:
-            _lock(opened, lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY), folder, deadline)
-            _lock(opened, lambda: os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600), lock_file, deadline)
+            _lock(opened, lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY), folder)
+            _lock(opened, lambda: os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600), lock_file)
             self._opened = opened.pop_all()
 
     def release(self) -> None:
@@ -65,9 +58,9 @@ def is_locked(folder: Path, lock_file: Path) -> bool:
     return _is_held(folder, os.O_DIRECTORY) or (lock_file.exists() and _is_held(lock_file, 0))
 
 
-def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path, deadline: float) -> None:
+def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path) -> None:
     """Lock what is at a path: a file that is taken away before it is locked keeps nobody out."""
-    while True:
+    for _ in attempts(LOOK_SECONDS):
         descriptor = open_it()
         try:
             if _try_lock(descriptor) and is_at(path, descriptor, follow=True):
@@ -77,9 +70,7 @@ def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path, deadline: f
             os.close(descriptor)
             raise
         os.close(descriptor)
-        if time.monotonic() > deadline:
-            raise FolderLockedError
-        time.sleep(LOCK_PAUSE_SECONDS)
+    raise FolderLockedError
 
 
 def _try_lock(descriptor: int, shared: bool = False) -> bool:

@@ -37,8 +37,7 @@ def prepare_catalog(settings: Settings, folder: DataFolder) -> None:
         adopt = settings.accept_older_catalog or folder.first_start.exists()
         ensure_administrator(engine, folder.credentials, adopt=adopt)
         begin_run(engine.catalog, MachineClocks())
-        engine.catalog.release_seals()
-        engine.catalog.release_copies()
+        engine.catalog.release_leases()
     folder.end_first_start()
 
 

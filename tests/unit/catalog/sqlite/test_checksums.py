@@ -163,7 +163,7 @@ def test_sweeps_leave_a_damaged_row_as_it_is_and_do_their_work_on_the_others(
     assert catalog.seals_due(STARTED) == [name(11), name(13)]
     assert catalog.deletions_due() == [name(21), name(23)]
     catalog.renew_deadlines(STARTED)
-    catalog.release_seals()
+    catalog.release_leases()
     assert catalog.expire_pending(STARTED + 99 * 3_600_000, "late") == [name(1), name(3)]
     assert raw(path, "SELECT state FROM snapshot WHERE snapshot_id = ?", name(2)) == [("pending",)]
     assert len({damage.address for damage in reported}) == 3
@@ -301,7 +301,7 @@ def test_a_changes_file_without_room_makes_nothing_stale(
     found = catalog.remembered_snapshot(name(1))
     assert found is not None
     assert found.state is state
-    catalog.release_seals()
+    catalog.release_leases()
     SqliteCatalog(path, create=False).close()
 
 

@@ -58,7 +58,7 @@ def here(tmp_path: Path) -> Given:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(folders, "LOOK_SECONDS", 0.05)
 
 
 def test_a_new_journal_has_the_facts_and_the_key(here: Given) -> None:
@@ -233,8 +233,7 @@ def test_whoever_looks_keeps_nobody_from_work(here: Given) -> None:
 
 
 def test_of_many_only_one_has_it_however_it_is_opened_and_removed(here: Given, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "LOCK_SECONDS", 30.0)
-    monkeypatch.setattr(folders, "LOCK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(folders, "LOOK_SECONDS", 30.0)
     inside = threading.Lock()
 
     def work(number: int) -> None:
