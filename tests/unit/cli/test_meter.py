@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.cli.progress import BLOCK_SIZE, MAX_SAMPLE_COUNT, Meter, line_of, summary_of
+from snapstone.cli.progress import MAX_SAMPLE_COUNT, Meter, line_of, summary_of
 from snapstone.client.events import Tally
 from snapstone.core import blocks
+from snapstone.core.blocks import BLOCK_SIZE
 
 
 class Clock:
