@@ -6,7 +6,6 @@ import pytest
 
 from snapstone.cli.progress import MAX_SAMPLE_COUNT, Meter, line_of, summary_of
 from snapstone.client.events import Tally
-from snapstone.core.blocks import BLOCK_SIZE
 
 
 class Clock:
