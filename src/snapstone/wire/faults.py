@@ -359,7 +359,7 @@ _row(errors.FilterLimitError, NEVER, "FilterLimitExceeded", NEVER, NEVER,
 _row(errors.DryRunPassedError, NEVER, "DryRunOperation", "DryRunOperationException", NEVER,
      "Request would have succeeded, but DryRun flag is set.")
 
-_row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation",
+_row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED_ACCOUNT", "UnauthorizedOperation",
      "AccessDeniedException", "AccessDenied", _denied_text)
 _row(KeyHiddenError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
      "NotFoundException", NEVER, "KMS key not found")
