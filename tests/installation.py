@@ -183,6 +183,12 @@ class Installation:
         return seal_guard(self.engine, snapshot)
 
     def close(self) -> None:
+        """End as a server does when it is stopped."""
+        assert self.upkeep.stop(30)
+        self.end_at_once()
+
+    def end_at_once(self) -> None:
+        """End without a last note of the time, as by a kill."""
         assert self.upkeep.copier.stop(30)
         assert self.sealer.wait_until_idle(30)
         self.store.close()
