@@ -100,7 +100,7 @@ class Clock:
 
 @dataclass
 class SentBlock:
-    """A block's bytes as the wire hands them over; `declared_size` is None where the sender announces none."""
+    """A block's bytes as the wire hands them over; `declared_size` is None if the sender announces none."""
 
     content: bytes
     declared_size: int | None

@@ -20,7 +20,7 @@ class Commands:
         self._environment = server.environment() | {"PYTHONPATH": str(SOURCE), "SNAPSTONE_STATE": str(state)}
 
     def run(self, *arguments: str | Path) -> str:
-        """What a command printed; raises CalledProcessError where it failed."""
+        """What a command printed; raises CalledProcessError if it failed."""
         done = subprocess.run(
             [sys.executable, "-m", "snapstone", *map(str, arguments)],
             env=self._environment,

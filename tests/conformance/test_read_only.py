@@ -48,7 +48,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 @pytest.fixture
 def read_only_mount(kept: Kept, tmp_path: Path) -> Iterator[Path]:
-    """The data folder where it can only be read."""
+    """The data folder if it can only be read."""
     mount = tmp_path / "mount"
     mount.mkdir()
     for options in (("--bind", kept.folder, mount), ("-o", "remount,bind,ro", mount)):

@@ -66,7 +66,7 @@ class ChangeMap:
             block_index = cell_end
 
     def lines(self, *, shades: str = UNICODE_SHADES, colour: bool = False) -> Iterator[str]:
-        """The map as text; rows in which nothing differs are put together where they are many."""
+        """The map as text; rows in which nothing differs are put together if they are many."""
         rows = range(-(-self.cell_count // self.column_count))
         for is_empty, group in groupby(rows, self._is_empty):
             alike = list(group)

@@ -44,14 +44,14 @@ class ProgressView:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds that the rest takes at the present rate; None where nobody can know."""
+        """Seconds that the rest takes at the present rate; None if nobody can know."""
         if self.expected_count is None or self.blocks_per_second <= 0:
             return None
         return max(self.expected_count - self.visited_count, 0) / self.blocks_per_second
 
     @property
     def skipped(self) -> str:
-        """`1,024 zero, 300 unchanged`; empty where nothing was skipped."""
+        """`1,024 zero, 300 unchanged`; empty if nothing was skipped."""
         counts = (("zero", self.zero_count), ("unchanged", self.unchanged_count), ("resumed", self.resumed_count))
         return ", ".join(f"{count:,} {name}" for name, count in counts if count)
 
@@ -129,7 +129,7 @@ class Display(Protocol):
     """Shows looks and notes. Calls come one at a time; what cannot be written is let go, it must not end the work."""
 
     interval: float | None
-    """Seconds between two `progress`; None where none is wanted."""
+    """Seconds between two `progress`; None if none is wanted."""
 
     def begin(self, look: ProgressView) -> None:
         """Work began."""
@@ -153,7 +153,7 @@ class Display(Protocol):
 
 
 def write_line(line: str) -> None:
-    """A line on standard error; where nobody can read it, nobody needs it."""
+    """A line on standard error; if nobody can read it, nobody needs it."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -221,7 +221,7 @@ class JsonLines:
             write_event("progress", facts_of(look))
 
     def asked(self, looks: Sequence[ProgressView]) -> None:
-        """An event at once, also where there is no work."""
+        """An event at once, also if there is no work."""
         self.progress(looks)
         if not looks:
             write_event("idle", {})

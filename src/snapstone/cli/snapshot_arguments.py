@@ -42,7 +42,7 @@ _MEANT_BY: Final = (
 
 
 def known_snapshots(options: argparse.Namespace) -> dict[str, str]:
-    """Ids and a few words about each, newest first; none where the endpoint does not answer in time."""
+    """Ids and a few words about each, newest first; none if the endpoint does not answer in time."""
     cache = _cache_path(options)
     cached = _read(cache)
     if cached is not None:
@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, str] | None:
 
 
 def _write(path: Path, known: dict[str, str]) -> None:
-    """Whole or not at all; where it cannot be written, the next completion asks again."""
+    """Whole or not at all; if it cannot be written, the next completion asks again."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,6 +1,6 @@
 """What ends the client's work: one family, each member a kind of end that a caller, or an exit code, tells apart.
 
-An OSError becomes a member of the family where it is met.
+An OSError becomes a member of the family if it is met.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from snapstone.service.quotas import AWS_QUOTAS, Quotas, parse_quotas
 
 DEFAULT_PORT: Final = 9800
-"""Listened on where nobody asked for a port; where it is taken, a free one is."""
+"""Listened on where nobody asked for a port; if it is taken, a free one is."""
 
 MOST_DEFAULT_WORKERS: Final = 4
 
@@ -87,7 +87,7 @@ def _file(text: str) -> str:
 
 
 def read_quotas(text: str) -> Quotas | None:
-    """What the option `quotas` asks for; None where it is `off`. Raises ValueError."""
+    """What the option `quotas` asks for; None if it is `off`. Raises ValueError."""
     if text in ("off", "aws"):
         return AWS_QUOTAS if text == "aws" else None
     try:
@@ -109,14 +109,14 @@ def _yes(text: str) -> bool:
 
 
 def default_workers() -> int:
-    """Server processes where nobody says how many."""
+    """Server processes if nobody says how many."""
     return min(MOST_DEFAULT_WORKERS, len(os.sched_getaffinity(0)))
 
 
 def default_data_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where data lies unless an option says otherwise: `$XDG_DATA_HOME/snapstone`, else under the home folder.
 
-    Raises SettingsError where there is no home folder.
+    Raises SettingsError if there is no home folder.
     """
     base = environ.get("XDG_DATA_HOME") or "~/.local/share"
     try:
@@ -222,7 +222,7 @@ def variable(option_name: str) -> str:
 def _parse(source: str, text: str, parse: Callable[[str], Value]) -> Value:
     try:
         return parse(text)
-    except (ValueError, RuntimeError) as error:  # The latter from `~` where there is no home folder.
+    except (ValueError, RuntimeError) as error:  # The latter from `~` if there is no home folder.
         raise SettingsError(f"{source} is {text!r}, which is not {error}") from None
 
 
@@ -256,7 +256,7 @@ def _check_faults(settings: Settings) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether every address of a host is this machine's own loopback. Raises SettingsError where it has none."""
+    """Whether every address of a host is this machine's own loopback. Raises SettingsError if it has none."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -34,7 +34,7 @@ MakeError = Callable[[Call], Exception]
 
 
 def _text(call: Call, *names: str) -> str:
-    """The first of these members that a call has; empty where it has none."""
+    """The first of these members that a call has; empty if it has none."""
     return next((value for name in names if isinstance(value := call.members.get(name), str)), "")
 
 

@@ -68,7 +68,7 @@ class BackgroundWork(Generic[Claimed]):
             return len(self._under_way) >= self._limit
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
-        """Wait for all that is under way here; False where something has not ended in that time."""
+        """Wait for all that is under way here; False if something has not ended in that time."""
         deadline = monotonic() + wait_seconds
         with self._lock:
             events = list(self._under_way.values())

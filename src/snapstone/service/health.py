@@ -133,7 +133,7 @@ class StoreGate:
         self._loss = None
 
     def require_open(self) -> None:
-        """Pass. Raises StoreLostError where the store is lost."""
+        """Pass. Raises StoreLostError if the store is lost."""
         loss = self._loss
         if loss is not None:
             raise StoreLostError(loss)

@@ -145,7 +145,7 @@ def confirm_clock(catalog: ClockCatalog, clocks: Clocks) -> ClockReading:
 
 
 def told(trust: Trust) -> str | None:
-    """What is wrong with the clock and what to do, for an operator; None where it is trusted."""
+    """What is wrong with the clock and what to do, for an operator; None if it is trusted."""
     if trust.suspect is None or trust.expected_ms is None:
         return None
     says, expected = _date(trust.suspect.wall_ms), _date(trust.expected_ms)

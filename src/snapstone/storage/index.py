@@ -142,7 +142,7 @@ class SegmentRow:
     size: int = 0
     """Bytes that its file has at least, as far as that was noted."""
     present_size: int | None = None
-    """Bytes of its file that are there, if some are lost: 0 where the file is missing or cannot be read."""
+    """Bytes of its file that are there, if some are lost: 0 if the file is missing or cannot be read."""
 
 
 @dataclass(eq=False)

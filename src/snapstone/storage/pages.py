@@ -36,7 +36,7 @@ class PageStore:
         self._lock = Lock()
 
     def page(self, address: Address) -> Page:
-        """The page of that name. Raises DamageError where it cannot be read, or is not the page that is named."""
+        """The page of that name. Raises DamageError if it cannot be read, or is not the page that is named."""
         kept = self._cache.get(address)
         if kept is not None:
             kept.was_used = True

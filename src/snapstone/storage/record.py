@@ -126,7 +126,7 @@ class RecordHeader:
     payload_checksum: bytes
     """XXH3-128 of the stored payload, big-endian."""
     seal: Seal | None = None
-    """How the payload is encrypted, or None where it is not."""
+    """How the payload is encrypted, or None if it is not."""
 
     @property
     def record_size(self) -> int:
@@ -180,7 +180,7 @@ _ZEROS: Final = bytes(_CHECKSUM_OFFSET - _FIELDS.size)
 
 
 def read_header(header: memoryview, key: bytes) -> RecordHeader:
-    """Parse a header. Raises BadRecordError where it is damaged, of another place, or of an unknown format."""
+    """Parse a header. Raises BadRecordError if it is damaged, of another place, or of an unknown format."""
     if bytes(header[: len(MAGIC)]) != MAGIC:
         raise BadRecordError("no record starts here")
     if header[_CHECKSUM_OFFSET:] != _header_checksum(header, key):
@@ -198,7 +198,7 @@ def read_header(header: memoryview, key: bytes) -> RecordHeader:
 
 
 def check_payload(header: RecordHeader, payload: memoryview) -> None:
-    """Raises BadRecordError where a payload is not the one that was stored."""
+    """Raises BadRecordError if a payload is not the one that was stored."""
     if xxh3_128_digest(payload) != header.payload_checksum:
         raise BadRecordError("the payload's checksum is wrong")
 
@@ -304,7 +304,7 @@ class BufferPool:
         self._waiting_count = 0
 
     def borrow(self) -> RecordBuffer:
-        """A buffer with undefined content. Raises OverloadedError where none comes free in time."""
+        """A buffer with undefined content. Raises OverloadedError if none comes free in time."""
         try:
             buffer = self._idle.pop()
         except IndexError:

@@ -132,7 +132,7 @@ class SegmentStore:
         return self._buffers.borrow()
 
     def put_block(self, address: Address, buffer: BlockBuffer, encryption: Encryption | None = None) -> bool:
-        """Store the block in a buffer of this store; True where it was written, False where it was already there."""
+        """Store the block in a buffer of this store; True if it was written, False if it was already there."""
         if not isinstance(buffer, RecordBuffer):
             raise TypeError("the buffer is not of this store")
         self._require_writable()
@@ -177,7 +177,7 @@ class SegmentStore:
     # -- reading --
 
     def get(self, kind: ObjectKind, address: Address) -> bytes:
-        """The payload of an object. Raises DamageError where it is missing or not what was written."""
+        """The payload of an object. Raises DamageError if it is missing or not what was written."""
         place = self._place(kind, address)
         record = memoryview(bytearray(HEADER_SIZE + place.payload_size))
         header, place = self._read(kind, address, place, record, Segment.read)

@@ -229,7 +229,7 @@ def _taken(operation: Operation, function: OperationFunction, keywords: Mapping[
 
 @cache
 def keywords_taken(function: OperationFunction) -> frozenset[str] | None:
-    """The names of a function's parameters; None where it takes every one."""
+    """The names of a function's parameters; None if it takes every one."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None

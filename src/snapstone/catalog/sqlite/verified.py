@@ -92,7 +92,7 @@ def intact_ids(
 
 
 def is_intact(table: str, row: tuple[Any, ...], report: Callable[[DamageError], None]) -> bool:
-    """Whether a row (key, content, checksum) is as it was written; reported where it is not."""
+    """Whether a row (key, content, checksum) is as it was written; reported if it is not."""
     key, content, checksum = row
     try:
         verify_row(f"{table} key {key}", content, checksum)

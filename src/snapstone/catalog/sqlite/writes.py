@@ -277,7 +277,7 @@ def _upsert_statement(row_count: int) -> str:
 
 
 def _pending_row(target: _Target, write: PendingWrite) -> _PendingRow:
-    """A row of `pending_write`; the digest only where it is not the address."""
+    """A row of `pending_write`; the digest only if it is not the address."""
     digest = None if bytes(write.digest) == write.address else write.digest
     checksum = pending_write_checksum(target.fixed.snapshot_key, write.block_index, write.address, digest)
     return target.fixed.snapshot_key, write.block_index, write.address, digest, checksum

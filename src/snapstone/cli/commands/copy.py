@@ -20,7 +20,7 @@ _DESCRIPTION: Final = """\
 Copy a snapshot to another account, region or endpoint. Prints the new snapshot's id.
 
 The source is read as --profile, --endpoint-url and --region say, the copy written as their --to-... siblings say.
-What is not given, AWS's own variables and files say for both sides: unset AWS_ENDPOINT_URL where it is set, for it
+What is not given, AWS's own variables and files say for both sides: unset AWS_ENDPOINT_URL if it is set, for it
 goes before the endpoint of either profile.
 
 Where the other side has a copy of an earlier snapshot of the same lineage (or this side a copy of one of the

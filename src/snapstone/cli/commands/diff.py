@@ -34,7 +34,7 @@ Show what differs between two snapshots of one lineage, or between a snapshot an
 
 Two snapshots are compared by what the endpoint lists: AWS lists every block that was rewritten, with whatever bytes.
 --exact compares their bytes, for which both sides' listed blocks are read. An image is always compared by its bytes:
-with the snapshot's digest index where there is one here (every upload leaves one), else, and with --exact, by
+with the snapshot's digest index if there is one here (every upload leaves one), else, and with --exact, by
 reading the snapshot's blocks.
 
 A block is added where the first side has zeros or nothing, removed where the second has, and else changed.

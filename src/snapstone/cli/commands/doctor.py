@@ -1,4 +1,4 @@
-"""`snapstone doctor`: whether everything is in place for the client to work, and what to do where it is not."""
+"""`snapstone doctor`: whether everything is in place for the client to work, and what to do if it is not."""
 
 from __future__ import annotations
 

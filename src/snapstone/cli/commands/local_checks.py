@@ -43,7 +43,7 @@ class CheckResult:
     """One or two words."""
     words: str
     advice: str = ""
-    """What to do about it; empty where nothing is to be done."""
+    """What to do about it; empty if nothing is to be done."""
 
 
 def ok(check: str, words: str) -> CheckResult:

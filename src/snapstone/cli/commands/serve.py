@@ -67,7 +67,7 @@ def ready_line(endpoint: str, settings: Settings) -> str:
 
 
 def data_option(data: Path) -> str:
-    """` --data DIR`, or nothing where that is the default folder."""
+    """` --data DIR`, or nothing if that is the default folder."""
     try:
         is_default = data == default_data_folder()
     except SettingsError:

@@ -25,7 +25,7 @@ _DESCRIPTION: Final = """\
 Read every block of a snapshot and hold it against its checksum; with IMAGE, also hold the image against the blocks.
 
 Every block that is wrong is printed: its offset, what is wrong with it, and what the endpoint said. Ends with code 6
-where there is one.
+if there is one.
 """
 
 

@@ -154,7 +154,7 @@ class Retrying:
         stop: Interruption | None = None,
         awaited: Collection[FaultKind] = (),
     ) -> T:
-        """The outcome of `attempt`, which raises FaultError or OSError where it fails; `action` names it in errors.
+        """The outcome of `attempt`, which raises FaultError or OSError if it fails; `action` names it in errors.
 
         `awaited`: faults that pass by themselves, because what the call is about was made a moment ago: waited for
         within SETTLE_SECONDS. Raises ClientError; InterruptedTransferError once `stop` is set.
@@ -179,7 +179,7 @@ class Retrying:
             self._wait(wait, stop)
 
     def _after_fault(self, attempts: CallHistory, fault: ApiFault, key: AccessKey) -> float:
-        """Seconds to wait before the next attempt; raises where there is none."""
+        """Seconds to wait before the next attempt; raises if there is none."""
         kind = kind_of(fault)
         if kind is FaultKind.EXPIRED and attempts.may_repair(kind) and self._endpoint.renew_credentials(key):
             return 0.0

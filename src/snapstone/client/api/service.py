@@ -225,7 +225,7 @@ class Service:
     def wait_completed(self, snapshot_id: str, seconds: float, *, recent: bool = False) -> None:
         """Wait until a snapshot is completed and can be read. `recent`: EC2 may not know it yet.
 
-        Raises RemoteError where it ended in error, NotFoundError where it is gone, UnreachableError where it takes
+        Raises RemoteError if it ended in error, NotFoundError where it is gone, UnreachableError where it takes
         longer than `seconds`. Without the right to describe snapshots, it asks for the blocks: those of a pending
         snapshot do not exist.
         """

@@ -61,7 +61,7 @@ def block_ranges(extents: Iterable[tuple[int, int]]) -> Iterator[range]:
 
 
 def _seek(fd: int, offset: int, whence: int) -> int | None:
-    """Where the next data or hole is; None where there is none (past the last data, or the file shrank)."""
+    """Where the next data or hole is; None if there is none (past the last data, or the file shrank)."""
     try:
         return os.lseek(fd, offset, whence)
     except OSError as error:
@@ -100,7 +100,7 @@ class BlockFile:
                 os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def read(self, block_index: int, into: memoryview) -> None:
-        """Fill `into`, 524,288 bytes; zeros behind the end. Raises SourceChangedError where the file became shorter."""
+        """Fill `into`, 524,288 bytes; zeros behind the end. Raises SourceChangedError if the file became shorter."""
         offset = block_index * BLOCK_SIZE
         wanted_size = self._size_within(offset)
         try:
@@ -194,7 +194,7 @@ class _Transfer(Protocol):
 
 
 def _transfer_direct(transfer: _Transfer, fd: int, content: memoryview, offset: int) -> int:
-    """Bytes moved past the page cache: 0 where the buffer, or the disk's sectors, do not allow it."""
+    """Bytes moved past the page cache: 0 if the buffer, or the disk's sectors, do not allow it."""
     try:
         return transfer(fd, [content], offset)
     except OSError as error:
@@ -210,7 +210,7 @@ def _size_of(fd: int) -> int:
 
 
 def _open_direct(fd: int) -> int | None:
-    """The same file again for direct I/O, with the same rights; None where the file system refuses that."""
+    """The same file again for direct I/O, with the same rights; None if the file system refuses that."""
     access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
     try:
         return os.open(f"/proc/self/fd/{fd}", access | os.O_DIRECT | os.O_CLOEXEC)

@@ -75,7 +75,7 @@ class DeviceTarget:
         self._file.write(block_index, block)
 
     def write_zeros(self, block_index: int) -> None:
-        """Make a block read as zeros, given back to the device where it can take it."""
+        """Make a block read as zeros, given back to the device if it can take it."""
         self._file.zero(block_index)
 
     def read(self, block_index: int, into: memoryview) -> None:
@@ -105,7 +105,7 @@ class DeviceTarget:
 def open_device_target(path: str, size: int, *, force: bool) -> DeviceTarget:
     """Open a device to write an image of `size` bytes to its beginning.
 
-    Raises UsageError where that is not forced, where the device or a part of it is in use, and where it is too small.
+    Raises UsageError if that is not forced, where the device or a part of it is in use, and where it is too small.
     """
     name = os.path.realpath(path)
     if not force:

@@ -35,7 +35,7 @@ class ServerGoneError(ClientError):
 class NbdConnection:
     """A connection in its transmission phase. For one thread at a time.
 
-    Every method raises RequestError where the server could not do it. After any other error the connection says
+    Every method raises RequestError if the server could not do it. After any other error the connection says
     ServerGoneError to everything, because nobody knows what would come next out of it.
     """
 

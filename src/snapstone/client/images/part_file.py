@@ -51,7 +51,7 @@ _NOT_BY_THE_KERNEL: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EXD
 def copy_file(original: Path, copy: Path) -> None:
     """Make `copy`, which must not exist, and make it durable, but not its name.
 
-    Raises SourceChangedError where the original becomes shorter, and OSError: then the copy is to be removed.
+    Raises SourceChangedError if the original becomes shorter, and OSError: then the copy is to be removed.
     """
     with original.open("rb") as source, copy.open("xb") as target:
         found = os.fstat(source.fileno())
@@ -140,9 +140,9 @@ def part_path(path: Path, part_name: str) -> Path:
 
 
 def open_part(part: Path) -> tuple[int, bool]:
-    """Open and lock a part, made anew where there is none; whether it was there already.
+    """Open and lock a part, made anew if there is none; whether it was there already.
 
-    Raises UsageError where another process works on it, and DeniedError where it is not this user's own file.
+    Raises UsageError if another process works on it, and DeniedError where it is not this user's own file.
     """
     for _ in range(_MAX_OPENINGS):
         fd, existed = _open_or_create(part)
@@ -162,7 +162,7 @@ def open_part(part: Path) -> tuple[int, bool]:
 def publish(part: Path, path: Path, *, replace: bool) -> None:
     """Give a part, which has been synced, the name of the image, durably.
 
-    Raises UsageError where that name is taken and not to be replaced.
+    Raises UsageError if that name is taken and not to be replaced.
     """
     try:
         if replace:

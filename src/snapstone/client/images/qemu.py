@@ -56,7 +56,7 @@ def open_qemu_target(
 ) -> Target:
     """A new image of `size` bytes, written as `part_name` in the same folder, and what an earlier run left there.
 
-    `existing` begins with a copy of the image that is there, enlarged where it is smaller; it stays whole until the
+    `existing` begins with a copy of the image that is there, enlarged if it is smaller; it stays whole until the
     commit. Otherwise an image that is there is replaced at the commit, and only with `force`.
     """
     absolute = Path(os.path.realpath(path))
@@ -260,7 +260,7 @@ def _begin_part(path: Path, part: Path, image_format: str, size: int, *, existin
 
 
 def _serve_part(part: Path, image_format: str, size: int, *, enlarge: bool) -> ImageServer:
-    """Open the part, waiting a little where it is locked; its size is checked."""
+    """Open the part, waiting a little if it is locked; its size is checked."""
     wanted_size = qemu_img.whole_sectors(size)
     in_use: qemu_img.ImageInUseError | None = None
     for _ in attempts(LOCK_SECONDS, _LOCK_POLL_SECONDS):

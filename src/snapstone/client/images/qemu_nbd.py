@@ -118,7 +118,7 @@ class ImageServer:
         return [tool("qemu-nbd"), *options, "--", str(self._path)]
 
     def _wait(self) -> int:
-        """Let the guard go, and with it qemu-nbd. Ends both by force where they do not end by themselves."""
+        """Let the guard go, and with it qemu-nbd. Ends both by force if they do not end by themselves."""
         with self._ending:
             if self._alive is not None:
                 _let_go(self._alive)

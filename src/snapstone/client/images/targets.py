@@ -87,7 +87,7 @@ def _open_file(path: Path, size: int, part: Path, *, force: bool, existing: bool
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Of what the path names, links followed; None where there is nothing."""
+    """Of what the path names, links followed; None if there is nothing."""
     try:
         return os.stat(path)
     except FileNotFoundError:

@@ -127,7 +127,7 @@ class Composer:
             self._let_go()
 
     def put_piece(self, block_index: int, begin: int, piece: memoryview) -> None:
-        """Write into a block; zeros where nothing is make no block. Raises UsageError where it cannot be changed."""
+        """Write into a block; zeros if nothing is make no block. Raises UsageError if it cannot be changed."""
         if _ZEROS.startswith(piece) and self._is_absent(block_index):
             return
         if len(piece) == BLOCK_SIZE:

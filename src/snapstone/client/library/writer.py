@@ -160,7 +160,7 @@ class SnapshotWriter(io.RawIOBase):
     def pwrite(self, offset: int, data: ReadableBuffer) -> int:
         """Write all of `data` at an offset; the rest of a block keeps what was written before, or the parent has.
 
-        Zeros where there is nothing yet make no block. Raises UsageError where a block would have to be changed that
+        Zeros if there is nothing yet make no block. Raises UsageError if a block would have to be changed that
         was sent and is no longer here (see `spill_folder`).
         """
         with memoryview(data) as view, view.cast("B") as content, self._lock:
@@ -178,7 +178,7 @@ class SnapshotWriter(io.RawIOBase):
     def complete(self) -> str:
         """Send what is held back, seal with count and aggregate, and close; the snapshot's id.
 
-        Where that fails the snapshot is deleted. Raises DamagedError where the endpoint has other blocks than it got.
+        Where that fails the snapshot is deleted. Raises DamagedError if the endpoint has other blocks than it got.
         """
         with self._lock:
             if self._is_over:

@@ -41,9 +41,9 @@ class ComparedBlock:
 
     block_index: int
     token: str | None
-    """How to get the snapshot's block; None where it need not be got."""
+    """How to get the snapshot's block; None if it need not be got."""
     digest: Digest
-    """Of the snapshot's block, where there is no token: from an index, or that of zeros where the block is absent."""
+    """Of the snapshot's block, if there is no token: from an index, or that of zeros where the block is absent."""
     in_image: bool
     """Whether the image may hold something other than zeros there."""
 

@@ -87,7 +87,7 @@ class SourceSnapshot:
     snapshot_id: str
     volume_size_gib: int
     info: SnapshotInfo | None
-    """None where it may be read but not described."""
+    """None if it may be read but not described."""
 
     @property
     def present_count(self) -> int | None:
@@ -121,7 +121,7 @@ class Plan:
 
 
 def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSnapshot:
-    """The snapshot to be copied. Raises UsageError where it is not completed, NotFoundError where it is not there."""
+    """The snapshot to be copied. Raises UsageError if it is not completed, NotFoundError where it is not there."""
     try:
         info = next(iter(service.describe([snapshot_id], owner=None)), None)
     except DeniedError as error:
@@ -138,7 +138,7 @@ def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSna
 
 
 def plan_for(options: CopyOptions, counterparts: Counterparts) -> Plan:
-    """Full or incremental, and why. Raises UsageError where the parent that was named cannot be used."""
+    """Full or incremental, and why. Raises UsageError if the parent that was named cannot be used."""
     if options.parent_id is None:
         return Plan(None, "that was asked for")
     if options.parent_id == AUTO:
@@ -184,7 +184,7 @@ def facts_of(plan: Plan) -> dict[str, object]:
 
 
 def plan_in(facts: Mapping[str, object]) -> Plan | None:
-    """The plan in a journal, where there is one yet."""
+    """The plan in a journal, if there is one yet."""
     reason, pair = facts.get("reason"), facts.get("counterpart")
     if reason is None:
         return None

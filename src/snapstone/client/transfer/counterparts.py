@@ -114,7 +114,7 @@ class Counterparts:
         return CounterpartSearch(None, _summary(len(candidates), rejected), rejected)
 
     def named(self, target_id: str, source_id: str | None) -> Counterpart:
-        """The counterpart that somebody names. Raises UsageError where it cannot be used, saying why."""
+        """The counterpart that somebody names. Raises UsageError if it cannot be used, saying why."""
         pair = self._named_pair(target_id, source_id)
         refusal = self._strangeness(pair) or self._difference(pair)
         if refusal is not None:
@@ -190,7 +190,7 @@ class Counterparts:
         return ((pair, refusal) for pair, _, refusal in looks)
 
     def _strangeness(self, pair: Counterpart) -> str | None:
-        """Why what came since the earlier snapshot cannot be listed; None where it can."""
+        """Why what came since the earlier snapshot cannot be listed; None if it can."""
         try:
             next(self._source.changed_pages(pair.source_id, self._snapshot_id), None)
         except NotFoundError:
@@ -206,7 +206,7 @@ class Counterparts:
         return None
 
     def _difference(self, pair: Counterpart) -> str | None:
-        """What shows that the two are not equal; None where nothing does."""
+        """What shows that the two are not equal; None if nothing does."""
         try:
             differing = self._differing_block(pair)
         except DeniedError as error:

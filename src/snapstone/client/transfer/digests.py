@@ -74,7 +74,7 @@ class Header:
         return self.sequence % 2 * SLOT_SIZE
 
     def encode(self, path: Path) -> bytes:
-        """The bytes of the slot, up to the end of the facts. Raises DigestTableError where these are too long."""
+        """The bytes of the slot, up to the end of the facts. Raises DigestTableError if these are too long."""
         text = json.dumps(dict(self.facts), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
         if len(text) > MAX_FACTS_SIZE:
             raise DigestTableError(f"{path}: the facts to be kept take {len(text)} of {MAX_FACTS_SIZE} bytes")
@@ -84,7 +84,7 @@ class Header:
 
 
 def read_header(path: Path, descriptor: int) -> Header:
-    """The header that is in force. Raises DigestTableError where the file is no digest table, or not a whole one."""
+    """The header that is in force. Raises DigestTableError if the file is no digest table, or not a whole one."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         raise DigestTableError(f"{path} is no digest table: it is no regular file")
@@ -101,7 +101,7 @@ def read_header(path: Path, descriptor: int) -> Header:
 
 
 def parse_slot(slot: bytes) -> Header | None:
-    """What a slot says, or None where it is not whole, or of another version."""
+    """What a slot says, or None if it is not whole, or of another version."""
     magic, version, size, block_count, sequence, crc = _HEAD.unpack_from(slot)
     text = slot[_FACTS_OFFSET : _FACTS_OFFSET + size]
     if (magic, version) != (MAGIC, VERSION) or len(text) != size or crc != _crc(slot[: _HEAD.size - _CRC_SIZE], text):
@@ -182,7 +182,7 @@ class DigestTable:
 
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> Self:
-        """The table at `path`, locked against other writers where it is writable; one that is not whole is refused."""
+        """The table at `path`, locked against other writers if it is writable; one that is not whole is refused."""
         with _failures(path):
             # Without O_NONBLOCK a named pipe in the place of the file would keep us here for ever.
             flags = os.O_NONBLOCK | os.O_CLOEXEC | (os.O_RDWR if writable else os.O_RDONLY)
@@ -229,7 +229,7 @@ class DigestTable:
             sync_folder(path.parent)
 
     def get(self, block_index: int) -> Digest | None:
-        """The digest at a block index, or None where there is none."""
+        """The digest at a block index, or None if there is none."""
         offset, file = self._offset(block_index), self._opened()
         try:
             entry = os.pread(file.descriptor, DIGEST_SIZE, offset)

@@ -91,7 +91,7 @@ class DownloadPlace:
         )
 
     def published_count(self, journal: Journal) -> int | None:
-        """Blocks of an image that got its name just before an earlier run was killed; None where it did not.
+        """Blocks of an image that got its name just before an earlier run was killed; None if it did not.
 
         It was synced before it got its name, so what is read of it is on the disk; its name may not be.
         """

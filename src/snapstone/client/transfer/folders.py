@@ -152,7 +152,7 @@ class JournalLock:
 
     @classmethod
     def try_take(cls, path: Path) -> Self | None:
-        """Take the lock, or None where it is held."""
+        """Take the lock, or None if it is held."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             if not _lock(path, descriptor):

@@ -107,7 +107,7 @@ class IndexStore:
             self._observer.note(Note("warning", text))
 
     def forget(self, snapshot_id: str) -> None:
-        """Remove the index of a snapshot, where there is one."""
+        """Remove the index of a snapshot, if there is one."""
         self._remove(self._path(snapshot_id))
 
     def _path(self, snapshot_id: str) -> Path:

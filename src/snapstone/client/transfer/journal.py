@@ -89,7 +89,7 @@ class KeptJournal:
 
     path: Path
     facts: Facts
-    """Empty where it cannot be read."""
+    """Empty if it cannot be read."""
     written_at: float
     """Seconds since 1970 of the last write."""
     disk_size: int
@@ -207,7 +207,7 @@ def _plain(key: Facts) -> Mapping[str, object]:
 
 
 def _look_at(path: Path) -> KeptJournal | None:
-    """What there is to say about a journal, or None where it has just been removed."""
+    """What there is to say about a journal, or None if it has just been removed."""
     facts: Facts = {}
     fault, holder = None, None
     try:

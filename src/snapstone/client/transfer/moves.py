@@ -18,7 +18,7 @@ from snapstone.client.transfer.reading import ZERO_BLOCK
 from snapstone.core.blocks import ZERO_DIGEST, Digest
 
 AHEAD_COUNT: Final = 65_536
-"""Blocks that are listed before the first one moves (some 20 MiB), so that the number of blocks is known where it is
+"""Blocks that are listed before the first one moves (some 20 MiB), so that the number of blocks is known if it is
 smaller: 32 GiB of changes."""
 
 _ZEROS: Final = memoryview(ZERO_BLOCK)
@@ -58,7 +58,7 @@ class Moves:
         return sum(len(page.blocks) for page in self._pages())
 
     def counted(self, tally: Tally) -> Iterator[Move]:
-        """The same; where they are few, all are known, and so counted, before the first is handed out."""
+        """The same; if they are few, all are known, and so counted, before the first is handed out."""
         moves = iter(self)
         ahead = deque(islice(moves, AHEAD_COUNT))
         if len(ahead) < AHEAD_COUNT:

@@ -70,7 +70,7 @@ class PendingSnapshot:
         self.snapshot_id = self._resumed(request) or self._started(request)
 
     def known(self, block_index: int) -> Digest | None:
-        """What was acknowledged at an index to a run before this one; IN_DOUBT where that is not known."""
+        """What was acknowledged at an index to a run before this one; IN_DOUBT if that is not known."""
         return self._journal.table.get(block_index) if self._has_earlier else None
 
     def has_acknowledged(self, block_index: int) -> bool:
@@ -192,7 +192,7 @@ class PendingSnapshot:
         self._has_earlier = False
 
     def _state(self, snapshot_id: str) -> str | None:
-        """What EC2 says; None where these credentials may not ask it, or EC2 may not know yet: then the puts show."""
+        """What EC2 says; None if these credentials may not ask it, or EC2 may not know yet: then the puts show."""
         try:
             described = self._service.describe([snapshot_id])
         except DeniedError:
@@ -246,7 +246,7 @@ def new_client_token() -> str:
 
 
 def _stored(request: object) -> StartRequest | None:
-    """A request as a journal has it; None where there is none, or another release wrote it."""
+    """A request as a journal has it; None if there is none, or another release wrote it."""
     if not isinstance(request, Mapping) or set(request) != {field.name for field in fields(StartRequest)}:
         return None
     return StartRequest(**request)

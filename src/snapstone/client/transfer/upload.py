@@ -77,7 +77,7 @@ class UploadOptions:
             )
 
     def volume_size_for(self, source: Source, parent_size_gib: int) -> int:
-        """GiB: as asked for; else what the image needs, and no less than the parent's (0 where there is none)."""
+        """GiB: as asked for; else what the image needs, and no less than the parent's (0 if there is none)."""
         needed = -(-source.size // GIB)
         least = max(needed, parent_size_gib)
         chosen = self.volume_size_gib or least
@@ -355,7 +355,7 @@ class _Upload:
         sending.run(self._service, self._observer)
 
     def _check_unchanged(self) -> None:
-        """Raises SourceChangedError where the image was written to since the upload began."""
+        """Raises SourceChangedError if the image was written to since the upload began."""
         state = self._source.state()
         if state != self._state:
             facts = ", ".join(

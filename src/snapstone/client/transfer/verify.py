@@ -91,7 +91,7 @@ def verify_image(
 ) -> VerifyResult:
     """Hold every block of an image against the snapshot's bytes, got from the endpoint, and the reverse.
 
-    Raises SourceChangedError where the image was written to in between, UsageError for a sample of a stream.
+    Raises SourceChangedError if the image was written to in between, UsageError for a sample of a stream.
     """
     if source.sequential and sample_percent is not None:
         raise UsageError("a stream is read from end to end: a sample of it saves nothing; leave --sample away")

@@ -118,7 +118,7 @@ class PolicyRequest:
     action: str
     """In lower case."""
     arns: Sequence[Arn]
-    """The names of the one resource; none where the action knows no resource."""
+    """The names of the one resource; none if the action knows no resource."""
     keys: Keys
 
 

@@ -59,7 +59,7 @@ def check_folder(
 ) -> Iterator[CheckProblem]:
     """Everything that is wrong with a data folder, as it is found; what keeps it from being opened is the last.
 
-    Raises DataFolderError where there is no data folder.
+    Raises DataFolderError if there is no data folder.
     """
     folder = DataFolder(settings.data)
     if not folder.format.exists():

@@ -42,7 +42,7 @@ class FolderLock:
     """The lock of one process, which child processes do not inherit."""
 
     def __init__(self, folder: Path, lock_file: Path) -> None:
-        """Take the lock, making the file where it is missing. Raises FolderLockedError and OSError."""
+        """Take the lock, making the file if it is missing. Raises FolderLockedError and OSError."""
         with ExitStack() as opened:
             _lock(opened, lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY), folder)
             _lock(opened, lambda: os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600), lock_file)
@@ -199,7 +199,7 @@ class DataFolder:
                 self.server_file.unlink(missing_ok=True)
 
     def running_server(self) -> RunningServer:
-        """The server that runs on this folder. Raises DataFolderError where there is none."""
+        """The server that runs on this folder. Raises DataFolderError if there is none."""
         if not self.path.is_dir():
             raise DataFolderError(f"there is no data folder {self.path}")
         try:
@@ -213,7 +213,7 @@ class DataFolder:
     def read_server_file(self) -> RunningServer | None:
         """What server.json says, whichever version wrote it and whether or not that server still runs.
 
-        None where the file is missing or is none. Raises OSError.
+        None if the file is missing or is none. Raises OSError.
         """
         known = {each.name for each in fields(RunningServer)}
         with suppress(FileNotFoundError, ValueError, TypeError, AttributeError):
@@ -226,7 +226,7 @@ class DataFolder:
 def use_data_folder(path: Path, accept_copied: bool = False) -> Iterator[DataFolder]:
     """Make or open a data folder for one server, which holds it alone until it leaves.
 
-    `accept_copied`: also where it was copied file by file while a server ran on it. Raises DataFolderError.
+    `accept_copied`: also if it was copied file by file while a server ran on it. Raises DataFolderError.
     """
     folder = DataFolder(path)
     try:

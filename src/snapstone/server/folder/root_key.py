@@ -51,7 +51,7 @@ def ensure_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str
     if folder.catalog.exists() and _may_hold_sealed(folder):
         raise DataFolderError(
             f"{folder.root_key} is missing, and the keys in the catalog cannot be opened without it: put it back from "
-            "its backup, or name where it is with --root-key-file or --root-key-command"
+            "its backup, or name its place with --root-key-file or --root-key-command"
         )
     replace_file(folder.root_key, (os.urandom(KEY_SIZE).hex() + "\n").encode("ascii"))
 

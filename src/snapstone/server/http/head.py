@@ -77,7 +77,7 @@ class Head:
     http_1_0: bool
     keep_alive: bool
     content_length: int | None
-    """Size of the body (0 where there is none), or None where it is chunked."""
+    """Size of the body (0 if there is none), or None if it is chunked."""
     expects_continue: bool
 
 

@@ -180,7 +180,7 @@ def _answer_too_many(request: Request) -> Response:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Listen where the settings say. Raises SettingsError where that cannot be.
+    """Listen where the settings say. Raises SettingsError if that cannot be.
 
     Where nobody asked for a port and the default is taken, it is a free one.
     """

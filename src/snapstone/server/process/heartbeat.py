@@ -55,7 +55,7 @@ class Ticker:
         self._thread.start()
 
     def stop(self) -> bool:
-        """Tick no more; False where a tick is still under way after STOP_SECONDS."""
+        """Tick no more; False if a tick is still under way after STOP_SECONDS."""
         self._stopped.set()
         self._thread.join(STOP_SECONDS)
         return not self._thread.is_alive()

@@ -1,7 +1,7 @@
 """Serving a data folder that cannot be written: from a working folder that stands for it, with copies of its databases.
 
 In the working folder catalog and index are copies, which may be brought to this version and recovered from what a crash
-left; all else is a link to the data folder. Segments are read where they are. Any number of servers may serve a folder
+left; all else is a link to the data folder. Segments are read in place. Any number of servers may serve a folder
 this way, but none beside one that writes.
 """
 

@@ -29,7 +29,7 @@ class FolderLostError(Exception):
 def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; calls `on_ready` with the endpoint once requests are answered.
 
-    Raises SettingsError, DataFolderError and WorkerFailedError where it cannot begin, FolderLostError at its end.
+    Raises SettingsError, DataFolderError and WorkerFailedError if it cannot begin, FolderLostError at its end.
     """
     with use_data_folder(settings.data, settings.accept_copied_folder) as folder, bind(settings) as listening:
         if not settings.read_only:

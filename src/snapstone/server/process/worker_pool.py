@@ -109,7 +109,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start all workers and wait until each is ready.
 
-        Raises WorkerFailedError where one cannot be made or ends first, StartRefusedError where one refuses to start.
+        Raises WorkerFailedError if one cannot be made or ends first, StartRefusedError where one refuses to start.
         """
         for processor in processors_for(self.settings):
             slot = _Slot(processor)
@@ -184,7 +184,7 @@ class WorkerPool:
                 os.sched_setaffinity(process.pid, {slot.processor})
 
     def _try_to_start(self, slot: _Slot, now: float) -> None:
-        """Start a worker in place of one that is gone; where that fails, plan another try."""
+        """Start a worker in place of one that is gone; if that fails, plan another try."""
         found = self.obstacle()
         obstacle = str(found)
         if found is None:
@@ -318,7 +318,7 @@ class WorkerPool:
 
 
 def processors_for(settings: Settings) -> list[int | None]:
-    """For each worker the processor that it is kept on; None where it may run anywhere.
+    """For each worker the processor that it is kept on; None if it may run anywhere.
 
     One Python thread runs at a time in a process, and handing over between threads on different processors costs more
     than it gains (decision 9). With more workers than processors nothing is pinned.

@@ -25,7 +25,7 @@ def check_keys(engine: Engine, *, repair: bool) -> Iterator[CheckProblem]:
 
 
 def opens_anything(engine: Engine) -> bool | None:
-    """Whether the root key opens anything of the catalog; None where nothing is sealed."""
+    """Whether the root key opens anything of the catalog; None if nothing is sealed."""
     found = None
     for sealed, purpose in _sealed_by_root_key(engine):
         found = False

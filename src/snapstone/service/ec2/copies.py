@@ -57,7 +57,7 @@ class _Plan:
     key: KmsKey | None = None
     refused: bool = False
     refused_arn: str | None = None
-    """The ARN of the key that refuses, or whose source's key does; None where there is no such key."""
+    """The ARN of the key that refuses, or whose source's key does; None if there is no such key."""
 
 
 def copy_snapshot(

@@ -21,7 +21,7 @@ LockConfiguration = Mapping[str, Mapping[str, object]]
 
 
 def locking_state(rule: RetentionRule, due_ms: int) -> str | None:
-    """`locked`, `pending_unlock`, `unlocked`, or None where it has never been locked."""
+    """`locked`, `pending_unlock`, `unlocked`, or None if it has never been locked."""
     if rule.unlock_delay_days is None:
         return None
     if rule.unlocked_at_ms is None:

@@ -1,4 +1,4 @@
-"""Journals: one for each work, one process at a time, gone on with after any end, replaced where they cannot be."""
+"""Journals: one for each work, one process at a time, gone on with after any end, replaced if they cannot be."""
 
 from __future__ import annotations
 

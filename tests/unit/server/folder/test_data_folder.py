@@ -1,4 +1,4 @@
-"""The data folder: made privately, refused where it is not ours, held by one server at a time."""
+"""The data folder: made privately, refused if it is not ours, held by one server at a time."""
 
 from __future__ import annotations
 
