@@ -112,7 +112,7 @@ class ChangeMap:
         """What a cell is, and what its shade and colour mean."""
         shares = zip(shades[1:], ("25", "50", "75", "100"), strict=True)
         said = ", ".join(f"{shade} to {percent}" for shade, percent in shares)
-        text = f"a cell is {binary(self.cell_block_count * BLOCK_SIZE)}: {shades[0]} no block differs, {said} % do"
+        text = f"a cell is {binary(self.cell_block_count * BLOCK_SIZE)}: {shades[0]} none, {said} % of blocks differ"
         if colour:
             text += "; " + ", ".join(f"\x1b[{code}m{kind}\x1b[0m" for kind, (code, _) in _COLOURS.items())
         return text

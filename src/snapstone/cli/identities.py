@@ -42,7 +42,7 @@ def add_command(
     parser.add_argument("--data", metavar="DIR", help="data folder of the server [SNAPSTONE_DATA]")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     if of_account:
-        parser.add_argument("--account", metavar="ACCOUNT", help="id or name of the account (default: the first one)")
+        parser.add_argument("--account", metavar="ACCOUNT", help="ID or name of the account (default: the first one)")
     parser.set_defaults(run=run)
     return parser
 

@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with the line."""
-        self.exit(Exit.USAGE, f"{self.prog}: {message} (help: {self.prog} --help)\n")
+        self.exit(Exit.USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as error:
         code = say(options, error.message, error.code)
     except KeyboardInterrupt:
-        text = "interrupted; the same command goes on where this one ended" if _goes_on(options) else "interrupted"
+        text = "interrupted; run the same command to resume" if _goes_on(options) else "interrupted"
         code = say(options, text, Exit.INTERRUPTED)
     except _client_error() as error:
         from snapstone.cli.failures import exit_of

@@ -30,16 +30,16 @@ EXIT_CODES: Final = """\
 exit codes:
   0    done
   1    failed while running
-  2    wrong usage: an option, or a data folder or server that is not there
-  3    unfinished: no answer, no progress or no space; the same command goes on
-  4    denied: by the endpoint, or by the operating system
-  5    throttled for longer than --retry-time; the same command goes on
-  6    damaged: bytes are not what their checksum says
+  2    wrong usage: an option, or a missing data folder or server
+  3    incomplete (unreachable, stalled or out of space); run the same command to resume
+  4    permission denied by the endpoint or the operating system
+  5    throttled for longer than --retry-time; run the same command to resume
+  6    damaged: bytes do not match their checksum
   7    not found: a snapshot, or a file
-  8    the source was written to while it was read
-  9    different: what was compared is not the same
-  130  interrupted (Ctrl-C, SIGTERM); the same command goes on
-  141  the reader of standard output went away
+  8    the source changed while it was read
+  9    what was compared differs
+  130  interrupted (Ctrl-C, SIGTERM); run the same command to resume
+  141  standard output was closed (broken pipe)
 """
 
 

@@ -49,17 +49,17 @@ def add_command(
 
 def endpoint_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     """Which endpoint, and as whom: all that is not said here, AWS's own variables and files say."""
-    title = "the other side's endpoint" if prefix else "endpoint (default: what AWS's variables and files say)"
+    title = "the target's endpoint" if prefix else "endpoint (default: from AWS's environment variables and files)"
     group = parser.add_argument_group(title)
-    group.add_argument(f"--{prefix}profile", metavar="NAME", help="profile of AWS's configuration files")
-    group.add_argument(f"--{prefix}endpoint-url", metavar="URL", help="a server, such as http://127.0.0.1:9800")
+    group.add_argument(f"--{prefix}profile", metavar="NAME", help="profile in AWS's configuration files")
+    group.add_argument(f"--{prefix}endpoint-url", metavar="URL", help="URL of a server, such as http://127.0.0.1:9800")
     group.add_argument(f"--{prefix}region", metavar="REGION", help="region")
     if not prefix:
         group.add_argument(
             "--retry-time",
             metavar="TIME",
             type=quantities.duration,
-            help="give up on a request that fails or is throttled for so long (default: 5m)",
+            help="give up on a request that keeps failing or being throttled for this long (default: 5m)",
         )
 
 
@@ -67,19 +67,19 @@ def transfer_options(parser: argparse.ArgumentParser) -> None:
     """How hard to work, and how long to stand still."""
     group = parser.add_argument_group("transfer")
     group.add_argument(
-        "--limit-rate", metavar="RATE", type=quantities.rate, help="bytes a second at most, such as 50M or 1.5GiB/s"
+        "--limit-rate", metavar="RATE", type=quantities.rate, help="maximum bytes per second, such as 50M or 1.5GiB/s"
     )
     group.add_argument(
         "--max-in-flight",
         metavar="N",
         type=quantities.count(1, MOST_IN_FLIGHT),
-        help="requests in flight at most (default: 64); the actual number adapts",
+        help="maximum number of requests in flight (default: 64); the actual number adapts",
     )
     group.add_argument(
         "--stall-time",
         metavar="TIME",
         type=quantities.duration,
-        help="give up where no block is finished for so long (default: 2m)",
+        help="give up if no block completes for this long (default: 2m)",
     )
 
 

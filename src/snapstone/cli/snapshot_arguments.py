@@ -126,7 +126,7 @@ def snapshot_argument(parser: argparse.ArgumentParser, name: str, text: str, *, 
 def snapshot_id(text: str) -> str:
     """The id; a `type` of argparse."""
     if not is_minted_snapshot_id(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no snapshot id, such as snap-0123456789abcdef0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a snapshot ID (expected e.g. snap-0123456789abcdef0)")
     return text
 
 
@@ -143,7 +143,7 @@ def tag(text: str) -> tuple[str, str]:
     """`KEY=VALUE`; the value may be empty and may hold `=`. A `type` of argparse."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is no tag: KEY=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a tag (expected KEY=VALUE)")
     return _key(name, allowed=not is_reserved(name)), _bounded(value, MAX_VALUE_LENGTH, "a tag's value")
 
 
@@ -154,9 +154,9 @@ def tag_key(text: str) -> str:
 
 def _key(text: str, *, allowed: bool) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("a tag's key is empty")
+        raise argparse.ArgumentTypeError("the tag key is empty")
     if not allowed:
-        raise argparse.ArgumentTypeError(f"tag keys that begin with aws: are AWS's own, as {text!r}")
+        raise argparse.ArgumentTypeError(f"{text!r} is reserved: keys that begin with aws: belong to AWS")
     return _bounded(text, MAX_KEY_LENGTH, "a tag's key")
 
 
@@ -164,11 +164,13 @@ def filter_values(text: str) -> tuple[str, tuple[str, ...]]:
     """`NAME=VALUE,VALUE`: a filter as EC2's DescribeSnapshots takes it. A `type` of argparse."""
     name, equals, values = text.partition("=")
     if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is no filter: NAME=VALUE,VALUE, such as status=completed")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a filter (expected NAME=VALUE,VALUE, such as status=completed)"
+        )
     return name, tuple(values.split(","))
 
 
 def _bounded(text: str, most: int, what: str) -> str:
     if len(text) > most:
-        raise argparse.ArgumentTypeError(f"{what} has at most {most} characters, not {len(text)}")
+        raise argparse.ArgumentTypeError(f"{what} is too long: {len(text)} characters, at most {most}")
     return text

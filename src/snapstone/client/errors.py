@@ -64,7 +64,7 @@ class DamagedError(ClientError):
 
 
 class SourceChangedError(ClientError):
-    """The source was written to while it was read: what was read is no state that it ever had."""
+    """The source was written to while it was read: what was read is not a state that it ever had."""
 
 
 class NoSpaceError(ClientError):

@@ -147,7 +147,7 @@ class Settings:
     pin_workers: str = _option("auto", _one_of("auto", "off"), "auto: keep each of several workers on one processor")
     region: str = _option("us-east-1", _region, "region that `snapstone env` tells clients to use")
     max_connections: int = _option(512, _integer(1, 10_000), "connections served at once by each process")
-    log_level: str = _option("info", _one_of("debug", "info", "warning", "error"), "least level that is logged")
+    log_level: str = _option("info", _one_of("debug", "info", "warning", "error"), "minimum log level")
     log_format: str = _option("auto", _one_of("auto", "json", "text"), "how lines of the log look; auto: text on a tty")
     page_cache_bytes: int = _option(64 * 1024 * 1024, _integer(0, 1 << 40), "memory for block map pages, each process")
     block_buffers: int = _option(64, _integer(1, 4096), "blocks in memory at once, 512 KiB each, each process")
@@ -252,7 +252,7 @@ def _check_faults(settings: Settings) -> None:
     try:
         parse_rules(Path(settings.faults).read_text())
     except (OSError, ValueError) as error:
-        raise SettingsError(f"--faults is {settings.faults!r}, which is no file of faults: {error}") from None
+        raise SettingsError(f"--faults is {settings.faults!r}, which is not a file of faults: {error}") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -163,7 +163,7 @@ class Index:
     """Safe from many threads and many processes: one writer connection each, readers from a small pool."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the index. Raises IndexVersionError, and DamageError if the file is no index."""
+        """Open or make the index. Raises IndexVersionError, and DamageError if the file is not an index."""
         self._path = path
         self._uncopied_commit_count = 0
         self._copy_failed = False

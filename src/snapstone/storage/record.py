@@ -112,7 +112,7 @@ _NO_SEAL: Final = Seal(bytes(16), bytes(12), bytes(32), bytes(16))
 
 
 class BadRecordError(Exception):
-    """The bytes at a place are no whole record; the message says what is wrong with them."""
+    """The bytes at a place are not a complete record; the message says what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)

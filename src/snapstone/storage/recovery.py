@@ -7,7 +7,7 @@ Runs at start, in one process at a time. Only segments that no living process ap
 - A record that is found and that the index does not name may never have been synced, and a sync of it may have failed,
   which the kernel tells once. So it is written again, with the same bytes in the same place, and synced, before the
   index vouches for it. Not if the file ends with its last record: then each sync of its owner had succeeded.
-- Nothing is destroyed. What is no whole record of this version stays as it is, and new records come behind it; only
+- Nothing is destroyed. What is not a whole record of this version stays as it is, and new records come behind it; only
   stretches that read as zeros are given back to the file system.
 """
 

@@ -131,7 +131,7 @@ def test_tag_puts_on_replaces_and_takes_off(client: Client, make_snapshot: MakeS
         ((), "nothing to do"),
         (("a=1", "--remove", "a"), "'a' is to be put on and to be removed"),
         (("aws:a=1",), "AWS's own"),
-        (("no tag",), "'no tag' is no tag: KEY=VALUE"),
+        (("no tag",), "'no tag' is not a tag (expected KEY=VALUE)"),
     ],
 )
 def test_tag_refuses_what_makes_no_sense(client: Client, arguments: tuple[str, ...], words: str) -> None:
@@ -256,7 +256,7 @@ def test_closed_standard_streams_are_no_matter(client: Client, make_snapshot: Ma
 def test_what_is_no_id_is_refused_before_anything_is_asked(client: Client, command: str) -> None:
     done = client.run(command, "snap-123", "a=b" if command == "tag" else "snap-XYZ")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "'snap-123' is no snapshot id" in done.stderr
+    assert "'snap-123' is not a snapshot id" in done.stderr
 
 
 def test_who_is_denied_hears_it_and_gets_its_code(server: ServerProcess, tmp_path: Path) -> None:

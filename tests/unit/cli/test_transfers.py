@@ -39,7 +39,7 @@ def image(client: Client, content: bytes) -> Path:
 
 @pytest.fixture(scope="module")
 def uploaded(server: ServerProcess, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A snapshot of that image, whose tag says that it is no whole GiB."""
+    """A snapshot of that image, whose tag says that it is not a whole GiB."""
     folder = tmp_path_factory.mktemp("uploaded")
     (folder / "disk.img").write_bytes(content)
     return client_of(server, folder).output("upload", "disk.img", "--quiet").strip()
@@ -219,7 +219,7 @@ def test_a_reader_of_a_download_that_goes_away_ends_it_quietly(client: Client, u
         (("upload", "disk.img", "--volume-size", "0"), 2, "from 1 to 65536"),
         (("upload", "-"), 2, "--size"),
         (("download", "snap-0123456789abcdef0", "x"), 7, "snap-0123456789abcdef0"),
-        (("download", "snapshot", "x"), 2, "'snapshot' is no snapshot id"),
+        (("download", "snapshot", "x"), 2, "'snapshot' is not a snapshot id"),
         (("download", "snap-0123456789abcdef0", "x", "--limit-rate", "0"), 2, "moves nothing"),
         (("download", "snap-0123456789abcdef0", "x", "--max-in-flight", "0"), 2, "from 1 to 512"),
     ],

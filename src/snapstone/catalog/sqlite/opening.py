@@ -51,7 +51,7 @@ class CatalogMissingError(CatalogError):
 
 @dataclass(eq=False)
 class UnusableCatalogError(CatalogError):
-    """The file cannot be opened, or is no catalog that this version can use."""
+    """The file cannot be opened, or is not a catalog that this version can use."""
 
     path: Path
     cause: str

@@ -27,9 +27,9 @@ def register(subparsers: Subparsers) -> None:
         "--offset", metavar="SIZE", type=quantities.size, default=0, help="first byte, such as 1MiB (default: 0)"
     )
     parser.add_argument(
-        "--length", metavar="SIZE", type=quantities.size, help="how many bytes (default: to the end of the volume)"
+        "--length", metavar="SIZE", type=quantities.size, help="number of bytes (default: to the end of the volume)"
     )
-    parser.add_argument("--force", action="store_true", help="write to a terminal, too")
+    parser.add_argument("--force", action="store_true", help="write even to a terminal")
     endpoint_options(parser)
     report_options(parser)
 
@@ -37,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> Exit:
     """Write them in order."""
     if sys.stdout.isatty() and not options.force:
-        raise CommandError("standard output is a terminal: send it to a file or a pipe, or give --force", Exit.USAGE)
+        raise CommandError("standard output is a terminal; redirect it to a file or a pipe, or use --force", Exit.USAGE)
     from snapstone.client.library.reader import SnapshotReader
 
     with (
@@ -57,5 +57,5 @@ def _end(options: argparse.Namespace, size: int) -> int:
     end: int = size if options.length is None else options.offset + options.length
     if max(options.offset, end) > size:
         whole = f"{options.snapshot} has {size} bytes"
-        raise CommandError(f"--offset and --length go to byte {max(options.offset, end)}, and {whole}", Exit.USAGE)
+        raise CommandError(f"--offset and --length reach byte {max(options.offset, end)}, but {whole}", Exit.USAGE)
     return end

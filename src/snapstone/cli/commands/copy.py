@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 TARGET_PREFIX: Final = "to-"
 
 _DESCRIPTION: Final = """\
-Copy a snapshot to another account, region or endpoint. Prints the new snapshot's id.
+Copy a snapshot to another account, region or endpoint. Prints the new snapshot's ID.
 
-The source is read as --profile, --endpoint-url and --region say, the copy written as their --to-... siblings say.
-What is not given, AWS's own variables and files say for both sides: unset AWS_ENDPOINT_URL if it is set, for it
-goes before the endpoint of either profile.
+--profile, --endpoint-url and --region select the source; --to-profile, --to-endpoint-url and --to-region select the
+target. AWS's environment variables and files are the defaults for both sides. Unset AWS_ENDPOINT_URL if it is set: it
+takes precedence over the endpoint of either profile.
 
-Where the other side has a copy of an earlier snapshot of the same lineage (or this side a copy of one of the
-other's), only what changed since is carried. A few blocks are compared before that is believed. What was interrupted
-goes on where it ended when the same command is given again.
+If the target has a copy of an earlier snapshot of the same lineage (or the source a copy of one of the target's), only
+what changed since is transferred, after a few blocks have been compared as a check. To resume an interrupted copy, run
+the same command again.
 """
 
 
@@ -40,14 +40,14 @@ def register(subparsers: Subparsers) -> None:
         "--parent",
         metavar="SNAP",
         type=snapshot_id,
-        help="snapshot on the other side to build on (default: looked for there)",
+        help="snapshot on the target to build on (default: auto-detect)",
     )
-    parent.add_argument("--full", action="store_true", help="build on none: carry everything")
+    parent.add_argument("--full", action="store_true", help="do not build on a snapshot: transfer everything")
     source_parent = parser.add_argument(
         "--source-parent",
         metavar="SNAP",
         type=snapshot_id,
-        help="what the --parent is a copy of, where its tag does not say so",
+        help="source snapshot that --parent is a copy of, if its tag does not say so",
     )
     vars(source_parent)["completer"] = complete
     parser.add_argument("--description", metavar="TEXT", help="description of the copy (default: the source's)")
@@ -57,15 +57,17 @@ def register(subparsers: Subparsers) -> None:
         type=tag,
         action="append",
         default=[],
-        help="tag of the copy, over the source's",
+        help="tag of the copy; overrides the source's",
     )
-    parser.add_argument("--no-tags", action="store_true", help="leave the source's tags behind")
-    parser.add_argument("--encrypted", action="store_const", const=True, help="encrypt with the default KMS key there")
-    parser.add_argument("--kms-key", metavar="ARN", help="encrypt with this KMS key of the other side")
+    parser.add_argument("--no-tags", action="store_true", help="do not copy the source's tags")
+    parser.add_argument(
+        "--encrypted", action="store_const", const=True, help="encrypt with the target's default KMS key"
+    )
+    parser.add_argument("--kms-key", metavar="ARN", help="encrypt with this KMS key of the target")
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the copy is completed")
-    parser.add_argument("--keep-failed", action="store_true", help="leave the pending snapshot where the copy fails")
-    parser.add_argument("--no-resume", action="store_true", help="start anew where an earlier copy was interrupted")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be carried, and carry nothing")
+    parser.add_argument("--keep-failed", action="store_true", help="keep the pending snapshot if the copy fails")
+    parser.add_argument("--no-resume", action="store_true", help="start over instead of resuming")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be copied; copy nothing")
     endpoint_options(parser)
     endpoint_options(parser, TARGET_PREFIX)
     transfer_options(parser)

@@ -32,33 +32,35 @@ WIDTH_OF_NO_TERMINAL: Final = 80
 _DESCRIPTION: Final = """\
 Show what differs between two snapshots of one lineage, or between a snapshot and a local image.
 
-Two snapshots are compared by what the endpoint lists: AWS lists every block that was rewritten, with whatever bytes.
---exact compares their bytes, for which both sides' listed blocks are read. An image is always compared by its bytes:
-with the snapshot's digest index if there is one here (every upload leaves one), else, and with --exact, by
+Two snapshots are compared by what the endpoint lists: AWS lists every block that was rewritten, even with the same
+bytes. --exact reads the listed blocks of both sides and compares their bytes. An image is always compared by its bytes:
+with the snapshot's digest index if there is a local one (every upload leaves one), otherwise, and with --exact, by
 reading the snapshot's blocks.
 
-A block is added where the first side has zeros or nothing, removed where the second has, and else changed.
+A block is added if the first side has zeros or nothing, removed if the second does, and changed otherwise.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "diff", "show what differs between snapshots, or from an image", run, _DESCRIPTION)
-    snapshot_argument(parser, "first", "snapshot to begin from")
+    parser = add_command(subparsers, "diff", "compare two snapshots, or a snapshot with an image", run, _DESCRIPTION)
+    snapshot_argument(parser, "first", "snapshot to compare from")
     second = parser.add_argument("second", metavar="SNAP|IMAGE", help="snapshot, file, block device, or - for a stream")
     vars(second)["completer"] = complete
     shape = parser.add_mutually_exclusive_group()
     for name, text in (
-        ("summary", "how many blocks, and where (default)"),
-        ("list", "each range of bytes: offset, length, kind"),
-        ("map", "a picture of the volume"),
+        ("summary", "how many blocks differ, and where (default)"),
+        ("list", "each range that differs: offset, length, kind"),
+        ("map", "a map of the volume"),
     ):
         shape.add_argument(f"--{name}", dest="shape", action="store_const", const=name, help=text)
-    parser.add_argument("--svg", metavar="FILE", type=Path, help="write the picture to a file, too, as SVG")
-    parser.add_argument("--exact", action="store_true", help="compare bytes, not what is listed or indexed")
-    parser.add_argument("--exit-code", action="store_true", help="end with code 9 where something differs")
-    parser.add_argument("--format", metavar="FORMAT", help="of the image: raw, qcow2, vmdk, ... (default: found out)")
-    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="bytes of a stream")
+    parser.add_argument("--svg", metavar="FILE", type=Path, help="also write the map to a file, as SVG")
+    parser.add_argument("--exact", action="store_true", help="compare bytes instead of lists and indexes")
+    parser.add_argument("--exit-code", action="store_true", help="exit with code 9 if something differs")
+    parser.add_argument(
+        "--format", metavar="FORMAT", help="format of the image: raw, qcow2, vmdk, ... (default: auto-detect)"
+    )
+    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="size of a stream")
     parser.set_defaults(shape="summary")
     endpoint_options(parser)
     transfer_options(parser)

@@ -24,28 +24,30 @@ STANDARD_OUTPUT: Final = "-"
 _DESCRIPTION: Final = """\
 Download a snapshot into a file, a block device, or - for standard output.
 
-A file is written under a temporary name and becomes visible whole; absent blocks are holes. With --from the target
-holds that earlier snapshot already, and only the changes are written. What was interrupted goes on where it ended
-when the same command is given again.
+A file is written under a temporary name and renamed when it is complete; absent blocks become holes. With --from, the
+target already holds that earlier snapshot, and only the changes are written. To resume an interrupted download, run the
+same command again.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "download", "make a file, device or stream of a snapshot", run, _DESCRIPTION)
+    parser = add_command(
+        subparsers, "download", "write a snapshot to a file, a device or standard output", run, _DESCRIPTION
+    )
     snapshot_argument(parser, "snapshot", "snapshot to download")
     parser.add_argument("target", metavar="FILE", help="file, block device, or - for standard output")
-    snapshot_argument(parser, "--from", "snapshot that FILE holds now: only what changed since is written")
-    parser.add_argument("--force", action="store_true", help="overwrite a file or device that is there")
+    snapshot_argument(parser, "--from", "snapshot that FILE holds now; only what changed since is written")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file or device")
     parser.add_argument(
         "--size",
         metavar="SIZE",
         type=quantities.size,
-        help="bytes of the image (default: as when it was uploaded, else the volume's)",
+        help="size of the image (default: as uploaded, else the volume's)",
     )
     parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: raw)")
-    parser.add_argument("--no-resume", action="store_true", help="start anew where an earlier download was interrupted")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+    parser.add_argument("--no-resume", action="store_true", help="start over instead of resuming")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be written; write nothing")
     endpoint_options(parser)
     transfer_options(parser)
     report_options(parser)
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> Exit:
     """Download; prints nothing, or with --json what was done."""
     to_stream = options.target == STANDARD_OUTPUT
     if to_stream and sys.stdout.isatty() and not options.force:
-        raise CommandError("standard output is a terminal: send it to a file or a pipe, or give --force", Exit.USAGE)
+        raise CommandError("standard output is a terminal; redirect it to a file or a pipe, or use --force", Exit.USAGE)
     # Signals have their meaning from here on: the heavy imports come after.
     with reporting(options) as reporter:
         downloaded = _download(options, reporter)

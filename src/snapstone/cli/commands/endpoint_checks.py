@@ -35,7 +35,7 @@ UNAVAILABLE: Final = "unavailable"
 """What `status` may be, beside `degraded`."""
 
 _AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonwebservices.com.cn")
-_ADVICE: Final = "see to it at the server; its log says when it began"
+_ADVICE: Final = "fix it on the server; its log says when it began"
 
 
 def server_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
@@ -49,7 +49,7 @@ def server_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
     found = list(_troubles(document))
     judge = fail if status == UNAVAILABLE else warn
     if status != OK and not found:
-        found = [f"says that it is {status}, and not why"]
+        found = [f"reports {status}, without a reason"]
     for words in found:
         yield judge("server", words, _ADVICE)
     if not found:
@@ -199,10 +199,10 @@ def _rights(endpoint: Endpoint) -> Iterator[CheckResult]:
 
 
 def _undo(endpoint: Endpoint, snapshot_id: str) -> CheckResult:
-    """No endpoint starts a child of a snapshot that is not there; one that does is no sound one, and left as it was."""
+    """No endpoint starts a child of a snapshot that is not there; one that does is broken, and its child is deleted."""
     gone = _call(endpoint, Probe("ec2", "delete_snapshot", {"SnapshotId": snapshot_id}, ""))
     left = f", and {snapshot_id} could not be deleted: {gone.words}" if gone.refused or gone.broken else ""
-    words = f"ebs:StartSnapshot: the endpoint takes a parent that is not there{left}"
+    words = f"ebs:StartSnapshot: the endpoint accepts a parent that does not exist{left}"
     return warn("right", words, "do not trust it with backups")
 
 
@@ -218,7 +218,7 @@ def _call(endpoint: Endpoint, probe: Probe) -> _Reply:
 def _reached(endpoint: Endpoint, seconds: float) -> CheckResult:
     words = f"{endpoint.name} answers in {seconds * 1000:.0f} ms"
     if seconds > SLOW_SECONDS:
-        return warn("endpoint", words, "it is slow: look at the network, or at the server's load")
+        return warn("endpoint", words, "slow; check the network and the server's load")
     return ok("endpoint", words)
 
 
@@ -237,9 +237,9 @@ def _identity(reply: _Reply) -> CheckResult:
     if reply.kind is None:
         return ok("identity", str(reply.response["Arn"]))
     if reply.kind in _UNTOLD:
-        return fail("identity", reply.words, "the endpoint fails: see to that first, then run snapstone doctor again")
+        return fail("identity", reply.words, "the endpoint fails; fix that first, then run snapstone doctor again")
     if reply.kind is FaultKind.EXPIRED:
-        return fail("identity", reply.words, "the credentials' time is over: log in again")
+        return fail("identity", reply.words, "the credentials have expired; log in again")
     return fail("identity", reply.words, "check the access key, its secret, and that the endpoint is the right one")
 
 
@@ -247,7 +247,7 @@ def _right(probe: Probe, reply: _Reply) -> CheckResult:
     operation = "".join(word.capitalize() for word in probe.method.split("_"))
     name = f"{probe.service}:{operation}"
     if reply.kind in _UNTOLD:
-        return warn("right", f"{name}: cannot be told now: {reply.words}", "run snapstone doctor again")
+        return warn("right", f"{name}: unknown: {reply.words}", "run snapstone doctor again")
     if reply.kind is FaultKind.DENIED:
-        return warn("right", f"{name}: denied: {reply.words}", f"permit it; it is needed for: {probe.needed_for}")
+        return warn("right", f"{name}: denied: {reply.words}", f"allow it; needed for: {probe.needed_for}")
     return ok("right", f"{name}")

@@ -57,10 +57,10 @@ def full_size_in_words(snapshot: SnapshotInfo) -> str:
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "show", "show all facts about snapshots", run)
+    parser = add_command(subparsers, "show", "show the details of snapshots", run)
     snapshot_argument(parser, "snapshots", "snapshots to show", many=True)
     parser.add_argument(
-        "--blocks", action="store_true", help="count the present blocks of a completed one, too (takes a listing)"
+        "--blocks", action="store_true", help="also count the present blocks of completed snapshots (lists them)"
     )
     endpoint_options(parser)
     report_options(parser)
@@ -99,7 +99,9 @@ def described(service: Service, snapshot_id: str) -> SnapshotInfo:
 
     for snapshot in service.describe([snapshot_id]):
         return snapshot
-    raise NotFoundError(f"{snapshot_id} is not there for you; check the id, the region and the account")
+    raise NotFoundError(
+        f"{snapshot_id} does not exist or is not visible to you; check the ID, the region and the account"
+    )
 
 
 def _words(snapshot: SnapshotInfo) -> list[tuple[str, str]]:

@@ -22,28 +22,30 @@ if TYPE_CHECKING:
 MAX_VOLUME_SIZE_GIB: Final = 65_536
 
 _DESCRIPTION: Final = """\
-Upload an image: a file, a block device, or - for standard input. Prints the new snapshot's id.
+Upload an image: a file, a block device, or - for standard input. Prints the new snapshot's ID.
 
-Holes and zeros are not sent. With --parent only what differs from that snapshot is. What was interrupted goes on
-where it ended when the same command is given again.
+Holes and zeros are not sent. With --parent, only what differs from that snapshot is sent. To resume an interrupted
+upload, run the same command again.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "upload", "make a snapshot of a file, device or stream", run, _DESCRIPTION)
+    parser = add_command(
+        subparsers, "upload", "create a snapshot from a file, a device or standard input", run, _DESCRIPTION
+    )
     parser.add_argument("image", metavar="IMAGE", help="file, block device, or - for standard input")
-    snapshot_argument(parser, "--parent", "snapshot to build on: only what differs from it is sent")
+    snapshot_argument(parser, "--parent", "snapshot to build on; only what differs from it is sent")
     parser.add_argument(
         "--dirty",
         metavar="FILE",
         type=Path,
-        help="which parts were written since the parent was made; no others are read",
+        help="ranges written since the parent was created; nothing else is read",
     )
     parser.add_argument(
-        "--size", metavar="SIZE", type=quantities.size, help="whole size of standard input, which cannot tell it itself"
+        "--size", metavar="SIZE", type=quantities.size, help="size of standard input, which must be known in advance"
     )
-    parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: found out)")
+    parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: auto-detect)")
     parser.add_argument("--description", metavar="TEXT", default="", help="description of the snapshot")
     parser.add_argument("--tag", metavar="KEY=VALUE", type=tag, action="append", default=[], help="tag of the snapshot")
     parser.add_argument("--encrypted", action="store_const", const=True, help="encrypt with the default KMS key")
@@ -52,12 +54,12 @@ def register(subparsers: Subparsers) -> None:
         "--volume-size",
         metavar="GIB",
         type=quantities.count(1, MAX_VOLUME_SIZE_GIB),
-        help="size of the volume, where it is to be larger than the image",
+        help="size of the volume, if larger than the image",
     )
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the snapshot is completed")
-    parser.add_argument("--keep-failed", action="store_true", help="leave the pending snapshot where the upload fails")
-    parser.add_argument("--no-resume", action="store_true", help="start anew where an earlier upload was interrupted")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
+    parser.add_argument("--keep-failed", action="store_true", help="keep the pending snapshot if the upload fails")
+    parser.add_argument("--no-resume", action="store_true", help="start over instead of resuming")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be sent; send nothing")
     endpoint_options(parser)
     transfer_options(parser)
     report_options(parser)

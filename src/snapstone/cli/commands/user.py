@@ -18,13 +18,13 @@ _POLICY_HELP: Final = "ARN of the policy, or the name of one that comes with Sna
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the command line."""
-    group = add_group(subparsers, "user", "make, list and remove users, and attach policies to them")
-    create = add_command(group, "create", "make a user, who may do nothing before a policy is attached", run_create)
+    group = add_group(subparsers, "user", "create, list and remove users, and attach policies to them")
+    create = add_command(group, "create", "create a user, who may do nothing until a policy is attached", run_create)
     create.add_argument("name", metavar="USER", help="name of the user")
     create.add_argument("--path", metavar="PATH", default="/", help="path of the user (default: /)")
     create.add_argument("--policy", metavar="POLICY", action="append", default=[], help=f"attach: {_POLICY_HELP}")
     add_command(group, "ls", "list users: name, ARN, date", run_list)
-    remove = add_command(group, "rm", "remove a user with keys and policies", run_remove)
+    remove = add_command(group, "rm", "remove a user with its keys and policies", run_remove)
     remove.add_argument("name", metavar="USER", help="name of the user")
     policies = add_group(group, "policy", "attach, detach and list a user's managed policies")
     for verb, text, run in (

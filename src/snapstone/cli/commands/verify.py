@@ -22,23 +22,25 @@ if TYPE_CHECKING:
 
 
 _DESCRIPTION: Final = """\
-Read every block of a snapshot and hold it against its checksum; with IMAGE, also hold the image against the blocks.
+Read every block of a snapshot and verify its checksum; with IMAGE, also compare the image with the blocks.
 
-Every block that is wrong is printed: its offset, what is wrong with it, and what the endpoint said. Ends with code 6
-if there is one.
+Prints each block that differs: its offset, what is wrong with it, and what the endpoint answered. Exits with code 6 if
+there is one.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "verify", "check a snapshot, or an image against one", run, _DESCRIPTION)
+    parser = add_command(subparsers, "verify", "verify a snapshot, or an image against one", run, _DESCRIPTION)
     snapshot_argument(parser, "snapshot", "snapshot to read")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="file, block device, or - for standard input")
     parser.add_argument(
-        "--sample", metavar="PERCENT", type=percentage, help="check so many percent of the blocks, chosen at random"
+        "--sample", metavar="PERCENT", type=percentage, help="check this percentage of the blocks, chosen at random"
     )
-    parser.add_argument("--format", metavar="FORMAT", help="of the image: raw, qcow2, vmdk, ... (default: found out)")
-    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="bytes of a stream")
+    parser.add_argument(
+        "--format", metavar="FORMAT", help="format of the image: raw, qcow2, vmdk, ... (default: auto-detect)"
+    )
+    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="size of a stream")
     endpoint_options(parser)
     transfer_options(parser)
     report_options(parser)
@@ -51,7 +53,7 @@ def percentage(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no percentage: more than 0, and 100 at most")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage (more than 0, at most 100)")
     return number
 
 

@@ -155,7 +155,7 @@ SETTLING_SECONDS = 0.25
 DENSE_THROTTLE_COUNT = 6
 """A cut is judged after this time or this many more throttles."""
 TOLERATED_SHARE = 0.07
-"""Of all answers: so many throttles may be mishaps of the other side, or meant for somebody else, and are no quota."""
+"""Of all answers: so many throttles may be mishaps of the other side, or meant for somebody else, and are not a quota."""
 EVIDENCE_COUNT, EVIDENCE_SECONDS = 1.8, 0.015
 """A cut is made by so many throttles above the tolerated share, and so many seconds' worth of requests more."""
 THROTTLES_IN_A_ROW = 4

@@ -50,7 +50,7 @@ class CallHistory:
         self._counts: dict[FaultKind, int] = {}
 
     def queued(self, seconds: float) -> None:
-        """A turn was waited for: that is no part of the budget."""
+        """A turn was waited for: that is not part of the budget."""
         if self._failed_at is not None:
             self._failed_at += seconds
 

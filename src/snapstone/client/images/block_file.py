@@ -31,7 +31,7 @@ def block_count_of(size: int) -> int:
 
 
 def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Start and end, in bytes, of each extent of a file that is no hole: ascending, all before `size`.
+    """Start and end, in bytes, of each extent of a file that is not a hole: ascending, all before `size`.
 
     A hole is jumped over in one call however long it is. A file system that does not know holes shows one extent.
     """
@@ -229,7 +229,7 @@ class RawSource:
         self._file = BlockFile(fd, name, self.size, trust_cache=True)
 
     def ranges(self) -> Iterator[range]:
-        """Blocks that are no holes, from the file system, without reading anything."""
+        """Blocks that are not holes, from the file system, without reading anything."""
         try:
             yield from block_ranges(data_extents(self._file.fd, self.size))
         except OSError as error:

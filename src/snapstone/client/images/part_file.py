@@ -214,7 +214,7 @@ def _open_left(part: Path, flags: int) -> int:
 def _check_own(fd: int, part: Path) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{part} is no file, and is in the way of what is to be written: remove it")
+        raise UsageError(f"{part} is not a file, and is in the way of what is to be written: remove it")
     if status.st_uid != os.geteuid() and _may_be_put_there_by_others(part.parent):
         raise DeniedError(f"{part} belongs to another user, who could change what is written: remove it")
     if status.st_nlink != 1:

@@ -236,7 +236,7 @@ def _file_facts(file: Path) -> list[int]:
 
 def _check_place(path: Path, *, force: bool, existing: bool) -> None:
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is no file: images in QEMU's formats are written to files only")
+        raise UsageError(f"{path} is not a file: images in QEMU's formats are written to files only")
     if existing and not path.exists():
         raise NotFoundError(f"{path} does not exist: changes need the image that they are changes of")
     if path.exists() and not force and not existing:

@@ -95,7 +95,7 @@ _STANDARD_INPUT: Final = 0
 def open_source(path: str | os.PathLike[str], *, format: str | None = None, size: int | None = None) -> Source:
     """Open an image for reading.
 
-    `-` is standard input, which needs `size` if it is no file. Format None tells a file's format by its first bytes,
+    `-` is standard input, which needs `size` if it is not a file. Format None tells a file's format by its first bytes,
     `raw` takes them as they are: right for a raw disk that somebody else may have written a head of qcow2 to. So an
     image that refers to other files is read only where its format is said.
     A device is raw unless another format is said.

@@ -50,7 +50,7 @@ def open_target(
     """
     place = Path(os.path.abspath(path))
     if os.fspath(path) == STREAM:
-        raise UsageError("standard output is no place to write blocks to in any order: name a file or a device")
+        raise UsageError("standard output is not a place to write blocks to in any order: name a file or a device")
     if size < 1:
         raise UsageError(f"{place}: an image of {size} bytes cannot be written")
     status = _status(place)
@@ -118,6 +118,6 @@ def _check_free_name(path: Path, *, existing: bool) -> None:
     if existing:
         raise NotFoundError(f"{path} does not exist: changes are applied to an image that is there")
     if not path.parent.is_dir():
-        raise NotFoundError(f"{path.parent} is no folder: make it first, or name another place for {path.name}")
+        raise NotFoundError(f"{path.parent} is not a folder: make it first, or name another place for {path.name}")
     if path.is_relative_to(_DEVICE_FOLDER) and not path.is_relative_to(_SHARED_MEMORY):
         raise NotFoundError(f"there is no device {path}")

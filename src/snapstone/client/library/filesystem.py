@@ -34,7 +34,7 @@ _SNAPSHOT_ID: Final = re.compile(r"snap-[0-9a-f]+")
 class SnapstoneFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
     """Completed snapshots of one endpoint as files of their volume's size, read-only; `wb` makes a new one.
 
-    fsspec's conventions hold: a path that is no snapshot raises FileNotFoundError. All other errors are ClientErrors.
+    fsspec's conventions hold: a path that is not a snapshot raises FileNotFoundError. All other errors are ClientErrors.
     """
 
     protocol = "snapstone"
@@ -192,7 +192,7 @@ def _absence(name: str) -> Iterator[None]:
 
 def _snapshot_id(name: str) -> str:
     if not _SNAPSHOT_ID.fullmatch(name):
-        raise FileNotFoundError(f"{name!r} is no snapshot id")
+        raise FileNotFoundError(f"{name!r} is not a snapshot id")
     return name
 
 

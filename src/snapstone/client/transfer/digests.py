@@ -84,12 +84,12 @@ class Header:
 
 
 def read_header(path: Path, descriptor: int) -> Header:
-    """The header that is in force. Raises DigestTableError if the file is no digest table, or not a whole one."""
+    """The header that is in force. Raises DigestTableError if the file is not a digest table, or not a whole one."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise DigestTableError(f"{path} is no digest table: it is no regular file")
+        raise DigestTableError(f"{path} is not a digest table: it is not a regular file")
     if found.st_size < ENTRIES_OFFSET:
-        raise DigestTableError(f"{path} is no digest table: {found.st_size} bytes are fewer than its header has")
+        raise DigestTableError(f"{path} is not a digest table: {found.st_size} bytes are fewer than its header has")
     slots = [os.pread(descriptor, SLOT_SIZE, number * SLOT_SIZE) for number in range(2)]
     whole = [header for header in map(parse_slot, slots) if header is not None]
     if not whole:
@@ -118,7 +118,7 @@ def _why_not(slots: list[bytes]) -> str:
     heads = [_HEAD.unpack_from(slot) for slot in slots]
     versions = [version for magic, version, *_ in heads if magic == MAGIC]
     if not versions:
-        return "it is no digest table"
+        return "it is not a digest table"
     if VERSION not in versions:
         return f"it has version {max(versions)} of the format, and this Snapstone reads version {VERSION}"
     return "its header is damaged (the CRC-32 differs)"
@@ -242,7 +242,7 @@ class DigestTable:
     def record(self, block_index: int, digest: Digest) -> None:
         """Enter a digest. It survives the death of this process from now on, and a loss of power after `sync`."""
         if len(digest) != DIGEST_SIZE or digest == _ABSENT:
-            raise ValueError(f"{digest.hex()} is no digest")
+            raise ValueError(f"{digest.hex()} is not a digest")
         self._write_entry(block_index, digest)
 
     def forget(self, block_index: int) -> None:

@@ -99,9 +99,9 @@ def _check_own(folder: Path) -> None:
     """A table that others can write could make an upload skip blocks; root may use any user's folder (sudo)."""
     found = folder.stat()
     if not stat.S_ISDIR(found.st_mode):
-        raise StateError(f"{folder} is no folder; remove it, or set {STATE_VARIABLE} to another folder")
+        raise StateError(f"{folder} is not a folder; remove it, or set {STATE_VARIABLE} to another folder")
     if os.geteuid() not in (found.st_uid, 0):
-        raise DeniedError(f"{folder} belongs to another user; set {STATE_VARIABLE} to a folder of your own")
+        raise DeniedError(f"{folder} belongs to another user; set {STATE_VARIABLE} to a directory of your own")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise DeniedError(f"{folder} can be written by others; chmod 700 it, or set {STATE_VARIABLE} to another folder")
 

@@ -112,7 +112,7 @@ class IndexStore:
 
     def _path(self, snapshot_id: str) -> Path:
         if not _NAME.fullmatch(snapshot_id):
-            raise UsageError(f"{snapshot_id!r} is no snapshot id")
+            raise UsageError(f"{snapshot_id!r} is not a snapshot id")
         return self._folder / (snapshot_id + _SUFFIX)
 
     def _distrust(self, path: Path, why: str) -> None:

@@ -28,7 +28,7 @@ from snapstone.client.transfer.reading import ZERO_BLOCK, SourceReader, Visit, v
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, GIB, MAX_VOLUME_SIZE_GIB, ZERO_DIGEST, Digest
 
 SIZE_TAG: Final = "snapstone:size"
-"""Tag with the image's size in bytes, where that is no whole number of GiB: a download makes it as large again."""
+"""Tag with the image's size in bytes, where that is not a whole number of GiB: a download makes it as large again."""
 
 TIMEOUT_MINUTES: Final = 1_440
 """How long the endpoint keeps an interrupted upload: long enough to come back to it the next morning."""
@@ -362,7 +362,7 @@ class _Upload:
                 sorted(name for name in {*state, *self._state} if state.get(name) != self._state.get(name))
             )
             raise SourceChangedError(
-                f"{self._source.name} was written to while it was read ({facts} changed): what was read is no state "
+                f"{self._source.name} was written to while it was read ({facts} changed): what was read is not a state "
                 "that it ever had. Upload a snapshot of it (LVM, ZFS, qemu), or while nothing writes to it"
             )
 

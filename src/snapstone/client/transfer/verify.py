@@ -164,7 +164,7 @@ class _Verification:
                 self._sampled(work),
                 perform,
                 worker_count=self._service.get_workers,
-                # A block that cannot be read holds its worker for the whole retry time, and is no standstill.
+                # A block that cannot be read holds its worker for the whole retry time, and is not a standstill.
                 stall_seconds=self._service.options.stall_seconds + self._service.options.retry_seconds,
                 stop=self._stop,
             )

@@ -46,14 +46,14 @@ def read_json(text: str) -> dict[str, object]:
 
 
 def as_object(value: object, place: str) -> dict[str, object]:
-    """Raises MalformedPolicyError for a value that is no object."""
+    """Raises MalformedPolicyError for a value that is not an object."""
     if not isinstance(value, dict):
         refuse(place, value, "is not an object")
     return value
 
 
 def as_text(value: object, place: str) -> str:
-    """Raises MalformedPolicyError for a value that is no string."""
+    """Raises MalformedPolicyError for a value that is not a string."""
     if not isinstance(value, str):
         refuse(place, value, "is not a string")
     return value
@@ -100,7 +100,7 @@ def _object(members: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise MalformedPolicyError(f"Syntax errors in policy: {text} is no JSON.")
+    raise MalformedPolicyError(f"Syntax errors in policy: {text} is not JSON.")
 
 
 class Effect(StrEnum):

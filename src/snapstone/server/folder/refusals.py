@@ -36,7 +36,7 @@ def start_refusals(folder: DataFolder) -> Iterator[None]:
             "damaged file back from a backup"
         ) from error
     except UnicodeDecodeError as error:
-        # SQLite names what it does not understand, in bytes that are no text any more.
+        # SQLite names what it does not understand, in bytes that are not text any more.
         raise StartRefusedError(
             f"{folder.catalog} is damaged ({error}): put it back from a backup, with its -wal if the backup has one"
         ) from error

@@ -100,5 +100,5 @@ def _read(path: Path) -> str:
 def _parse(text: str, source: str) -> bytes:
     """The key that a text of 64 hexadecimal digits is. The text itself is never repeated."""
     if not _HEX_KEY.fullmatch(text.strip()):
-        raise SettingsError(f"{source} is no root key: 64 lower-case hexadecimal digits")
+        raise SettingsError(f"{source} is not a root key: 64 lower-case hexadecimal digits")
     return bytes.fromhex(text.strip())

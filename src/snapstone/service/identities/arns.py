@@ -64,6 +64,6 @@ def policy_arn(account_id: AccountId, path: str, name: str) -> str:
 
 
 def parse_role_arn(arn: str) -> tuple[AccountId, str] | None:
-    """Account and name of a role, or None if the text is no role's ARN."""
+    """Account and name of a role, or None if the text is not a role's ARN."""
     match = _ROLE_ARN.fullmatch(arn)
     return None if match is None else (AccountId(match[1]), match[2])

@@ -87,7 +87,7 @@ class Copier:
         except KeyHiddenError:
             catalog.fail_copy(snapshot_id, KEY_NOT_ACCESSIBLE)
         except DamageError:
-            self._engine.gate.require_open()  # a folder that is gone is no damage
+            self._engine.gate.require_open()  # a folder that is gone is not damage
             raise
         except NotWritableError:
             return  # it was deleted in the middle
@@ -111,7 +111,7 @@ class Copier:
         return count
 
     def _missing(self, snapshot: Snapshot, work: CopyWork) -> Iterator[tuple[int, Address]]:
-        """The source's blocks that are no pending writes of the copy yet."""
+        """The source's blocks that are not pending writes of the copy yet."""
         written = bytearray(snapshot.volume_size_gib * BLOCKS_PER_GIB // 8)  # a bit for each block: 16 MiB at most
         for write in self._engine.catalog.pending_writes(snapshot.snapshot_id):
             written[write.block_index // 8] |= 1 << write.block_index % 8

@@ -29,7 +29,7 @@ from snapstone.storage.contract import BlockBuffer
 CHECKSUM_ALGORITHM: Final = "SHA256"
 
 UNMATCHABLE: Final = Digest(bytes(32))
-"""Stands for a declared checksum that is no digest at all: no aggregate equals it."""
+"""Stands for a declared checksum that is not a digest at all: no aggregate equals it."""
 
 _STATUS: Final = {
     SnapshotState.PENDING: "pending",

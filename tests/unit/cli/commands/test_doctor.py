@@ -219,7 +219,7 @@ def test_a_server_that_fails_is_not_taken_for_a_wrong_key(client: Client, monkey
         troubled.shutdown()
     [identity] = of_check(found, "identity")
     assert (code, identity["health"]) == (1, "fail")
-    assert identity["advice"] == "the endpoint fails: see to that first, then run snapstone doctor again"
+    assert identity["advice"] == "the endpoint fails; fix that first, then run snapstone doctor again"
 
 
 @pytest.mark.parametrize(

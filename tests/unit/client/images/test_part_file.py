@@ -117,7 +117,7 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_pipe_in_the_place_of_a_part_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "part")
-    with pytest.raises(UsageError, match="is no file"):
+    with pytest.raises(UsageError, match="is not a file"):
         open_part(tmp_path / "part")
 
 

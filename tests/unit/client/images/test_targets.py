@@ -340,7 +340,7 @@ def test_an_image_may_be_one_byte(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="is no folder: make it first"):
+    with pytest.raises(NotFoundError, match="is not a folder: make it first"):
         open_file(tmp_path / "absent" / "image")
 
 

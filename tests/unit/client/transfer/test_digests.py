@@ -1,4 +1,4 @@
-"""The table of digests: entries, facts, crashes, races, and files that are no table or not a whole one."""
+"""The table of digests: entries, facts, crashes, races, and files that are not a complete table."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_block_index_outside_of_the_table_is_refused(table: DigestTable, index
 
 @pytest.mark.parametrize("wrong", [b"", bytes(32), b"x" * 31, b"x" * 33])
 def test_what_is_no_digest_is_not_recorded(table: DigestTable, wrong: bytes) -> None:
-    with pytest.raises(ValueError, match="is no digest"):
+    with pytest.raises(ValueError, match="is not a digest"):
         table.record(0, Digest(wrong))
     assert table.count() == 0
 
@@ -261,7 +261,7 @@ def test_another_table_is_laid_over_it(tmp_path: Path, table: DigestTable) -> No
             other.overlay(table)
 
 
-# What is no table, or not a whole one.
+# What is not a table, or not a whole one.
 
 
 def refused(path: Path) -> str:
@@ -280,14 +280,14 @@ def test_other_files_are_refused(tmp_path: Path, path: Path) -> None:
     path.write_bytes(b"")
     assert "0 bytes are fewer than its header has" in refused(path)
     path.write_bytes(b"x" * (ENTRIES_OFFSET - 1))
-    assert "is no digest table: 131071 bytes" in refused(path)
+    assert "is not a digest table: 131071 bytes" in refused(path)
     path.write_bytes(b"x" * ENTRIES_OFFSET)
-    assert "it is no digest table" in refused(path)
+    assert "it is not a digest table" in refused(path)
     path.write_bytes(bytes(ENTRIES_OFFSET))
-    assert "it is no digest table" in refused(path)
-    assert "it is no regular file" in refused(tmp_path)
+    assert "it is not a digest table" in refused(path)
+    assert "it is not a regular file" in refused(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    assert "it is no regular file" in refused(tmp_path / "pipe")
+    assert "it is not a regular file" in refused(tmp_path / "pipe")
 
 
 def rewrite(path: Path, offset: int, content: bytes) -> None:

@@ -132,7 +132,7 @@ def test_a_forgotten_index_is_gone(given_store: Given) -> None:
 
 @pytest.mark.parametrize("snapshot_id", ["", "../x", "a/b", "x" * 65, "snap 1", "snap-1\n"])
 def test_what_is_no_snapshot_id_names_no_file(given_store: Given, snapshot_id: str) -> None:
-    with pytest.raises(UsageError, match="is no snapshot id"):
+    with pytest.raises(UsageError, match="is not a snapshot id"):
         given_store.store.find(snapshot_id, 1)
 
 
@@ -186,7 +186,7 @@ def test_a_damaged_header_is_noticed(given_store: Given) -> None:
     given_store.kept({3: A})
     path = given_store.folder / f"{SNAPSHOT}.index"
     rewrite(path, 0, bytes(ENTRIES_OFFSET))
-    given_store.expect_distrusted("it is no digest table")
+    given_store.expect_distrusted("it is not a digest table")
 
 
 def test_a_file_cut_short_is_noticed(given_store: Given) -> None:

@@ -143,7 +143,7 @@ def test_a_journal_with_another_key_starts_anew(here: Given) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "is no digest table: 0 bytes"), (b"x" * ENTRIES_OFFSET, "it is no digest table")],
+    [(b"", "is not a digest table: 0 bytes"), (b"x" * ENTRIES_OFFSET, "it is not a digest table")],
 )
 def test_a_torn_or_foreign_file_starts_anew_and_is_named(here: Given, content: bytes, said: str) -> None:
     here.open().close()
@@ -306,7 +306,7 @@ def test_a_journal_that_cannot_be_read_is_listed_with_what_is_wrong(here: Given)
     (listed,) = here.store.list()
     assert dict(listed.facts) == {}
     assert listed.fault is not None
-    assert "is no digest table" in listed.fault
+    assert "is not a digest table" in listed.fault
 
 
 def aged(here: Given, days: float) -> None:
