@@ -275,7 +275,7 @@ def main() -> int:
             return 1
         finally:
             exit_code = server.stop()
-        print(f"Stopped the server (exit code {exit_code}). Every step came out as it has to.", flush=True)
+        print(f"Stopped the server (exit code {exit_code}). Every step passed.", flush=True)
         return exit_code
 
 

@@ -93,7 +93,7 @@ def test_full_then_incremental_then_back(operator: Operator, here: ServerProcess
     first = completed(ebs, {0: A, 1: B, 2: C, 2047: A}, Description="Monday", Tags=[{"Key": "disk", "Value": "root"}])
     copy_of_first, said = operator.run("copy", first, *TO_THERE)
     assert content(ebs_there, copy_of_first) == {0: A, 1: B, 2: C, 2047: A}
-    assert said.startswith("full copy: there is no copy of an earlier snapshot")
+    assert said.startswith("full copy: no copy of an earlier snapshot was found")
     assert described(there, copy_of_first)["Description"] == "Monday"
 
     second = completed(ebs, {1: C, 2: ZERO, 9: B}, ParentSnapshotId=first)

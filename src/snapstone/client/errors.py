@@ -107,13 +107,13 @@ _KINDS: Final[dict[int, type[ClientError]]] = {
 }
 
 _ADVICE: Final[dict[int, str]] = {
-    errno.EACCES: "run it as a user who may, or give that user the right",
-    errno.EROFS: "it can only be read; write elsewhere",
-    errno.ENOSPC: "make room and run the same command again: it goes on where it ended",
-    errno.EDQUOT: "the quota is used up; make room and run the same command again: it goes on where it ended",
-    errno.EBUSY: "something on this machine holds it; `lsblk` and `fuser -v` show what",
+    errno.EACCES: "run it as a user with permission, or grant it",
+    errno.EROFS: "it is read-only; write elsewhere",
+    errno.ENOSPC: "free some space and run the same command to resume",
+    errno.EDQUOT: "the quota is used up; free some space and run the same command to resume",
+    errno.EBUSY: "it is in use; `lsblk` and `fuser -v` show by what",
     errno.EFBIG: "the file system, or the limit of this process (`ulimit -f`), does not allow a file of that size",
-    errno.EIO: "the disk reports that it cannot; `dmesg` has the cause",
+    errno.EIO: "the disk reports an error; `dmesg` has the cause",
 }
 
 

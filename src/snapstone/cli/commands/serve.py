@@ -20,7 +20,7 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "serve",
         help="run a server",
-        description="Run a server until SIGTERM or Ctrl-C. Every option can also be set with the environment variable in brackets.",
+        description="Run a server until SIGTERM or Ctrl-C. The environment variable in brackets also sets the option.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

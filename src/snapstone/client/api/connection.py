@@ -187,7 +187,7 @@ class HttpConnection:
                 break
             incoming.feed(self._view[:count])
             if len(incoming.body) > MAX_LOOSE_BODY_SIZE:
-                raise BrokenAnswerError("an answer is longer than any that was asked for")
+                raise BrokenAnswerError("an answer is longer than any the client asks for")
         if not incoming.is_complete:
             incoming.answer.headers["connection"] = "close"
         incoming.answer.loose = bytes(incoming.body)
@@ -207,7 +207,7 @@ class _Incoming:
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserError as error:
-            raise BrokenAnswerError(f"the other side answered something that is not HTTP: {error}") from None
+            raise BrokenAnswerError(f"the other side did not answer in HTTP: {error}") from None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")

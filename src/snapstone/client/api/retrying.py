@@ -195,7 +195,7 @@ class Retrying:
             raise error_of(fault, attempts.action)
         trouble = STORAGE_TROUBLE.get(kind)
         patience = "" if trouble is None else f" for up to {budget:.0f} s: {trouble}"
-        self._tell(kind, f"{attempts.action}: {fault}; trying again{patience}")
+        self._tell(kind, f"{attempts.action}: {fault}; retrying{patience}")
         return wait
 
     def _after_breakage(self, attempts: CallHistory, error: OSError) -> float:
@@ -204,7 +204,7 @@ class Retrying:
             raise UnreachableError(
                 f"{attempts.action}: {self._endpoint.name} cannot be reached: {_words(error)}"
             ) from None
-        self._tell(FaultKind.BROKEN, f"{attempts.action}: {_words(error)}; trying again")
+        self._tell(FaultKind.BROKEN, f"{attempts.action}: {_words(error)}; retrying")
         return wait
 
     def _after_expiry(self, attempts: CallHistory, error: ExpiredCredentialsError) -> float:
@@ -212,7 +212,7 @@ class Retrying:
         wait = self._next_wait(attempts, self._patience_seconds()) if self._has_answered else None
         if wait is None:
             raise error
-        self._tell(FaultKind.EXPIRED, f"{error}; trying again")
+        self._tell(FaultKind.EXPIRED, f"{error}; retrying")
         return wait
 
     def _patience_seconds(self) -> float:
@@ -241,7 +241,7 @@ class Retrying:
         self._signer.skew_seconds = theirs - time.time()
         self._tell(
             FaultKind.SKEWED,
-            f"this machine's clock is {-self._signer.skew_seconds:+.0f} s off the endpoint's; corrected for",
+            f"this machine's clock is {-self._signer.skew_seconds:+.0f} s off the endpoint's; compensating",
         )
         return True
 

@@ -109,7 +109,7 @@ class BlockFile:
             raise refusal(error, self.name, f"be read at block {block_index} (offset {offset})") from error
         if got_size < wanted_size:
             raise SourceChangedError(
-                f"{self.name} has {_size_of(self.fd)} bytes now, and had {self.size} when it was opened: block "
+                f"{self.name} has {_size_of(self.fd)} bytes now, but had {self.size} when it was opened: block "
                 f"{block_index} (offset {offset}) ended after {got_size} of {wanted_size} bytes"
             )
         if wanted_size < BLOCK_SIZE:
@@ -164,7 +164,7 @@ class BlockFile:
         if bytes(tail) != _ZEROS[: len(tail)]:
             raise DamagedError(
                 f"block {block_index} holds data past the end of {self.name}, which is {self.size} bytes: "
-                "it does not belong there, or the target is too small"
+                "the target is too small, or the block does not belong there"
             )
 
     def _fill(self, into: memoryview, offset: int, wanted_size: int) -> int:

@@ -104,7 +104,7 @@ class _ServedImage:
             with self._server.conversation() as connection:
                 yield connection
         except RequestError as error:
-            reason = f"{os.strerror(error.number)} ({error.words or 'no more is said by qemu-nbd'})"
+            reason = f"{os.strerror(error.number)} ({error.words or 'qemu-nbd gives no details'})"
             text = f"{self.name}: cannot {error.command} at byte {offset}: {reason}"
             if error.number in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpaceError(text) from error
@@ -169,7 +169,7 @@ class _QemuTarget(_ServedImage):
         if bytes(block[size:]).strip(b"\0"):
             raise DamagedError(
                 f"block {block_index} holds data past the end of {self.name}, which is {self._server.size} bytes: "
-                "it does not belong there, or the target is too small"
+                "the target is too small, or the block does not belong there"
             )
         if size:
             with self._request(offset) as connection:
@@ -194,7 +194,7 @@ class _QemuTarget(_ServedImage):
         finally:
             trouble = self._server.end()
         if trouble is not None:
-            raise ClientError(f"qemu-nbd did not close {self._part} in order: {trouble}")
+            raise ClientError(f"qemu-nbd did not close {self._part} properly: {trouble}")
         with _refused(str(self._part), "be made durable"):
             if self._replace:
                 self._take_over_owner()
@@ -229,7 +229,7 @@ def _refused(name: str, action: str) -> Iterator[None]:
 
 
 def _file_facts(file: Path) -> list[int]:
-    with _refused(str(file), "be looked at"):
+    with _refused(str(file), "be examined"):
         found = file.stat()
     return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
@@ -238,9 +238,9 @@ def _check_place(path: Path, *, force: bool, existing: bool) -> None:
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is not a file: images in QEMU's formats are written to files only")
     if existing and not path.exists():
-        raise NotFoundError(f"{path} does not exist: changes need the image that they are changes of")
+        raise NotFoundError(f"{path} does not exist; --from needs the image that it updates")
     if path.exists() and not force and not existing:
-        raise UsageError(f"{path} exists; --force replaces it")
+        raise UsageError(f"{path} already exists; use --force to replace it")
 
 
 def _begin_part(path: Path, part: Path, image_format: str, size: int, *, existing: bool) -> None:
@@ -272,11 +272,11 @@ def _serve_part(part: Path, image_format: str, size: int, *, enlarge: bool) -> I
         except qemu_img.ImageInUseError as error:
             in_use = error
     else:
-        raise UsageError(f"another process is writing {part}: wait for it, or end it") from in_use
+        raise UsageError(f"another process is writing {part}; wait for it or stop it") from in_use
     if server.size != wanted_size:
         server.end()
         raise UsageError(
-            f"the image in {part} has {server.size} bytes, and {size} are to be written: "
-            "name another image, or remove that file to begin anew"
+            f"the image in {part} has {server.size} bytes, but {size} are to be written: "
+            "choose another image, or remove that file to start over"
         )
     return server

@@ -131,9 +131,7 @@ class ImageServer:
 
     def _gone(self) -> ServerGoneError:
         manner = _manner(self._wait())
-        return ServerGoneError(
-            f"qemu-nbd, which opened {self._path}, ended in the middle of the work ({manner}): {self._said}"
-        )
+        return ServerGoneError(f"qemu-nbd, which opened {self._path}, ended unexpectedly ({manner}): {self._said}")
 
 
 def _start(command: Sequence[str], words: IO[bytes]) -> tuple[subprocess.Popen[bytes], int, list[socket.socket]]:

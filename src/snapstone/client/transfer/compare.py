@@ -148,8 +148,8 @@ def check_unchanged(source: Source, before: object) -> None:
     """Raise SourceChangedError where an image's state is another than before."""
     if source.state() != before:
         raise SourceChangedError(
-            f"{source.name} was written to while it was compared, so the result means nothing: "
-            "compare a frozen copy, or stop what writes to it"
+            f"{source.name} changed while it was compared, so the result is meaningless: "
+            "compare a frozen copy, or stop whatever writes to it"
         )
 
 

@@ -70,13 +70,13 @@ class CopyOptions:
         """Raise UsageError for what does not go together."""
         if self.parent_id not in (None, AUTO) and self.has_key:
             raise UsageError(
-                f"an incremental copy takes the key of its parent, {self.parent_id}: leave encryption and KMS key "
-                "away, or ask for a full copy"
+                f"an incremental copy uses the key of its parent, {self.parent_id}: omit encryption and KMS key, "
+                "or request a full copy"
             )
         if self.source_parent_id is not None and self.parent_id in (None, AUTO):
             raise UsageError(
-                f"{self.source_parent_id} is said to be what the parent is a copy of, but no parent is named: "
-                "name the snapshot on the other side, too"
+                f"{self.source_parent_id} is given as the source of the parent, but no parent is given: "
+                "also give the snapshot on the target"
             )
 
 
@@ -128,22 +128,22 @@ def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSna
         if error.resumable:
             raise
         info = None
-        message = f"{snapshot_id} may not be described, so description and tags are not carried over ({error})"
+        message = f"no permission to describe {snapshot_id}, so its description and tags are not copied ({error})"
         observer.note(Note("warning", message))
     except NotFoundError:
         info = None  # The endpoint of the blocks has the last word, in the next call.
     if info is not None and info.state != "completed":
-        raise UsageError(f"{snapshot_id} is {info.state}: only a completed snapshot can be copied")
+        raise UsageError(f"{snapshot_id} is {info.state}; only a completed snapshot can be copied")
     return SourceSnapshot(snapshot_id, service.volume_size_gib(snapshot_id), info)
 
 
 def plan_for(options: CopyOptions, counterparts: Counterparts) -> Plan:
     """Full or incremental, and why. Raises UsageError if the parent that was named cannot be used."""
     if options.parent_id is None:
-        return Plan(None, "that was asked for")
+        return Plan(None, "as requested")
     if options.parent_id == AUTO:
         if options.has_key:
-            return Plan(None, "encryption was asked for, and an incremental copy takes its parent's key")
+            return Plan(None, "encryption was requested, and an incremental copy uses its parent's key")
         search = counterparts.search()
         return Plan(search.found, search.why, search.rejected)
     pair = counterparts.named(options.parent_id, options.source_parent_id)
@@ -160,8 +160,8 @@ def request_for(options: CopyOptions, source: SourceSnapshot, plan: Plan, region
     tags[COPIED_FROM] = origin_value(source.snapshot_id, region, "" if info is None else info.owner_id)
     if len(tags) > MAX_TAGS:
         raise UsageError(
-            f"the copy would have {len(tags)} tags, of which one says what it is a copy of, and {MAX_TAGS} are "
-            "allowed: carry none over, or take one off the source"
+            f"the copy would have {len(tags)} tags, including the one that names its source, but {MAX_TAGS} are "
+            "allowed: copy no tags, or remove one from the source"
         )
     description = options.description
     if description is None:
@@ -292,7 +292,7 @@ class _Copy:
     def _check_rights(self) -> None:
         """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
         if not self._target.may_complete():
-            text = "the target's credentials may not call ebs:CompleteSnapshot, it seems: the copy could not be sealed"
+            text = "the target's credentials appear to lack ebs:CompleteSnapshot; the copy could not be completed"
             self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> dict[str, object]:

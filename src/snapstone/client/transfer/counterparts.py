@@ -104,7 +104,7 @@ class Counterparts:
         except DeniedError as error:
             if error.resumable:
                 raise
-            return CounterpartSearch(None, f"copies there cannot be looked for ({error})")
+            return CounterpartSearch(None, f"could not search for copies on the target ({error})")
         rejected: dict[str, str] = {}
         for pair, refusal in self._looked_at([candidate.pair for candidate in candidates[:MAX_CANDIDATE_COUNT]]):
             refusal = refusal or self._difference(pair)
@@ -119,23 +119,21 @@ class Counterparts:
         refusal = self._strangeness(pair) or self._difference(pair)
         if refusal is not None:
             raise UsageError(
-                f"{target_id} cannot be the parent of the copy: {pair.why}, but {refusal}; name another parent, or ask "
-                "for a full copy"
+                f"{target_id} cannot be the parent of the copy: {pair.why}, but {refusal}; "
+                "give another parent, or request a full copy"
             )
         return pair
 
     def _named_pair(self, target_id: str, source_id: str | None) -> Counterpart:
         if source_id is not None:
-            return Counterpart(source_id, target_id, f"{target_id} is said to hold what {source_id} holds")
+            return Counterpart(source_id, target_id, f"{target_id} is given as a copy of {source_id}")
         for info in self._target.describe([target_id]):
             if (origin := origin_of(info.tags)) is not None:
                 return _forward(origin, target_id)
         for info in self._tagged(self._source):
             if origin_of(info.tags) == target_id:
                 return _backward(info.snapshot_id, target_id)
-        raise UsageError(
-            f"{target_id} has no tag {COPIED_FROM} that says what it is a copy of: name that with --source-parent"
-        )
+        raise UsageError(f"{target_id} has no tag {COPIED_FROM} that names its source; give it with --source-parent")
 
     def _candidates(self) -> Sequence[_Candidate]:
         """Newest copy first."""
@@ -194,11 +192,11 @@ class Counterparts:
         try:
             next(self._source.changed_pages(pair.source_id, self._snapshot_id), None)
         except NotFoundError:
-            return f"{pair.source_id} is not there any more"
+            return f"{pair.source_id} no longer exists"
         except DeniedError as error:
             if error.resumable:
                 raise
-            return f"{pair.source_id} may not be read ({error})"
+            return f"no permission to read {pair.source_id} ({error})"
         except RemoteError as error:
             if error.reason == UNRELATED:
                 return f"{pair.source_id} and {self._snapshot_id} are not related"
@@ -212,12 +210,12 @@ class Counterparts:
         except DeniedError as error:
             if error.resumable:
                 raise
-            message = f"that {pair.target_id} holds what {pair.source_id} holds is taken on trust ({error})"
+            message = f"not checked that {pair.target_id} has the content of {pair.source_id} ({error})"
             self._observer.note(Note("warning", message))
             return None
         except (NotFoundError, RemoteError) as error:
             return f"{pair.target_id} cannot be read ({error})"
-        return None if differing is None else f"block {differing} of {pair.target_id} is another"
+        return None if differing is None else f"block {differing} of {pair.target_id} does not match"
 
     def _differing_block(self, pair: Counterpart) -> int | None:
         """Compare a few blocks, chosen on either side; the index of one that differs."""
@@ -251,11 +249,11 @@ class Counterparts:
 
 
 def _forward(source_id: str, target_id: str) -> Counterpart:
-    return Counterpart(source_id, target_id, f"{target_id} there is a copy of {source_id}")
+    return Counterpart(source_id, target_id, f"{target_id} on the target is a copy of {source_id}")
 
 
 def _backward(source_id: str, target_id: str) -> Counterpart:
-    return Counterpart(source_id, target_id, f"{source_id} here is a copy of {target_id}")
+    return Counterpart(source_id, target_id, f"{source_id} on the source is a copy of {target_id}")
 
 
 def _first_blocks(service: Service, snapshot_id: str, start: int) -> Sequence[ListedBlock]:
@@ -282,9 +280,9 @@ def _digest(service: Service, snapshot_id: str, block_index: int, token: str | N
 
 def _summary(candidate_count: int, rejected: Mapping[str, str]) -> str:
     if not candidate_count:
-        return "there is no copy of an earlier snapshot"
+        return "no copy of an earlier snapshot was found"
     newest = next(iter(rejected.values()))
     if candidate_count == 1:
         return newest
-    looked_at = f", of which the newest {len(rejected)} were looked at," if len(rejected) < candidate_count else ""
+    looked_at = f" (only the newest {len(rejected)} were checked)" if len(rejected) < candidate_count else ""
     return f"none of {candidate_count} copies{looked_at} can be the parent; the newest: {newest}"

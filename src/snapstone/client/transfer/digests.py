@@ -77,7 +77,7 @@ class Header:
         """The bytes of the slot, up to the end of the facts. Raises DigestTableError if these are too long."""
         text = json.dumps(dict(self.facts), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
         if len(text) > MAX_FACTS_SIZE:
-            raise DigestTableError(f"{path}: the facts to be kept take {len(text)} of {MAX_FACTS_SIZE} bytes")
+            raise DigestTableError(f"{path}: the facts take {len(text)} bytes, more than {MAX_FACTS_SIZE}")
         head = _HEAD.pack(MAGIC, VERSION, len(text), self.block_count, self.sequence, 0)[:-_CRC_SIZE]
         crc = _crc(head, text).to_bytes(_CRC_SIZE, "little")
         return (head + crc).ljust(_FACTS_OFFSET, b"\0") + text
@@ -89,14 +89,16 @@ def read_header(path: Path, descriptor: int) -> Header:
     if not stat.S_ISREG(found.st_mode):
         raise DigestTableError(f"{path} is not a digest table: it is not a regular file")
     if found.st_size < ENTRIES_OFFSET:
-        raise DigestTableError(f"{path} is not a digest table: {found.st_size} bytes are fewer than its header has")
+        raise DigestTableError(f"{path} is not a digest table: {found.st_size} bytes are fewer than a header has")
     slots = [os.pread(descriptor, SLOT_SIZE, number * SLOT_SIZE) for number in range(2)]
     whole = [header for header in map(parse_slot, slots) if header is not None]
     if not whole:
         raise DigestTableError(f"{path} cannot be used: {_why_not(slots)}")
     header = max(whole, key=lambda one: one.sequence)
     if found.st_size != (size := ENTRIES_OFFSET + header.block_count * DIGEST_SIZE):
-        raise DigestTableError(f"{path} cannot be used: it has {found.st_size} bytes, and {size} by its header")
+        raise DigestTableError(
+            f"{path} cannot be used: it has {found.st_size} bytes, but {size} according to its header"
+        )
     return header
 
 
@@ -120,7 +122,7 @@ def _why_not(slots: list[bytes]) -> str:
     if not versions:
         return "it is not a digest table"
     if VERSION not in versions:
-        return f"it has version {max(versions)} of the format, and this Snapstone reads version {VERSION}"
+        return f"its format has version {max(versions)}, but this Snapstone reads version {VERSION}"
     return "its header is damaged (the CRC-32 differs)"
 
 
@@ -236,7 +238,7 @@ class DigestTable:
         except OSError as error:
             raise state_failure(self.path, error) from error
         if len(entry) < DIGEST_SIZE:
-            raise DigestTableError(f"{self.path}: the file was cut short while it was in use")
+            raise DigestTableError(f"{self.path}: the file was truncated while it was in use")
         return None if entry == _ABSENT else Digest(entry)
 
     def record(self, block_index: int, digest: Digest) -> None:
@@ -311,7 +313,7 @@ class DigestTable:
 
     def _offset(self, block_index: int) -> int:
         if not 0 <= block_index < self.block_count:
-            raise ValueError(f"block index {block_index} is outside of a table of {self.block_count}")
+            raise ValueError(f"block index {block_index} is outside a table of {self.block_count}")
         return ENTRIES_OFFSET + block_index * DIGEST_SIZE
 
     def _chunks(self, start: int) -> Iterator[tuple[int, bytes]]:
@@ -343,7 +345,7 @@ class DigestTable:
         with _failures(self.path):
             entries = os.pread(descriptor, size, offset)
         if not entries or len(entries) % DIGEST_SIZE:
-            raise DigestTableError(f"{self.path}: the file was cut short while it was in use")
+            raise DigestTableError(f"{self.path}: the file was truncated while it was in use")
         return entries
 
     def _opened(self) -> _OpenFile:
@@ -363,7 +365,7 @@ def _failures(path: Path) -> Iterator[None]:
 
 def _lock_file(path: Path, descriptor: int) -> None:
     if not try_lock(descriptor):
-        raise UsageError(f"{path} is in use by another transfer; wait for its end")
+        raise UsageError(f"{path} is in use by another transfer; wait for it to end")
 
 
 def _write(descriptor: int, content: bytes, offset: int) -> None:

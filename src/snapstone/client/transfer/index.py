@@ -49,7 +49,7 @@ class IndexStore:
             self._distrust(path, str(error))
             return None
         except ClientError as error:
-            self._observer.note(Note("warning", f"A digest index cannot be read, and is not used. {error}"))
+            self._observer.note(Note("warning", f"a digest index cannot be read and is ignored: {error}"))
             return None
         if wrong := _what_is_wrong(table, snapshot_id, volume_size_gib):
             table.close()
@@ -112,12 +112,12 @@ class IndexStore:
 
     def _path(self, snapshot_id: str) -> Path:
         if not _NAME.fullmatch(snapshot_id):
-            raise UsageError(f"{snapshot_id!r} is not a snapshot id")
+            raise UsageError(f"{snapshot_id!r} is not a snapshot ID")
         return self._folder / (snapshot_id + _SUFFIX)
 
     def _distrust(self, path: Path, why: str) -> None:
         self._remove(path)
-        message = f"A digest index was removed, and what it would have told is found out anew. {why}"
+        message = f"removed an unusable digest index; it will be rebuilt: {why}"
         self._observer.note(Note("warning", message, {"path": str(path)}))
 
     def _remove(self, path: Path) -> None:
@@ -157,7 +157,7 @@ def _what_is_wrong(table: DigestTable, snapshot_id: str, volume_size_gib: int) -
         return f"it is of a volume of {facts.get('volume_size_gib')} GiB, not of {volume_size_gib} GiB"
     count, aggregate = table.summary()
     if facts.get("count") != count:
-        return f"it has {count} digests, and {facts.get('count')} were kept"
+        return f"it has {count} digests instead of {facts.get('count')}"
     if facts.get("aggregate") != checksum_from_digest(aggregate):
-        return "its digests are not those that were kept (their aggregate differs)"
+        return "its digests do not match their aggregate"
     return None

@@ -130,7 +130,7 @@ class ThreadPool(Generic[T]):
         if self._error is not None:
             raise self._error
         if self._stop.is_set() and not (self._exhausted and self._present_count == 0):
-            raise InterruptedTransferError("Stopped before the end, as asked.")
+            raise InterruptedTransferError("stopped before the end, as requested")
         count = self.done_count
         if count != self._seen_count:
             self._seen_count = count
@@ -153,8 +153,8 @@ class ThreadPool(Generic[T]):
 
     def _stalled(self, count: int) -> StalledError:
         in_work = self._taken_count - count
-        what = f"{in_work} blocks were in work and none was finished" if in_work else "the source gave no block"
-        return StalledError(f"Stalled: {what} for {self._stall_seconds:g} seconds, after {count} blocks.")
+        what = f"{in_work} blocks in progress, none of them completed" if in_work else "no block from the source"
+        return StalledError(f"stalled: {what} for {self._stall_seconds:g} seconds, after {count} blocks")
 
     def _most(self) -> int:
         """Workers that there may be now."""
@@ -373,6 +373,6 @@ class _Closing(Generic[T]):
             self._wake()
             self._pool.end()
         except KeyboardInterrupt:
-            raise InterruptedTransferError("Interrupted again: did not wait for the blocks in work.") from None
+            raise InterruptedTransferError("interrupted again; did not wait for the blocks in progress") from None
         if kind is KeyboardInterrupt:
-            raise InterruptedTransferError("Interrupted.") from None
+            raise InterruptedTransferError("interrupted") from None

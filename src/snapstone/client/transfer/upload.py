@@ -64,16 +64,16 @@ class UploadOptions:
     def check(self, source: Source, dirty_block_end: int | None) -> None:
         """Raises UsageError for what does not go together. `dirty_block_end` is behind a dirty bitmap's last block."""
         if source.size == 0:
-            raise UsageError(f"{source.name} is empty: there is nothing to make a snapshot of")
+            raise UsageError(f"{source.name} is empty")
         if dirty_block_end is not None and self.parent_id is None:
-            raise UsageError("a dirty bitmap says what changed since a parent: name the parent too")
+            raise UsageError("a dirty bitmap needs the parent that it is relative to")
         if dirty_block_end is not None and source.sequential:
-            raise UsageError("a dirty bitmap needs an image that can be read anywhere, and a stream is not")
+            raise UsageError("a dirty bitmap cannot be used with a stream")
         if dirty_block_end is not None and dirty_block_end > block_count_of(source.size):
-            raise UsageError(f"the dirty bitmap goes beyond the end of {source.name}: it is of another image")
+            raise UsageError(f"the dirty bitmap reaches beyond the end of {source.name}; it belongs to another image")
         if self.parent_id is not None and (self.encrypted is not None or self.kms_key_arn is not None):
             raise UsageError(
-                "a snapshot on a parent is encrypted as its parent is: leave out encryption, or the parent"
+                "a snapshot with a parent is encrypted as its parent is; omit the encryption options or the parent"
             )
 
     def volume_size_for(self, source: Source, parent_size_gib: int) -> int:
@@ -82,11 +82,11 @@ class UploadOptions:
         least = max(needed, parent_size_gib)
         chosen = self.volume_size_gib or least
         if needed > MAX_VOLUME_SIZE_GIB:
-            raise UsageError(f"{source.name} has {source.size} bytes, and a snapshot at most 64 TiB")
+            raise UsageError(f"{source.name} has {source.size} bytes; a snapshot has at most 64 TiB")
         if chosen < needed:
-            raise UsageError(f"{source.name} needs {needed} GiB, and a volume of {chosen} GiB was asked for")
+            raise UsageError(f"{source.name} needs {needed} GiB, but a volume of {chosen} GiB was requested")
         if chosen < least:
-            raise UsageError(f"the parent has {least} GiB, and a child of {chosen} GiB cannot be smaller")
+            raise UsageError(f"the parent has {least} GiB, so the snapshot cannot have {chosen} GiB")
         return chosen
 
     def start(self, source: Source, volume_size_gib: int) -> StartRequest:
@@ -248,7 +248,7 @@ class _Upload:
         self._began_at = time.monotonic()
         self._state = source.state()
         if self._state.get("size", source.size) != source.size:
-            raise SourceChangedError(f"{source.name} is being written to: its size changed as it was opened")
+            raise SourceChangedError(f"{source.name} is being written to; its size changed while it was opened")
         self._parent: Parent | None = None
         if options.parent_id is not None:
             self._parent = find_parent(service, options.parent_id, folders, may_read=dirty is None, stop=StopSignal())
@@ -276,9 +276,9 @@ class _Upload:
     def _kind(self) -> tuple[str, str]:
         parent = self._parent
         if parent is None:
-            return "full", "no parent was named"
+            return "full", "no --parent given"
         if parent.table is None:
-            return "incremental", f"on {parent.snapshot_id}; the dirty bitmap says what changed"
+            return "incremental", f"on {parent.snapshot_id}; the dirty bitmap lists what changed"
         how = "its digest index" if parent.known_from == "index" else "its own blocks"
         where = " inside the dirty bitmap" if self._dirty else ""
         return "incremental", f"on {parent.snapshot_id}; compared{where} with {how}"
@@ -324,13 +324,13 @@ class _Upload:
         """What is mounted can change at any moment; that it did is found out at the end, after all the work."""
         if isinstance(self._source, DeviceSource):
             for use in self._source.uses:
-                text = f"{self._source.name} {use.what}: if it is written to meanwhile, the upload fails at its end"
+                text = f"{self._source.name} {use.what}: if it changes in the meantime, the upload will fail at the end"
                 self._observer.note(Note("warning", text))
 
     def _check_rights(self) -> None:
         """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
         if not self._service.may_complete():
-            text = "these credentials may not call ebs:CompleteSnapshot, it seems: the upload could not be sealed"
+            text = "these credentials appear to lack ebs:CompleteSnapshot; the upload could not be completed"
             self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> Mapping[str, object]:
@@ -362,8 +362,8 @@ class _Upload:
                 sorted(name for name in {*state, *self._state} if state.get(name) != self._state.get(name))
             )
             raise SourceChangedError(
-                f"{self._source.name} was written to while it was read ({facts} changed): what was read is not a state "
-                "that it ever had. Upload a snapshot of it (LVM, ZFS, qemu), or while nothing writes to it"
+                f"{self._source.name} changed while it was read ({facts} changed), so what was read is not "
+                "a consistent state. Upload a snapshot of it (LVM, ZFS, qemu), or upload while nothing writes to it"
             )
 
     def _keep_index(self, journal: Journal, snapshot_id: str) -> None:

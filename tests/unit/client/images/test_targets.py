@@ -191,7 +191,7 @@ def test_a_file_that_may_only_be_read_is_replaced_and_resumed(
 def test_discarding_after_a_commit_that_failed_keeps_what_was_written(tmp_path: Path) -> None:
     target = open_file(tmp_path / "image")
     (tmp_path / "image").write_bytes(b"somebody else's")
-    with pytest.raises(UsageError, match="the same command with --force replaces it"):
+    with pytest.raises(UsageError, match="run the same command with --force to replace it"):
         target.commit()
     target.discard()
     target.leave()

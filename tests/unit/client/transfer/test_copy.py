@@ -431,7 +431,7 @@ class TestIncremental:
         sides.copy(parent)
         copied = sides.copy(completed(sides.here, {1: A}, ParentSnapshotId=parent), encrypted=True)
         assert copied.kind == "full"
-        assert copied.reason == "encryption was asked for, and an incremental copy takes its parent's key"
+        assert copied.reason == "encryption was requested, and an incremental copy uses its parent's key"
 
     def test_an_increment_on_an_encrypted_parent_takes_its_key(self, sides: Sides) -> None:
         parent = completed(sides.here, {0: A})

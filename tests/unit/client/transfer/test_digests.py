@@ -136,7 +136,7 @@ def test_a_block_count_that_no_volume_has_is_refused(path: Path, block_count: in
 
 @pytest.mark.parametrize("index", [-1, 100_000, 2**63])
 def test_a_block_index_outside_of_the_table_is_refused(table: DigestTable, index: int) -> None:
-    outside = f"block index {index} is outside of a table of 100000"
+    outside = f"block index {index} is outside a table of 100000"
     with pytest.raises(ValueError, match=outside):
         table.record(index, A)
     with pytest.raises(ValueError, match=outside):
@@ -278,7 +278,7 @@ def test_a_missing_file_is_told_from_a_bad_one(path: Path) -> None:
 
 def test_other_files_are_refused(tmp_path: Path, path: Path) -> None:
     path.write_bytes(b"")
-    assert "0 bytes are fewer than its header has" in refused(path)
+    assert "0 bytes are fewer than a header has" in refused(path)
     path.write_bytes(b"x" * (ENTRIES_OFFSET - 1))
     assert "is not a digest table: 131071 bytes" in refused(path)
     path.write_bytes(b"x" * ENTRIES_OFFSET)
@@ -353,9 +353,9 @@ def test_a_file_cut_short_in_use_is_an_error_and_no_fault(path: Path, table: Dig
     table.record(99_999, A)
     table.record(1, A)
     os.truncate(path, ENTRIES_OFFSET + 70)
-    with pytest.raises(DigestTableError, match="the file was cut short while it was in use"):
+    with pytest.raises(DigestTableError, match="the file was truncated while it was in use"):
         table.get(99_999)
-    with pytest.raises(DigestTableError, match="the file was cut short while it was in use"):
+    with pytest.raises(DigestTableError, match="the file was truncated while it was in use"):
         table.get(2)
 
 

@@ -152,8 +152,8 @@ def test_qemu_imgs_map_of_what_is_allocated_is_refused(path: Path) -> None:
         ("[1]", "line 1: every entry of the list must be an object"),
         ('[\n{"start": 0, "length": 1}\n', "line 3: a list of objects in JSON is expected, and here ] is missing"),
         ('[\n{"start": 0, "length": 1},\n]', "line 3: every entry of the list must be an object"),
-        ('[{"start": 0, "length": 1}\n] 5', "line 2: there is something behind the list"),
-        ('[{"start": 0,\n "length"', "line 1: this entry is not valid JSON, or does not end"),
+        ('[{"start": 0, "length": 1}\n] 5', "line 2: unexpected content after the list"),
+        ('[{"start": 0,\n "length"', "line 1: this entry is not valid JSON, or is truncated"),
         ('[\n{"start": 0}]', 'line 2: "length" must be a whole number of bytes, not null'),
         ('[{"length": 1}]', 'line 1: "offset" must be a whole number of bytes, not null'),
         ('[{"start": true, "length": 1}]', 'line 1: "start" must be a whole number of bytes, not true'),
@@ -164,7 +164,7 @@ def test_qemu_imgs_map_of_what_is_allocated_is_refused(path: Path) -> None:
         ('[{"start": 0, "length": 1, "data": null}]', 'line 1: "data" must be true or false, not null'),
         ('[{"a": ' * 9_000, "line 1: this entry is not valid JSON"),
         ('[{"start": ' + "9" * 9_000 + "}]", "line 1: this entry is not valid JSON"),
-        ('[{"a": "' + "x" * 3 * MAX_ENTRY_SIZE, "line 1: this entry is not valid JSON, or does not end"),
+        ('[{"a": "' + "x" * 3 * MAX_ENTRY_SIZE, "line 1: this entry is not valid JSON, or is truncated"),
     ],
 )
 def test_json_of_another_form_is_refused_with_its_line(path: Path, text: str, said: str) -> None:

@@ -348,7 +348,7 @@ def test_a_name_that_could_not_be_made_durable_is_synced_again(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recorded_sync)
-    with pytest.raises(DamagedError, match="get its name"):
+    with pytest.raises(DamagedError, match="be renamed"):
         download(service, snapshot_id, str(folder / "image"), state=state)
     assert download(service, snapshot_id, str(folder / "image"), state=state).resumed_count == 4
     assert synced.count(str(folder)) == 2

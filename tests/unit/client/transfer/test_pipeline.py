@@ -233,7 +233,7 @@ def test_a_stop_that_is_set_before_does_nothing() -> None:
 
 def test_workers_that_hang_are_a_stall_of_the_blocks_in_work() -> None:
     stop = StopSignal()
-    with pytest.raises(StalledError, match=r"2 blocks were in work and none was finished for 0\.5 seconds, after 3"):
+    with pytest.raises(StalledError, match=r"2 blocks in progress, none of them completed for 0\.5 seconds, after 3"):
         do_run(range(5), lambda number, _: number >= 3 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
     assert pool_threads() == []
 
@@ -499,7 +499,7 @@ def test_a_second_interrupt_does_not_wait_for_workers_that_hang(tmp_path: Path) 
         tmp_path,
     )
     assert ended.returncode == 0
-    assert ended.stdout == "Interrupted again: did not wait for the blocks in work. True\n"
+    assert ended.stdout == "interrupted again; did not wait for the blocks in progress True\n"
     assert ended.stderr == ""
 
 
