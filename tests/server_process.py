@@ -36,7 +36,7 @@ class AccessKeyPair:
 
 
 class ServerProcess:
-    """`snapstone serve` from the moment it says that it is ready, until `stop` or `kill`."""
+    """`snapstone serve` from the moment it reports ready, until `stop` or `kill`."""
 
     def __init__(
         self,

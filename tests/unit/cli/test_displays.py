@@ -22,7 +22,7 @@ def show_everything(display: Display) -> None:
     display.begin(look)
     display.progress([look])
     display.note(Note("warning", "slow"))
-    display.note(Note("unfinished", "the same command goes on"))
+    display.note(Note("unfinished", "run the same command to resume"))
     display.end(look)
 
 
@@ -34,7 +34,7 @@ def test_plain_lines_are_notes_progress_and_a_summary(capsys: pytest.CaptureFixt
         "full upload: no parent was named",
         "upload 0%: 0/2 blocks, 0 B/s",
         "warning: slow",
-        "the same command goes on",
+        "run the same command to resume",
         "upload: 0 of 2 blocks in 0.0 s, 0 sent (0 B)",
     ]
 
@@ -43,7 +43,7 @@ def test_quiet_leaves_what_goes_with_an_error(capsys: pytest.CaptureFixture[str]
     assert Quiet().interval is None
     show_everything(Quiet())
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["upload 0%: 0/2 blocks, 0 B/s", "the same command goes on"]  # the first as by a signal
+    assert lines == ["upload 0%: 0/2 blocks, 0 B/s", "run the same command to resume"]  # the first as by a signal
 
 
 def test_quiet_answers_a_signal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,8 +129,8 @@ def test_tag_puts_on_replaces_and_takes_off(client: Client, make_snapshot: MakeS
     ("arguments", "words"),
     [
         ((), "nothing to do"),
-        (("a=1", "--remove", "a"), "'a' is to be put on and to be removed"),
-        (("aws:a=1",), "AWS's own"),
+        (("a=1", "--remove", "a"), "'a' is both added and removed"),
+        (("aws:a=1",), "is reserved"),
         (("no tag",), "'no tag' is not a tag (expected KEY=VALUE)"),
     ],
 )
@@ -144,8 +144,8 @@ def test_rm_asks_nothing_in_scripts_and_goes_on_after_a_failure(client: Client, 
     first, second = make_snapshot(), make_snapshot(complete=False)
     done = client.run("rm", first, ABSENT, second, first)
     assert (done.returncode, done.stdout) == (7, "")
-    assert done.stderr.splitlines()[0] == f"{first} is deleted"
-    assert done.stderr.splitlines()[2] == f"{second} is deleted"
+    assert done.stderr.splitlines()[0] == f"{first} deleted"
+    assert done.stderr.splitlines()[2] == f"{second} deleted"
     assert client.run("show", first, second).returncode == 7
 
 
@@ -216,7 +216,7 @@ def test_cat_refuses_a_terminal(client: Client, make_snapshot: MakeSnapshot) -> 
     made = make_snapshot()
     code, shown = on_terminal(client, "cat", made, "--length", "1")
     assert code == 2
-    assert "give --force" in shown
+    assert "use --force" in shown
     assert on_terminal(client, "cat", made, "--length", "1", "--force") == (0, "\0")
 
 

@@ -153,7 +153,7 @@ class ThreadPool(Generic[T]):
 
     def _stalled(self, count: int) -> StalledError:
         in_work = self._taken_count - count
-        what = f"{in_work} blocks in progress, none of them completed" if in_work else "no block from the source"
+        what = f"none of {in_work} blocks in progress completed" if in_work else "no block from the source"
         return StalledError(f"stalled: {what} for {self._stall_seconds:g} seconds, after {count} blocks")
 
     def _most(self) -> int:

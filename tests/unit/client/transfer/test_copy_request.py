@@ -15,7 +15,8 @@ from snapstone.client.transfer.counterparts import COPIED_FROM, Counterpart
 
 FULL = Plan(None, "as requested")
 ON_PARENT = Plan(
-    Counterpart("snap-1", "snap-2", "snap-2 there is a copy of snap-1"), "snap-2 there is a copy of snap-1"
+    Counterpart("snap-1", "snap-2", "snap-2 on the target is a copy of snap-1"),
+    "snap-2 on the target is a copy of snap-1",
 )
 
 

@@ -80,7 +80,7 @@ def test_so_many_candidates_are_looked_at_and_no_more(
     found = search(server, completed(here, {0: A}))
     assert found.found is None
     assert len(found.rejected) == 2
-    why = "none of 3 copies, of which the newest 2 were looked at, can be the parent; the newest: "
+    why = "none of 3 copies (only the newest 2 were checked) can be the parent; the newest: "
     assert found.why.startswith(why)
 
 

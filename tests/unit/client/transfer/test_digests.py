@@ -177,7 +177,7 @@ def test_facts_have_room_for_the_longest_path_and_a_limit(table: DigestTable) ->
     table.set_facts({"name": "\udcff" * 4_095})
     room = MAX_FACTS_SIZE - len('{"name":""}')
     table.set_facts({"name": "x" * room})
-    with pytest.raises(DigestTableError, match=f"take {MAX_FACTS_SIZE + 1} of {MAX_FACTS_SIZE} bytes"):
+    with pytest.raises(DigestTableError, match=f"take {MAX_FACTS_SIZE + 1} bytes, more than {MAX_FACTS_SIZE}"):
         table.set_facts({"name": "x" * (room + 1)})
     assert table.facts["name"] == "x" * room
 
@@ -188,7 +188,7 @@ def test_a_table_and_its_folder_show_nothing_to_others_and_no_other_file(path: P
 
 
 def test_a_table_that_cannot_be_made_leaves_nothing_behind(path: Path) -> None:
-    with pytest.raises(DigestTableError, match=r"the facts to be kept take"):
+    with pytest.raises(DigestTableError, match=r"the facts take"):
         DigestTable.create(path, 10, {"name": "x" * MAX_FACTS_SIZE})
     assert os.listdir(path.parent) == []
 
@@ -301,7 +301,7 @@ def test_another_version_is_refused_and_named(path: Path, table: DigestTable) ->
     table.close()
     for slot in (0, SLOT_SIZE):
         rewrite(path, slot + 8, b"\x02\x00")
-    assert "it has version 2 of the format, and this Snapstone reads version 1" in refused(path)
+    assert "its format has version 2, but this Snapstone reads version 1" in refused(path)
 
 
 def test_a_file_of_another_size_is_refused(path: Path, table: DigestTable) -> None:
@@ -309,7 +309,7 @@ def test_a_file_of_another_size_is_refused(path: Path, table: DigestTable) -> No
     size = path.stat().st_size
     for other in (size - 1, size + 32, ENTRIES_OFFSET):
         os.truncate(path, other)
-        assert f"it has {other} bytes, and {size} by its header" in refused(path)
+        assert f"it has {other} bytes, but {size} according to its header" in refused(path)
 
 
 @settings(max_examples=60, deadline=None)
@@ -377,7 +377,7 @@ except NoSpaceError as error:
 """
     table.close()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"{path}: File too large. Make room there, or set SNAPSTONE_STATE")
+    assert done.stdout.startswith(f"{path}: File too large; free some space there, or set SNAPSTONE_STATE")
     assert NoSpaceError.resumable
 
 

@@ -245,7 +245,7 @@ def test_a_source_that_gives_nothing_is_a_stall_of_the_source() -> None:
         yield from range(3)
         stop.wait(LONG)
 
-    with pytest.raises(StalledError, match=r"the source gave no block for 0\.5 seconds, after 3 blocks"):
+    with pytest.raises(StalledError, match=r"no block from the source for 0\.5 seconds, after 3 blocks"):
         do_run(work(), lambda *_: None, stall_seconds=0.5, stop=stop)
     assert pool_threads() == []
 
@@ -398,7 +398,7 @@ def test_a_fetch_that_hangs_is_a_stall_but_a_slow_caller_is_not() -> None:
     for _ in range(5):
         next(blocks)
         time.sleep(0.6)
-    with pytest.raises(StalledError, match="1 blocks were in work"):
+    with pytest.raises(StalledError, match="none of 1 blocks in progress completed"):
         next(blocks)
     assert pool_threads() == []
 
@@ -459,7 +459,7 @@ def test_an_interrupt_during_a_run_ends_it_with_its_workers(tmp_path: Path) -> N
         """,
         tmp_path,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Interrupted. True 1\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted True 1\n", "")
 
 
 def test_an_interrupt_while_waiting_for_a_block_ends_the_workers(tmp_path: Path) -> None:
@@ -477,7 +477,7 @@ def test_an_interrupt_while_waiting_for_a_block_ends_the_workers(tmp_path: Path)
         """,
         tmp_path,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Interrupted. True 1\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted True 1\n", "")
 
 
 def test_a_second_interrupt_does_not_wait_for_workers_that_hang(tmp_path: Path) -> None:
