@@ -256,5 +256,5 @@ def test_what_is_no_data_folder_is_not_served(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     refused = run_serve(tmp_path / "other", *READ_ONLY)
     assert refused.returncode == 2
-    assert "is not a data folder" in refused.stderr
+    assert "is not a Snapstone data folder" in refused.stderr
     assert not list((tmp_path / "other").iterdir())

@@ -243,7 +243,7 @@ def test_without_a_reserve_no_start_is_tried_on_a_full_disk_and_reading_is_possi
             check=False,
         )
         assert refused.returncode == 2
-        assert "make room there, or serve what is stored for reading with --read-only" in refused.stderr
+        assert "free some space there, or serve what is stored with --read-only" in refused.stderr
         assert "Traceback" not in refused.stderr
         with server_on(disk, "1", "--read-only") as server:
             kept.check(server)

@@ -60,7 +60,7 @@ def decode_manifest(content: bytes) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamageError("manifest", f"not a manifest: {error}") from error
     if version not in (PLAIN_VERSION, MANIFEST_VERSION):
-        raise DamageError("manifest", f"manifest version {version} is not known")
+        raise DamageError("manifest", f"unknown manifest version {version}")
     return manifest
 
 

@@ -57,7 +57,7 @@ class Health:
         with self._lock:
             ended = self._problems.pop(subject, None)
         if ended is not None:
-            log.warning("problem is over", extra={"fields": {"subject": subject, "problem": ended.message}})
+            log.warning("problem resolved", extra={"fields": {"subject": subject, "problem": ended.message}})
 
     def problems(self) -> list[Problem]:
         """What is wrong now, in order of subject."""

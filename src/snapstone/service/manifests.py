@@ -100,7 +100,7 @@ def tell_missing(engine: Engine) -> None:
     engine.health.report(
         SUBJECT,
         f"completed snapshots without a readable manifest: {count}, {missing[0]} among them. They can be read, but are "
-        "lost if the catalog is: `snapstone check --repair` writes their manifests again",
+        "lost if the catalog is: `snapstone check --repair` rewrites their manifests",
     )
 
 
@@ -125,7 +125,7 @@ def _hold_base(engine: Engine, snapshot: Snapshot) -> None:
     """
     if snapshot.parent_id is None and (snapshot.copied_from is None or snapshot.root == EMPTY_ROOT):
         if snapshot.root != EMPTY_ROOT or snapshot.block_count:
-            raise row_damage(engine, f"snapshot {snapshot.snapshot_id}", "it has no parent, and builds on blocks")
+            raise row_damage(engine, f"snapshot {snapshot.snapshot_id}", "it has no parent, but builds on blocks")
         return
     base_id = snapshot.parent_id or snapshot.copied_from
     base = None if base_id is None else engine.catalog.snapshot(base_id)

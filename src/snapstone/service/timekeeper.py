@@ -155,7 +155,7 @@ def told(trust: Trust) -> str | None:
         difference = f"the clock was at {says}, and this data folder was last in use at {expected}"
     return (
         f"The machine's clock is not trusted: {difference}. Nothing expires or is destroyed by date until it has been"
-        " steady for an hour. Set the clock if it is wrong; if it is right, `snapstone clock confirm` ends the wait."
+        " steady for an hour. Set the clock if it is wrong; if it is right, run `snapstone clock confirm`."
     )
 
 

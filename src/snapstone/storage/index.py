@@ -154,8 +154,8 @@ class IndexVersionError(Exception):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} has version {self.version}, this Snapstone knows versions up to {SCHEMA_VERSION}: run the "
-            "newer Snapstone that wrote it, or delete it while no server runs, and it is made again from the segments"
+            f"{self.path} has version {self.version}, this Snapstone knows versions up to {SCHEMA_VERSION}; run the "
+            "newer Snapstone that wrote it, or delete it while no server runs to have it rebuilt from the segments"
         )
 
 
@@ -444,7 +444,7 @@ class Index:
                 self.distrust()
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except (sqlite3.DatabaseError, OSError):
-            log.exception("index: its log could not be copied", extra={"fields": {"path": str(self._path)}})
+            log.exception("index: checkpoint failed", extra={"fields": {"path": str(self._path)}})
             self._copy_failed = True
         self._uncopied_commit_count = 0
 
@@ -457,7 +457,7 @@ class Index:
             with suppress(OSError):
                 self.distrust()
             log.error("index damaged", extra={"fields": {"path": str(self._path), "why": str(error)}})
-            return DamageError("index", f"{self._path}: {error}; a restart of the server makes it again")
+            return DamageError("index", f"{self._path}: {error}; restart the server to rebuild it")
         return error
 
     @property

@@ -188,11 +188,11 @@ def read_header(header: memoryview, key: bytes) -> RecordHeader:
     fields = _FIELDS.unpack_from(header)
     _, version, kind, codec, cipher, stored_at_ms, payload_size, _, address, payload_checksum, *sealed = fields
     if version != FORMAT_VERSION:
-        raise BadRecordError(f"format version {version} is not known")
+        raise BadRecordError(f"format version {version} is unknown")
     if codec != _CODEC_NONE or cipher not in (_CIPHER_NONE, _CIPHER_AES_256_GCM):
-        raise BadRecordError(f"codec {codec} or cipher {cipher} is not known")
+        raise BadRecordError(f"codec {codec} or cipher {cipher} is unknown")
     if kind not in _KINDS:
-        raise BadRecordError(f"kind {kind} is not known")
+        raise BadRecordError(f"kind {kind} is unknown")
     seal = None if cipher == _CIPHER_NONE else Seal(*sealed)
     return RecordHeader(ObjectKind(kind), Address(address), payload_size, stored_at_ms, payload_checksum, seal)
 

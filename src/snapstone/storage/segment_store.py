@@ -226,7 +226,7 @@ class SegmentStore:
         for row in self._index.segments():
             if row.segment_id not in there and row.present_size != 0 and self._note_loss(row.segment_id):
                 path = segment_path(self._segments_folder, row.segment_id)
-                self._damage.report_segment(path, "the segment's file was taken away")
+                self._damage.report_segment(path, "the segment's file disappeared")
         self._looked_through_ns = changed_ns
 
     @property
@@ -424,7 +424,7 @@ class SegmentStore:
         try:
             header = read(self._segment(place.segment_id), place.offset, record)
             if header.address != address or header.kind is not kind:
-                raise BadRecordError("another object stands at this place")
+                raise BadRecordError("another object is at this place")
             return header, place
         except (BadRecordError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in LOST_ERRORS:

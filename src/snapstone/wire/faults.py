@@ -495,10 +495,10 @@ _row(errors.PendingSnapshotLimitError, "ConcurrentLimitExceededException", "Pend
      "LimitExceededException", "LimitExceeded",
      lambda e: f"At most {e.limit} pending snapshots are allowed for an account in a region.")
 _row(errors.InjectedFailureError, "InternalServerException", "InternalError",
-     "KMSInternalException", "InternalFailure", "This failure was asked for: fault injection is on.")
+     "KMSInternalException", "InternalFailure", "This failure was injected fault.")
 _row(errors.InjectedOutageError, "InternalServerException", "Unavailable",
-     "DependencyTimeoutException", "ServiceUnavailable", "This outage was asked for: fault injection is on.")
+     "DependencyTimeoutException", "ServiceUnavailable", "This outage was injected fault.")
 _row(errors.InjectedQuotaError, "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
      "ResourceLimitExceeded", "LimitExceededException", "LimitExceeded",
-     "This refusal was asked for: fault injection is on.")
+     "This refusal was injected fault.")
 # fmt: on

@@ -671,7 +671,7 @@ def test_a_start_on_a_disk_that_refuses_to_make_records_durable_again_vouches_fo
     monkeypatch.setattr(Segment, step, fail)
     again = torn_copy(folder, tmp_path / "torn", lambda path: None)
     assert not again.has(address_of(numbered_block(0)))
-    assert "could be made durable again" in (tmp_path / "torn" / "damage.jsonl").read_text()
+    assert "could be synced again" in (tmp_path / "torn" / "damage.jsonl").read_text()
     monkeypatch.undo()
     assert put_block(again, numbered_block(0)) is True
     assert place_of(tmp_path / "torn", numbered_block(0)).segment_id == 2
@@ -764,9 +764,9 @@ def test_an_index_that_turns_out_to_be_damaged_is_damage_and_made_again_at_the_n
         [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'object'").fetchall()
     overwrite(folder / "index.db", (page - 1) * 4_096, b"\xff" * 4_096)
     store = open_store(folder)
-    with pytest.raises(DamageError, match="a restart of the server makes it again"):
+    with pytest.raises(DamageError, match="restart the server to rebuild it"):
         store.has(address_of(numbered_block(1)))
-    with pytest.raises(DamageError, match="a restart of the server makes it again"):
+    with pytest.raises(DamageError, match="restart the server to rebuild it"):
         put_block(store, numbered_block(2))
     store.close()
     store = open_store(folder)

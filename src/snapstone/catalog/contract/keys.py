@@ -90,8 +90,8 @@ class MaterialAdded(Enum):
     """What came of adding material."""
 
     ADDED = "added"
-    ANOTHER = "another caller has just added some, or none is due any more"
-    NOT_ENABLED = "the key is not enabled, or gone"
+    ANOTHER = "another caller has just added some, or none is due"
+    NOT_ENABLED = "the key is not enabled or was deleted"
     LIMIT = "the key has been rotated on demand as often as it may be"
 
 

@@ -291,7 +291,7 @@ class Connections:
             if not accept_older:
                 raise OlderCatalogError(self._path, held, recorded)
             log.error(
-                "the catalog has lost transactions, and that was accepted",
+                "the catalog has lost transactions; started anyway, as requested",
                 extra={"fields": {"file": str(self._path), "held": held, "recorded": recorded}},
             )
         if held:
@@ -320,9 +320,9 @@ class Connections:
         if held is not None and filed is not None and held < filed:
             raise UnusableCatalogError(
                 self._path,
-                f"it is an older copy that ends at transaction {held}, and {log_file.name} continues one with {filed}",
-                f"put the right {self._path.name} back; or remove {log_file.name} and start once with {ACCEPT_OPTION}, "
-                "without what came later",
+                f"it is an older copy that ends at transaction {held}, but {log_file.name} continues one with {filed}",
+                f"restore the right {self._path.name}; or remove {log_file.name} and start once with {ACCEPT_OPTION}, "
+                "losing what came later",
             )
 
     def _filed_sequence(self) -> int | None:

@@ -165,7 +165,7 @@ class WriteStatements(Statements):
                 self._drop_writes(snapshot.snapshot_key)
             except (CatalogUnavailableError, SnapstoneError) as error:
                 fields = {"snapshot": snapshot.snapshot_id, "why": repr(error)}
-                log.warning("pending writes are left to be dropped later", extra={"fields": fields})
+                log.warning("pending writes will be dropped later", extra={"fields": fields})
 
     def _drop_writes(self, snapshot_key: int) -> None:
         """Drop the writes of one snapshot that takes no more, in steps with room for other writers between them."""
@@ -223,7 +223,7 @@ class WriteStatements(Statements):
         for *moving, checksum in connection.execute(_SELECT_MOVING, (fixed.snapshot_key,)).fetchall():
             verify_moving_row(f"snapshot {snapshot_id}", fixed.content, moving, checksum)
             return _Target(fixed, moving[0], moving[1])
-        raise DamageError(f"{CATALOG_ROW}snapshot {snapshot_id}", "an index names it and it is not there")
+        raise DamageError(f"{CATALOG_ROW}snapshot {snapshot_id}", "an index refers to it, but it does not exist")
 
 
 def end_writing(connection: sqlite3.Connection, update: str, parameters: Sequence[object]) -> list[ClosedSnapshot]:

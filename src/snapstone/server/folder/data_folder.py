@@ -232,9 +232,9 @@ def use_data_folder(path: Path, accept_copied: bool = False) -> Iterator[DataFol
     try:
         lock = _open(folder, accept_copied)
     except (FileExistsError, NotADirectoryError):
-        raise DataFolderError(f"{path} is not a folder") from None
+        raise DataFolderError(f"{path} is not a directory") from None
     except OSError as error:
-        hint = ": serve it for reading with --read-only" if error.errno == errno.EROFS else ""
+        hint = "; serve it with --read-only" if error.errno == errno.EROFS else ""
         raise DataFolderError(f"cannot use the data folder {path}: {error}{hint}") from None
     try:
         yield folder
@@ -262,15 +262,15 @@ def check_format(folder: DataFolder) -> None:
         if foreign:
             raise DataFolderError(
                 f"{folder.path} is not empty and not a data folder of Snapstone (it holds {foreign[0]!r}): "
-                "name an empty or a new folder"
+                "choose an empty or a new directory"
             )
         return
     text = folder.format.read_text(errors="replace").strip()
     if not (text.isascii() and text.isdigit()):
-        raise DataFolderError(f"{folder.format} holds {text[:20]!r} where a format's number belongs")
+        raise DataFolderError(f"{folder.format} holds {text[:20]!r} instead of a format number")
     if int(text) > FORMAT:
         raise DataFolderError(
-            f"{folder.path} has format {text}, written by a newer Snapstone; this one knows formats up to {FORMAT}"
+            f"{folder.path} has format {text}, written by a newer Snapstone; this version knows formats up to {FORMAT}"
         )
 
 
@@ -281,7 +281,9 @@ def _open(folder: DataFolder, accept_copied: bool) -> FolderLock:
     try:
         lock = FolderLock(folder.path, folder.lock)
     except FolderLockedError:
-        raise DataFolderError(f"another server is running on {folder.path}: stop it, or name another folder") from None
+        raise DataFolderError(
+            f"another server is running on {folder.path}; stop it, or choose another folder"
+        ) from None
     try:
         if not accept_copied:
             _check_copied(folder)
@@ -311,7 +313,7 @@ def _check_copied(folder: DataFolder) -> None:
     if status.st_ino == left.format_inode or status.st_ctime_ns == left.format_changed_ns:
         return
     raise DataFolderError(
-        f"{folder.path} was copied, file by file, from a folder on which a server was running, so its files may be of "
-        "different moments and acknowledged blocks may be missing: copy it again with the server stopped, or from a "
-        "snapshot of the file system; or start with --accept-copied-folder and lose what does not fit together"
+        f"{folder.path} was copied file by file while a server was running on it, so its files may be from "
+        "different moments and acknowledged blocks may be missing; copy it again with the server stopped, or from a "
+        "snapshot of the file system; or start with --accept-copied-folder and lose what does not match"
     )

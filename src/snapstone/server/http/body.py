@@ -128,7 +128,7 @@ class Stream:
             now = monotonic()
             moved_at = now if sent else moved_at
             if now - moved_at >= self._limits.send_stall_seconds or now - begun_at >= self._limits.send_seconds:
-                raise ClientGoneError from TimeoutError("the client does not take its answer")
+                raise ClientGoneError from TimeoutError("the client does not read its answer")
 
     def _compact(self) -> None:
         """Move what is buffered to the front, so that there is room behind it."""

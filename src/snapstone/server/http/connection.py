@@ -69,7 +69,7 @@ def refusal(status: int, message: str, request_id: str, headers: tuple[tuple[str
 
 def internal_error(request_id: str) -> Response:
     """The answer to a request that failed by a fault of ours, in the form of the service's modelled exception."""
-    body = {"Message": f"Internal error; the server's log says more under request id {request_id}"}
+    body = {"Message": f"Internal error; see the server's log for request ID {request_id}"}
     return _json_response(500, body, request_id, (("x-amzn-ErrorType", INTERNAL_ERROR),), {"error": "internal"})
 
 

@@ -120,11 +120,11 @@ def parse_head(head: bytes, limits: ConnectionLimits) -> Head:
         if parser.get_method() == b"CONNECT":
             raise RefusedRequestError(501, "CONNECT is not supported") from None
     except httptools.HttpParserInvalidMethodError:
-        raise RefusedRequestError(501, "The request's method is not one that HTTP names") from None
+        raise RefusedRequestError(501, "The request's method is not an HTTP method") from None
     except httptools.HttpParserError as error:
         raise RefusedRequestError(400, f"The request is not valid HTTP: {error}") from None
     if not seen.complete or seen.surplus or seen.begun != 1:
-        raise RefusedRequestError(400, "The request is not valid HTTP: its head does not end where it seems to")
+        raise RefusedRequestError(400, "The request is not valid HTTP: its head is ambiguous")
     version: str = parser.get_http_version()
     if version not in ("1.1", "1.0"):
         raise RefusedRequestError(505, f"HTTP {version} is not supported: use HTTP 1.1")

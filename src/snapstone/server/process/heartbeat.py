@@ -162,7 +162,7 @@ class LoneMonitor:
             if trouble is None:
                 health.clear(HANG_SUBJECT)
             else:
-                health.report(HANG_SUBJECT, f"{trouble}: end the server and start it again", unready=True)
+                health.report(HANG_SUBJECT, f"{trouble}; restart the server", unready=True)
 
         self._ticker = Ticker(look, BEAT_SECONDS, "monitor")
         self._ticker.start()

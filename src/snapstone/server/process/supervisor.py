@@ -58,7 +58,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
             folder.withdraw(server)
             watch.close()
         if change is not None:
-            raise FolderLostError(f"{change}: it was lost while the server ran, and what was stored there with it")
+            raise FolderLostError(f"{change}; the server lost it while running, and what was stored there with it")
 
 
 def _serve_here(settings: Settings, listening: socket.socket, announce: Callable[[], None]) -> None:

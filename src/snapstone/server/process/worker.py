@@ -88,7 +88,7 @@ def run_worker(
     monitor.detach()
     cut = listener.stop(settings.stop_grace_seconds)
     if cut:
-        _log.warning("requests cut off at the stop", extra={"fields": {"pid": os.getpid(), "requests": cut}})
+        _log.warning("requests cut off when stopping", extra={"fields": {"pid": os.getpid(), "requests": cut}})
     if ticker.stop() and not cut:
         service.close()
 

@@ -37,7 +37,7 @@ class SentMembers(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         """Raises KeyError for a member that was not sent, RuntimeError for one that the operation does not take."""
         if name not in self._known:
-            raise RuntimeError(f"a row of permissions asks for `{name}`, which its operation does not take")
+            raise RuntimeError(f"a row of permissions uses `{name}`, which its operation does not take")
         return self._sent[name]
 
     def __contains__(self, name: object) -> bool:

@@ -29,7 +29,7 @@ def follow_up(what: str, snapshot_id: SnapshotId) -> Iterator[None]:
         yield
     except Exception as error:
         fields = {"snapshot": snapshot_id, "left_to_upkeep": what, "why": repr(error)}
-        log.warning("the rest of a finished call failed", exc_info=error, extra={"fields": fields})
+        log.warning("the follow-up of a finished call failed", exc_info=error, extra={"fields": fields})
 
 
 SEAL_GRACE_MS: Final = 60_000

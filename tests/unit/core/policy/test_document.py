@@ -106,9 +106,9 @@ REFUSED = {
 REFUSED_WITH_PRINCIPALS = {
     text(allow()): "one of Principal and NotPrincipal, not 0",
     text(deny(Principal="*", NotPrincipal="*")): "one of Principal and NotPrincipal, not 2",
-    text(allow(NotPrincipal={"AWS": ALICE_ARN})): "may stand with Deny only",
+    text(allow(NotPrincipal={"AWS": ALICE_ARN})): "only allowed with Deny",
     text(allow(Principal=ALICE_ARN)): "is not an object",
-    text(allow(Principal={})): "names nobody",
+    text(allow(Principal={})): "names no principal",
     text(allow(Principal={"AWS": []})): "is not a string",
     text(allow(Principal={"AWS": 111122223333})): "is not a string",
     text(allow(Principal={"AWS": "alice"})): '"alice" is not an account',
