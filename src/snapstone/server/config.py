@@ -244,8 +244,8 @@ def _check_exposure(settings: Settings) -> None:
         return
     raise SettingsError(
         f"--host is {settings.host!r}, which other machines can reach, and there is no TLS yet: anyone on "
-        "the network path could read every block. Listen on 127.0.0.1 with a TLS proxy in front, or, on a network that you trust, "
-        "add --plaintext-beyond-loopback"
+        "the network path could read every block. Listen on 127.0.0.1 with a TLS proxy in front, or, on a "
+        "network that you trust, add --plaintext-beyond-loopback"
     )
 
 

@@ -939,7 +939,7 @@ def test_blocks_of_a_segment_that_is_taken_away_are_stored_again(
     assert not put_block(store, numbered_block(3))
     lose(folder / "segments" / "00000001.segment")
     store.note_lost_segments()
-    assert "taken away" in (folder / "damage.jsonl").read_text()
+    assert "disappeared" in (folder / "damage.jsonl").read_text()
     assert put_block(store, numbered_block(3))
     assert get_block(store, address_of(numbered_block(3))) == numbered_block(3)
     assert get_block(store, address_of(numbered_block(BLOCKS_PER_SEGMENT))) == numbered_block(BLOCKS_PER_SEGMENT)

@@ -243,8 +243,8 @@ def test_of_many_problems_of_a_kind_the_first_are_told_and_that_there_are_more(
     for key in (901, 902, 903, 904):
         raw(path, "INSERT INTO snapshot_tag VALUES (?, 'a', '', 0)", key)
     told = list(catalog.integrity())
-    assert told.count("a row of snapshot_tag names a row of snapshot that is not there") == 2
-    assert "there are more than 2 problems of this kind" in told
+    assert told.count("a row of snapshot_tag refers to a row of snapshot that does not exist") == 2
+    assert "more than 2 problems of this kind" in told
 
 
 def test_more_damaged_places_than_are_remembered_are_told_again(
