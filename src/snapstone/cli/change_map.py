@@ -37,7 +37,7 @@ class ChangeMap:
     """Cells of equal size, as many as fit; extents are added one after the other, and none is kept."""
 
     def __init__(self, block_count: int, column_count: int) -> None:
-        """A map of a volume of so many blocks in rows of so many cells."""
+        """A map of a volume of `block_count` blocks in rows of `column_count` cells."""
         self.block_count = block_count
         self.column_count = column_count
         self.cell_block_count = 1

@@ -28,7 +28,7 @@ EXITS: Final[Mapping[type[errors.ClientError], Exit]] = {
 
 
 def exit_of(error: errors.ClientError) -> Exit:
-    """The exit code of an error: that of the nearest class in the table; else whether the same command goes on."""
+    """The exit code of an error: that of the nearest class in the table, else by whether the command can be resumed."""
     otherwise = Exit.UNFINISHED if error.resumable else Exit.FAILED
     return next((EXITS[kind] for kind in type(error).__mro__ if kind in EXITS), otherwise)
 

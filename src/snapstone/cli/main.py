@@ -125,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _client_error() -> type[ClientError]:
-    """Python evaluates what an `except` names only when an exception comes by: until then the client stays away."""
+    """Evaluated by Python only when an exception occurs: until then the client is not imported."""
     from snapstone.client.errors import ClientError
 
     return ClientError
@@ -138,7 +138,7 @@ def _goes_on(options: argparse.Namespace) -> bool:
 
 
 def _after_failed_call(options: argparse.Namespace, error: OSError) -> Exit:
-    """A reader of standard output that went away knows it, and is told nothing."""
+    """A reader of standard output that has closed it gets no message."""
     if isinstance(error, BrokenPipeError) and _reader_is_gone():
         code = Exit.READER_GONE
     else:

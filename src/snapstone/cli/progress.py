@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snapstone.client.events import Note, Tally
 
 WINDOW_SECONDS: Final = 10.0
-"""Rates are those of the last so many seconds."""
+"""Rates are averages over this many seconds."""
 MAX_SAMPLE_COUNT: Final = 128
 
 _MOVED: Final = {"upload": "sent", "download": "received", "copy": "copied", "verify": "read"}
@@ -122,11 +122,11 @@ def summary_of(look: ProgressView) -> str:
 PLAIN_SECONDS: Final = 10.0
 JSON_SECONDS: Final = 1.0
 UNFINISHED: Final = "unfinished"
-"""Kind of the note that says what is left, and how to go on, after a failure."""
+"""Kind of the note about what is left after a failure and how to resume."""
 
 
 class Display(Protocol):
-    """Shows looks and notes. Calls come one at a time; what cannot be written is let go, it must not end the work."""
+    """Shows progress and notes. Calls come one at a time; output that cannot be written is dropped."""
 
     interval: float | None
     """Seconds between two `progress`; None if none is wanted."""
@@ -136,7 +136,7 @@ class Display(Protocol):
         ...
 
     def progress(self, looks: Sequence[ProgressView]) -> None:
-        """All the work that is going on."""
+        """All work in progress."""
         ...
 
     def asked(self, looks: Sequence[ProgressView]) -> None:
@@ -193,7 +193,7 @@ class Plain:
 
 
 class Quiet(Plain):
-    """Nothing but what is asked for by signal, and how to go on where the command ends with an error."""
+    """Only what is requested by signal, and how to resume if the command ends with an error."""
 
     interval: float | None = None
 

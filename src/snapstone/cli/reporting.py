@@ -35,7 +35,7 @@ def report_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Reporter:
-    """An Observer that shows what it is told. Its own thread looks at the tallies from time to time."""
+    """An Observer that displays what it receives. Its own thread polls the tallies."""
 
     def __init__(self, display: Display, as_json: bool = False) -> None:
         self._display = display

@@ -14,7 +14,7 @@ class ClientError(Exception):
     """Root of the family. The text says what went wrong, with which value, and what to do about it."""
 
     resumable: ClassVar[bool] = False
-    """Whether the same call, made again, goes on where this one ended."""
+    """Whether repeating the same call resumes where this one ended."""
 
 
 class UsageError(ClientError):
@@ -30,7 +30,7 @@ class DeniedError(ClientError):
 
 
 class ExpiredCredentialsError(DeniedError):
-    """The credentials' time is over, or the clock is wrong: log in again, or set it, and go on."""
+    """The credentials have expired, or the clock is wrong: log in again or set it, then resume."""
 
     resumable = True
 

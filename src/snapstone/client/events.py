@@ -50,7 +50,7 @@ class Tally:
 
 
 class Observer(Protocol):
-    """Who is told. Called from the thread that asked for the work and from its workers: it must be quick and safe."""
+    """Receives progress. Called from the caller's thread and from workers: it must be quick and thread-safe."""
 
     def begin(self, tally: Tally) -> None:
         """Work begins; `tally` counts until `end`."""

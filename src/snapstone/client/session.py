@@ -80,7 +80,7 @@ def connect(
 ) -> Client:
     """The endpoint that plain AWS configuration names, unless told otherwise. Nothing is asked of it yet.
 
-    `observer` is told what long work does. `state_folder` is where journals and digest indexes are kept; by default
+    `observer` receives progress and notes. `state_folder` is where journals and digest indexes are kept; by default
     where the commands keep theirs. Raises UsageError or DeniedError if region or credentials are missing.
     """
     endpoint = resolve(profile=profile, endpoint_url=endpoint_url, region=region)

@@ -112,7 +112,7 @@ def _differences_below(
 
 
 def _inner_differences(source: PageSource, first: Address | None, second: Address | None) -> list[Difference]:
-    """As `_page_differences`, for pages above the leaves: a listing comes by them again for each of its pages."""
+    """As `_page_differences`, for pages above the leaves: a listing visits them again for each of its pages."""
     if first is None or second is None or first == second:
         return _page_differences(source, first, second)
     page = source.page(first)

@@ -1,4 +1,4 @@
-"""Whether the wall clock can be trusted: it is held against the clock of the machine's boot, and against its own past.
+"""Whether the wall clock can be trusted: it is compared with the machine's boot clock and with its own past.
 
 A machine's wall clock can be set to anything at any moment; its boot clock (CLOCK_BOOTTIME) cannot, and it goes on
 while the machine is suspended. Where both have moved by the same since a *reference* reading, the wall clock is as

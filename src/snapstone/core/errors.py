@@ -1,4 +1,4 @@
-"""The one family of errors: what went wrong, with its facts as fields, and the cause that Snapstone's client is told.
+"""The one family of errors: what went wrong, with facts as fields, and the cause that is sent to Snapstone's client.
 
 By subject: the service itself, snapshots, instances and volumes, identities, keys, limits, protection, sharing.
 `wire/faults.py` says each on the wire.
@@ -424,7 +424,7 @@ class SnapshotLockedError(SnapstoneError):
 
 @dataclass(eq=False)
 class SnapshotNotLockedError(SnapstoneError):
-    """There is no lock to be taken off."""
+    """There is no lock to remove."""
 
     snapshot_id: str
 

@@ -31,7 +31,7 @@ class GroupCommit(Generic[Item, Outcome]):
     raised in every caller of the batch. While a batch is being committed the next one gathers; then its first caller
     commits it. At most `batch_limit` items are committed at once.
 
-    However a commit ends, its batch is answered and the lead handed on, so nobody waits for ever. Only a caller whose
+    However a commit ends, its batch is answered and the lead is passed on, so nobody waits forever. Only a caller whose
     wait is broken off would take the lead away with it: a main thread whose signal handlers raise must not submit.
     """
 

@@ -56,7 +56,7 @@ def query_pairs(query: str) -> list[tuple[bytes, bytes]]:
 
 
 def canonical_query(pairs: Iterable[tuple[bytes, bytes]]) -> str:
-    """Names and values encoded anew and sorted by encoded name, then value; X-Amz-Signature left out."""
+    """Names and values re-encoded and sorted by encoded name, then value; X-Amz-Signature left out."""
     encoded = sorted(
         (quote_from_bytes(name, safe=_UNRESERVED), quote_from_bytes(value, safe=_UNRESERVED))
         for name, value in pairs

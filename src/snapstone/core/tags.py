@@ -105,7 +105,7 @@ class TagRule:
         return tuple((key, value) for key, value in before if self._same(key) not in removed)
 
     def require_key(self, key: str) -> None:
-        """Raises the service's error for a key that no tag taken off can have."""
+        """Raises the service's error for a key that cannot be removed."""
         problem = self._length_problem(key)
         if problem is None and not is_removable(key):
             problem = TagProblem.RESERVED

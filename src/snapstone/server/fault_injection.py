@@ -1,6 +1,6 @@
 """Faults on demand, for tests of clients: errors, delays and cut connections, by rules in a file.
 
-The file is read anew when it changes. Rules count and draw in each server process by themselves.
+The file is reloaded when it changes. Each server process counts and draws for itself.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Rule:
     """Only the first N calls that match."""
     latency_ms: int = 0
     jitter_ms: int = 0
-    """Up to so much is added to the delay."""
+    """At most this is added to the delay."""
     error: str | None = None
     """One of `fault_errors.ERRORS`."""
     cut_after: int | None = None

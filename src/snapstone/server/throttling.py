@@ -51,7 +51,7 @@ class SharedBuckets:
             return self._take(fingerprint, rate)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._turn.close()
         os.close(self._file)
 

@@ -1,7 +1,7 @@
-"""Work on snapshots in the background, seals and copies: a thread for each, at most so many at work, and retries.
+"""Work on snapshots in the background, seals and copies: a thread for each, a limited number at a time, and retries.
 
 A failure is tried again at growing intervals. A full disk and a folder that is gone end by themselves or by an
-operator: tried for ever. Damage may heal, by a disk that comes back or by the same blocks uploaded again; what the
+operator: retried forever. Damage may heal, by a disk that comes back or by the same blocks uploaded again; what the
 snapshot's clients have written is worth half an hour of that. An unforeseen failure gets a day, long enough for
 somebody to read the log. All this is kept in the catalog, so that no restart begins it again.
 """
@@ -39,7 +39,7 @@ class BackgroundWork(Generic[Claimed]):
     ) -> None:
         """`claim` takes the lease and returns what `work` is called with, or None if there is nothing to do now.
 
-        `on_failure` is told what `work` raises: whoever knows that it is due tries again. A claim that fails is logged
+        `on_failure` receives what `work` raises: whoever finds it due later tries again. A claim that fails is logged
         and nothing else: nothing was attempted, and the pause after an earlier failure may not even be over.
         """
         self._name = name
@@ -75,7 +75,7 @@ class BackgroundWork(Generic[Claimed]):
         return all(event.wait(max(0.0, deadline - monotonic())) for event in events)
 
     def run(self, snapshot_id: SnapshotId) -> None:
-        """Claim the snapshot and work on it, in this thread; what fails is handed on or logged, not raised."""
+        """Claim the snapshot and work on it, in this thread; failures are passed on or logged, not raised."""
         try:
             claimed = self._claim(snapshot_id)
         except Exception as error:
@@ -136,7 +136,7 @@ class Patience:
     message: str
     """The snapshot's state message meanwhile, and afterwards if it ends in error. Clients see it: no secrets in it."""
     limit_ms: int | None
-    """From the first failure to the last attempt, in running time; None for ever."""
+    """From the first failure to the last attempt, in running time; None: forever."""
 
 
 DAMAGED: Final = Patience("Stored data that the snapshot is built from is damaged", 30 * 60_000)
@@ -183,7 +183,7 @@ class RetrySchedule:
 
 
 def pause_ms(failure_count: int) -> int:
-    """How long nobody tries again after so many failures."""
+    """How long to wait after this many failures."""
     return min(FIRST_PAUSE_MS << min(failure_count - 1, 32), LONGEST_PAUSE_MS)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snapstone.service.sealing import Sealer
 
 HELD_LIMIT: Final = 4_096
-"""Snapshots that one process remembers having held against their manifests: the one used longest ago goes first."""
+"""Snapshots that one process remembers to have compared with their manifests; least recently used out first."""
 
 MISSING_LIMIT: Final = 10_000
 """Snapshots without a readable manifest that one process remembers."""
@@ -50,11 +50,11 @@ class ManifestCache:
         self._missing: dict[SnapshotId, None] = {}
 
     def is_held(self, snapshot: Snapshot) -> bool:
-        """Whether this very row has been held against its manifest."""
+        """Whether this very row has been compared with its manifest."""
         return self._held.get(snapshot.snapshot_id) == facts_of(snapshot)
 
     def keep(self, snapshot: Snapshot) -> None:
-        """The row has been held against its manifest, or has none."""
+        """Note that the row has been compared with its manifest, or has none."""
         with self._lock:
             self._held[snapshot.snapshot_id] = facts_of(snapshot)
             if len(self._held) > HELD_LIMIT:
@@ -145,4 +145,4 @@ class Engine:
     """Where damage is written down."""
     manifests: ManifestCache = field(default_factory=ManifestCache)
     gate: StoreGate = field(default_factory=StoreGate)
-    """Passed by whatever changes something, before it begins and before its success is told."""
+    """Checked by every change, before it begins and before its success is answered."""

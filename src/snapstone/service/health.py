@@ -44,7 +44,7 @@ class Health:
         self._problems: dict[str, Problem] = {}
 
     def report(self, subject: str, message: str, *, unready: bool = False) -> None:
-        """Something is wrong with the subject, in place of what was said of it before."""
+        """Report a problem with the subject, in place of an earlier one."""
         problem = Problem(subject, message, unready)
         with self._lock:
             known = self._problems.get(subject)

@@ -1,8 +1,8 @@
-"""Rows of completed snapshots held against their manifests: the two were written apart, and must say the same.
+"""Rows of completed snapshots compared with their manifests: the two were written separately and must agree.
 
-A row is held against its manifest when a process first uses its map, and for each row whose facts have changed since.
+A row is compared with its manifest when a process first uses its map, and again when its facts have changed.
 Reading one block needs no row's root: its token names the address. If the manifest cannot be read the row stands by its
-own checksum, and that is told until the manifest has been written again (`snapstone check --repair`).
+own checksum, and that is reported until the manifest has been rewritten (`snapstone check --repair`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read_manifest(engine: Engine, snapshot_id: SnapshotId) -> Manifest | None:
 def require_no_manifest(engine: Engine, caller: Caller, snapshot_id: str) -> None:
     """To be called where a look-up found nothing. Raises DamageError if the caller's manifest is there without its row.
 
-    A row comes before its manifest and goes after it. Whose snapshot it was is told to nobody else.
+    A row comes before its manifest and goes after it. Nobody else learns whose snapshot it was.
     """
     if not snapshot_id.isascii() or engine.catalog.remembered_snapshot(SnapshotId(snapshot_id)) is not None:
         return
@@ -119,7 +119,7 @@ def look_again_for_missing(engine: Engine) -> None:
 
 
 def _hold_base(engine: Engine, snapshot: Snapshot) -> None:
-    """Hold the map that a sealing snapshot builds on against the one of its parent, or of a copy's source.
+    """Compare the map that a sealing snapshot builds on with that of its parent, or of a copy's source.
 
     Where that has been deleted meanwhile, the row stands by its own checksum.
     """

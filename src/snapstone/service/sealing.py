@@ -93,7 +93,7 @@ class Sealer:
         return self._seals.is_busy
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
-        """Wait for every seal under way here; False if one has not ended in that time."""
+        """Wait for the seals of this process; False if one is still running after that time."""
         return self._seals.wait_until_idle(wait_seconds)
 
     def seal(self, snapshot_id: SnapshotId) -> None:

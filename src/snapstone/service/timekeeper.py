@@ -1,11 +1,11 @@
-"""What time it is for everything that ends by itself, the same in all processes of a server.
+"""The time for everything that expires, the same in all processes of a server.
 
 Three clocks of the machine are read. The *wall clock* says the date; it may be set at any moment, and what it says is
 only believed while it agrees with the *boot clock* (`core.clock_trust`). The *monotonic clock* measures intervals,
 leases and the time-outs of pending snapshots: all processes of a machine share it and nothing sets it. Unlike the boot
 clock it stands still while the machine is suspended, as the server does.
 
-A reboot resets it, and a server is not always there; so what it measures is told in *running time*, which goes on where
+A reboot resets it, and a server is not always there; so intervals are measured in *running time*, which resumes where
 it was noted last (`catalog.clock_contract.ClockRow`). After a kill up to `NOTE_INTERVAL_MS` and a tick were not noted,
 and are counted twice: time-outs come later by that, and never sooner.
 """
@@ -61,7 +61,7 @@ class Timekeeper:
         return self.moment().due_ms
 
     def dated_ms(self) -> int:
-        """Where a period that is told by date begins if it begins now."""
+        """Start of a period that is defined by date and begins now."""
         return self.moment().dated_ms
 
     def running_ms(self) -> int:
@@ -122,7 +122,7 @@ class Timekeeper:
 
 
 def begin_run(catalog: ClockCatalog, clocks: Clocks) -> None:
-    """A server starts, alone on its catalog: running time goes on from where it was noted last."""
+    """A server starts, alone on its catalog: running time resumes from the last note."""
     if catalog.clock().running_ms is None:
         # Earlier versions told deadlines by the wall clock, and did not note for how long they were down.
         catalog.renew_deadlines(clocks.read().wall_ms)

@@ -1,8 +1,8 @@
-"""What a server does without being asked: it resumes seals, times out pending snapshots, and ends what is over.
+"""The periodic work of a server: it resumes seals, times out pending snapshots, and ends what has expired.
 
-It does so in steps that do not depend on each other: one that fails is logged, told by `/ready` if it goes on failing,
-and tried again, and the others are done all the same. Intervals run by the monotonic clock. What ends by date is held
-against `timekeeper.due_ms()`, which stands still while the wall clock is not trusted.
+It works in independent steps: one that fails is logged, reported by `/ready` if it keeps failing, and retried; the
+others still run. Intervals use the monotonic clock. What ends by date is compared with `timekeeper.due_ms()`, which
+stands still while the wall clock is not trusted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SWEEP_INTERVAL_MS: Final = 10_000
 """Between two looks for time-outs and cut-off deletions; seals are looked for at every tick."""
 
 PERSISTENT_FAILURES: Final = 3
-"""A step that has failed so often in a row is told by `/ready`: once may be a busy disk."""
+"""A step that has failed this often in a row is reported by `/ready`: once may be a busy disk."""
 
 
 class Upkeep:
@@ -57,7 +57,7 @@ class Upkeep:
         self._tell_failures()
 
     def stop(self, wait_seconds: float) -> bool:
-        """Stop the copies, and note how long the server has run; False if copies are still under way after so long."""
+        """Stop the copies and note the running time; False if copies are still running after `wait_seconds`."""
         self._step("note the time", lambda: self._engine.timekeeper.observe(note=True))
         return self.copier.stop(wait_seconds)
 

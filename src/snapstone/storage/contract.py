@@ -31,7 +31,7 @@ class ObjectEntry:
 
 
 FindDataKey = Callable[[bytes], DataKey]
-"""The data key of an id, for reading what it encrypted. Raises KeyHiddenError if it is gone for ever."""
+"""The data key of an id, for reading what it encrypted. Raises KeyHiddenError if it was destroyed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class ObjectStore(Protocol):
         """Whether an object of this address can be read, as far as the index knows."""
 
     def remove(self, addresses: Iterable[Address]) -> int:
-        """Remove objects that nobody puts or reads any more, for good; returns how many were there.
+        """Permanently remove objects that nobody puts or reads any more; return how many existed.
 
         Durable when it returns: not even a search of all that is stored finds them again.
         """
@@ -99,4 +99,4 @@ class ObjectStore(Protocol):
         """How many manifests there are, in time that follows their number."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""

@@ -185,7 +185,9 @@ class Index:
 
     def find(self, address: Address) -> RecordPlace | None:
         """The place of an object, or None."""
-        reader = self._readers.borrow()  # as `_reader`, which costs more than the look-up: every block comes by here
+        reader = (
+            self._readers.borrow()
+        )  # as `_reader`, which costs more than the look-up: this is on the path of every block
         try:
             row = reader.execute(_FIND, (address,)).fetchone()
         except sqlite3.DatabaseError as error:
@@ -241,7 +243,7 @@ class Index:
         return [] if changed_count == len(records) else [r for r in records if not self._stands(r)]
 
     def mark_damaged(self, address: Address, place: RecordPlace) -> None:
-        """Remember that the record at a place is damaged: a later put of the same object writes it anew."""
+        """Remember that the record at a place is damaged: a later put of the same object rewrites it."""
         with self._transaction() as writer:
             writer.execute(
                 "UPDATE object SET damaged = 1 WHERE address = ? AND segment_id = ? AND offset = ?",
@@ -350,7 +352,7 @@ class Index:
             )
 
     def set_present(self, segment_id: int, present_size: int | None) -> None:
-        """Only so many bytes of a segment are there, or all of them: objects behind count as damaged meanwhile."""
+        """Note that only this many bytes of a segment exist, or all: objects beyond count as damaged meanwhile."""
         with self._transaction() as writer:
             writer.execute("UPDATE segment SET present_size = ? WHERE segment_id = ?", (present_size, segment_id))
 

@@ -243,7 +243,7 @@ class RecordCodec:
     def open(self, header: RecordHeader, payload: memoryview) -> Digest:
         """Decrypt a payload in place, if it is encrypted; returns its digest, for a plain block its address.
 
-        Raises SealBrokenError, and KeyHiddenError if the data key is gone for ever.
+        Raises SealBrokenError, and KeyHiddenError if the data key was destroyed.
         """
         if header.seal is None:
             return Digest(header.address)
@@ -252,7 +252,7 @@ class RecordCodec:
 
 
 BORROW_WAIT_SECONDS: Final = 30.0
-"""How long a caller waits for a buffer before it is told that the server is overloaded."""
+"""How long a caller waits for a buffer before OverloadedError."""
 
 
 class RecordBuffer:

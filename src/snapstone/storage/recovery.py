@@ -273,7 +273,7 @@ def _stands_at(place: RecordPlace, record: NewRecord) -> bool:
 
 
 def _size_of(path: Path) -> int:
-    """Bytes of a file, -1 if it cannot be told."""
+    """Size of a file in bytes, -1 if unknown."""
     try:
         return os.stat(path).st_size
     except OSError:

@@ -121,7 +121,7 @@ class Segment:
 
     def mend_header(self) -> None:
         """Write a damaged copy of the header again from the whole one, for the owner; if the disk refuses, the whole
-        copy goes on serving alone.
+        copy continues alone.
 
         Nothing rests on this sync, so one that fails is like one that was never asked for.
         """

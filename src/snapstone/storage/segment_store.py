@@ -155,7 +155,7 @@ class SegmentStore:
         return stored_count
 
     def remove(self, addresses: Iterable[Address]) -> int:
-        """Remove objects that nobody puts or reads any more, for good; returns how many were there.
+        """Permanently remove objects that nobody puts or reads any more; return how many existed.
 
         Their records are overwritten, durably, so that no search of the segments finds them again. Then the index
         forgets them, durably too, and their space is given back.
@@ -240,7 +240,7 @@ class SegmentStore:
         return self._index.awaits_turn
 
     def close(self) -> None:
-        """Let go of files and connections; what was reserved beyond the last record is given back."""
+        """Close files and connections; space reserved beyond the last record is released."""
         self._appender.close()
         self._index.close()
         with self._open_lock:
@@ -432,7 +432,7 @@ class SegmentStore:
             now = self._place(kind, address)
             if (now.segment_id, now.offset) == (place.segment_id, place.offset):
                 raise self._damaged(address, place, error) from error
-            return self._read(kind, address, now, record, read)  # it was written anew while it was read
+            return self._read(kind, address, now, record, read)  # it was rewritten while it was read
 
     def _damaged(self, address: Address, place: RecordPlace, error: Exception) -> DamageError:
         """Report damage, and have the index remember it, so that a later put of the same object writes it again."""

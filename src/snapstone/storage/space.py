@@ -38,7 +38,7 @@ CLEAR_WATER: Final = 24 * MIB
 """Free bytes from which blocks are taken again."""
 
 RESERVE_GIVEN_BELOW: Final = 8 * MIB
-"""Free bytes below which the reserve is given back, until there are so many again."""
+"""Below this many free bytes the reserve is released, until there are as many again."""
 
 INODES_GIVEN_BELOW: Final = 12
 """Free inodes below which the reserve's are given back: a start makes about ten files."""
@@ -50,7 +50,7 @@ SEGMENT_LEAVES: Final = 32 * MIB
 """Free bytes that a new segment for blocks leaves, the reserve not counted; above CLEAR_WATER, so that it is used."""
 
 LEAST_SHARE: Final = 32 * MIB
-"""A new segment takes a quarter of what is left, so that other processes find theirs; but so much if it is there."""
+"""A new segment takes a quarter of what is left, so that other processes get theirs, but at least this if possible."""
 
 ESSENTIAL_SEGMENT: Final = 8 * MIB
 """A new segment for pages or a manifest on a disk that is full for blocks."""
@@ -184,7 +184,7 @@ class SpaceGuard:
             return room
 
     def _make_room(self, free: int, *, wait: bool = False) -> bool:
-        """Remove files of the reserve until there are so many bytes and enough inodes; False if there are not."""
+        """Remove reserve files until this many bytes and enough inodes are free; False if that fails."""
         with suppress(OSError), self._turn(wait) as mine:
             while (room := self._measure(self.folder)) is not None:
                 if room.free >= free and not _too_few(room, INODES_GIVEN_BELOW):

@@ -79,7 +79,7 @@ class StopSignals:
             signal.signal(number, _leave_to_pipe)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for a signal, a child's end included, for so long at most; True once the process was asked to stop."""
+        """Wait for a signal, or a child's end, for at most this long; True once the process was asked to stop."""
         if self._asked:
             return True
         if select.select([self._read], [], [], seconds)[0]:

@@ -26,7 +26,7 @@ HEAD: Final = """\
 # API coverage
 
 What Snapstone offers of each service, made from its code and from the service models that botocore ships, by
-`python -m snapstone.wire.coverage > docs/api-coverage.md`; a test holds it against both. A call with a member that is
+`python -m snapstone.wire.coverage > docs/api-coverage.md`; a test compares it with both. A call with a member that is
 not taken is refused. Operations that are not listed get AWS's own answer to an unknown operation. Of S3, ListBuckets is
 answered, with the account as owner and no buckets.
 """

@@ -74,7 +74,7 @@ class Dispatcher:
     ) -> Mapping[str, object]:
         """Call an operation's function, where guards and policies let it be.
 
-        What changes something begins, and is told of as done, only while the store is there.
+        A change begins, and is answered as done, only while the store is there.
         """
         changes = not only_reads(operation.service, operation.name)
         if changes:

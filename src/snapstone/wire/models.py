@@ -108,7 +108,7 @@ class Operation:
     """In alphabetical order of name for rest-json, in the model's order for EC2."""
     has_output: bool
     streams_input: bool
-    """The body is one blob that is handed on unread, and that the signature need not cover."""
+    """The body is one blob that is passed on unread and need not be covered by the signature."""
     namespace: str = ""
     """Of XML answers."""
     result_wrapper: str | None = None

@@ -58,7 +58,7 @@ class Catalog(
     """Mutable rows, durable when a call returns. Safe from many threads, and from many processes on one catalog.
 
     Times called `running_ms` are running time (`clock_contract.ClockRow`). Those called `due_ms` and `due_running_ms`
-    stand still while the wall clock is not trusted: what they have reached may be ended for good.
+    stand still while the wall clock is not trusted: what they have reached may end permanently.
 
     Every call that reads or changes a row which says what bytes a snapshot holds raises DamageError if that row is not
     as it was written; so does a look-up that finds nothing because of damage. Sweeps (`seals_due`, `expire_pending`,
@@ -235,4 +235,4 @@ class Catalog(
         """Look at everything for damage, and say what is found, a sentence each. Streams, as of one moment."""
 
     def close(self) -> None:
-        """Let go of files and connections, once the calls under way have ended. Twice is harmless."""
+        """Close files and connections after the calls in progress. Calling it twice is harmless."""

@@ -15,7 +15,7 @@ class ClockRow:
 
     *Running time* counts, in milliseconds, while a server runs on the catalog, and stands still otherwise. It begins at
     the wall time of the first start, and nothing that happens to the wall clock afterwards changes it. Time-outs of
-    pending snapshots and leases are told in it.
+    pending snapshots and leases are measured in it.
     """
 
     trust: Trust | None
@@ -38,4 +38,4 @@ class ClockCatalog(Protocol):
         """Put another row in its place; `change` runs inside the transaction. Returns what it returned."""
 
     def renew_deadlines(self, running_ms: int) -> None:
-        """Give every pending snapshot its whole time-out anew, from `running_ms` on."""
+        """Restart the time-out of every pending snapshot at `running_ms`."""

@@ -32,7 +32,7 @@ class SealedDataKey:
 class InventoryCatalog(Protocol):
     """Everything of one kind. Each streams, as of one moment: close it, or read it to its end, to free its reader.
 
-    What is told of a row is not verified: a row that is damaged must not hide those behind it.
+    Rows are not verified here: a damaged row must not hide those after it.
     """
 
     def snapshot_ids(self) -> Iterator[tuple[SnapshotId, SnapshotState | None]]:

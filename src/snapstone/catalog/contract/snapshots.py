@@ -15,7 +15,7 @@ class Deletion(StrEnum):
     """What became of a snapshot that was to be deleted."""
 
     BEGUN = "begun"
-    """It is gone for every caller; manifest and row are to be removed."""
+    """Deleted for every caller; its manifest and row remain to be removed."""
     RECYCLED = "recycled"
     """A retention rule put it into the recycle bin."""
 
@@ -72,7 +72,7 @@ class RetentionRule:
 
 @dataclass(frozen=True, slots=True)
 class CopyWork:
-    """A copy whose blocks are to be encrypted anew, and the source as it was when the copy was asked for."""
+    """A copy whose blocks must be re-encrypted, and its source at the time of the request."""
 
     snapshot_id: SnapshotId
     source_root: Address

@@ -36,7 +36,7 @@ FILE_SIZE: Final = 40
 """Slots of 8 bytes: the counter; the sequence and its checksum; what the catalog's file holds, and its checksum."""
 
 REMEMBERED_LIMIT: Final = 4_096
-"""Rows that one memory holds; past it, it starts anew."""
+"""Rows in one cache; when it is full, it is emptied."""
 
 _NUMBER: Final = Struct("<qq")
 """A number and its checksum."""
@@ -104,7 +104,7 @@ class ChangeCounter:
         self._write(_NUMBER.pack(sequence, number_checksum(sequence)), _FILED_PLACE)
 
     def close(self) -> None:
-        """Let go of the file; the mapping stays, for whoever still looks at `value`."""
+        """Close the file; the mapping stays, for readers that still look at `value`."""
         os.close(self._fd)
 
     def _write(self, content: bytes, place: int) -> bool:

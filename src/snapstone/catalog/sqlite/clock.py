@@ -26,7 +26,7 @@ _UPDATE: Final = f"UPDATE clock SET ({_COLUMNS}, checksum) = ({', '.join('?' * (
 
 UNKNOWN: Final = ClockRow(Trust(ClockReading(0, 0, ""), 0), None, None, 0)
 """In place of a damaged row: as of a catalog that was last in use in 1970. So the clock is not trusted at first, and
-pending snapshots get their whole time-out anew."""
+pending snapshots get their full time-out again."""
 
 
 class ClockStatements(Statements):

@@ -57,7 +57,7 @@ WAL_SIZE_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of the write-ahead log that are kept on disk once it has been copied into the file."""
 
 REPORTED_LIMIT: Final = 1_024
-"""Places of damage that are told once; past it, all are told again."""
+"""Damaged places that are reported once; beyond that, all are reported again."""
 
 FILED_INTERVAL: Final = 1_024
 """Transactions between two looks at what the catalog's file holds by itself: a fraction of a millisecond each."""

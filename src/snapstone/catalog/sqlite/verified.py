@@ -121,7 +121,7 @@ def require_whole(
     """Raise DamageError where a list of an account's snapshots in a region lacks some, because of damage to its index.
 
     To be called as of the same moment as the list (`at_one_moment`). The list begins at `start`; `found` are the places
-    of what is in it, and `is_cut` says that it may go on. `columns` are those of the index: OWNED or RECYCLED."""
+    of what is in it, and `is_cut` tells that there may be more. `columns` are those of the index: OWNED or RECYCLED."""
     last = found[-1] if found else start
     end = last if is_cut else (*start[:2], _LAST_MS, "")
     _require_right(connection, columns, start, end)

@@ -5,7 +5,7 @@ the transaction that inserts the rows, so whatever commits before `begin_seal` i
 comes after it, from any process, is refused. A seal holds a lease; seals and copies that fail are noted and retried.
 
 Dropping takes as many transactions as it needs, each short. The transaction that ends a snapshot's writing also notes
-its key in `dropped_writes`; readers look at the state, so from there the writes are gone for everybody. The rows follow
+its key in `dropped_writes`; readers look at the state, so from then on no caller sees the writes. The rows follow
 in steps, and after a crash in the middle the note is still there for `drop_orphaned_writes`. Keys are never reused.
 """
 
@@ -49,7 +49,7 @@ DROP_PAUSE_SECONDS: Final = 0.005
 """Left to other writers after each such transaction."""
 
 UPSERT_ROW_COUNT: Final = 32
-"""Pending writes that one statement takes. Python lets go of its interpreter lock at every row that it hands to SQLite
+"""Pending writes per statement. Python releases its interpreter lock at every row that it passes to SQLite
 by itself, and where other threads are busy has to wait for it again: by the statement, a batch commits 30 % sooner."""
 
 _MS_PER_MINUTE: Final = 60_000

@@ -90,7 +90,7 @@ def tools() -> Iterator[CheckResult]:
 
 
 def state_folder(now: float | None = None) -> Iterator[CheckResult]:
-    """Whether journals can be kept, so that what is interrupted can go on; and which are there."""
+    """Whether journals can be kept, so that interrupted transfers can be resumed, and which exist."""
     try:
         folders = Folders.standard()
     except ClientError as error:

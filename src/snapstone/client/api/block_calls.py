@@ -1,6 +1,6 @@
 """PutSnapshotBlock and GetSnapshotBlock the lean way: own signing, own connections, the caller's buffers.
 
-They come by the million, so a request is signed with as little work as its signature allows (source: AWS's "Create a
+They come by the million, so signing does as little work as possible (source: AWS's "Create a
 signed AWS API request"). What comes back is checked before anybody sees it.
 """
 
@@ -119,7 +119,7 @@ class BlockCalls:
             raise FaultError(_mismatch(answer, checksum, answer.headers.get("x-amz-checksum")))
 
     def get(self, snapshot_id: str, block_index: int, token: str, into: memoryview, key: AccessKey) -> Digest:
-        """Receive a block into `into`; its digest, which has been held against the checksum in the answer."""
+        """Receive a block into `into`; its digest, verified with the checksum in the answer."""
         request = ("GET", self._path(snapshot_id, block_index), f"blockToken={quote(token, safe='-_.~')}")
         head = self._signer.head(request, (), EMPTY_HASH, key) + _GET_END
         answer = self._exchange(head, None, into)

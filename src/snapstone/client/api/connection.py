@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection over a blocking socket: requests from the caller's buffers, answers into them.
 
-A connection serves one thread at a time, is kept alive between requests, and is opened anew after any failure.
+A connection serves one thread at a time, is kept alive between requests, and is reopened after any failure.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Endpoint:
         return AccessKey(frozen.access_key, frozen.secret_key, frozen.token)
 
     def renew_credentials(self, stale: AccessKey) -> bool:
-        """Resolve credentials anew, from files and providers; whether they are others than `stale`."""
+        """Resolve credentials again from files and providers; returns whether they differ from `stale`."""
         with self._lock:
             if self.access_key() == stale:
                 self._session = self._renew()

@@ -69,7 +69,7 @@ class ApiFault:
     date: str | None = None
     """The answer's Date header: the endpoint's clock."""
     cause: str | None = None
-    """What Snapstone adds where AWS has one code for every failure of the server (`core.causes`)."""
+    """What Snapstone adds, since AWS has one code for every server failure (`core.errors.Cause`)."""
 
     def __str__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""

@@ -24,7 +24,7 @@ WORTHWHILE_SHARE = 0.3
 """More in flight is worth it where at least this share arrives as rate: half as many again, and 15 % faster."""
 CLEAR_SHARE = 0.75
 PATIENCE = 6
-"""Between nothing and the clear share, it is measured up to so many times as long."""
+"""Between nothing and the clear share, it is measured up to this many times as long."""
 SAMPLE_COUNT = 48
 """Answers that a limit is judged by, at least; and twice the limit."""
 HOLD_SECONDS = 8.0
@@ -157,7 +157,7 @@ DENSE_THROTTLE_COUNT = 6
 TOLERATED_SHARE = 0.07
 """Share of answers that may be throttles without meaning a quota: mishaps of the endpoint, or another's traffic."""
 EVIDENCE_COUNT, EVIDENCE_SECONDS = 1.8, 0.015
-"""A cut is made by so many throttles above the tolerated share, and so many seconds' worth of requests more."""
+"""A cut takes this many throttles above the tolerated share, plus this many seconds' worth of requests."""
 THROTTLES_IN_A_ROW = 4
 """A cut is made by these too."""
 WINDOW_SECONDS = 1.0
@@ -290,7 +290,7 @@ class Gate:
             self._lock.release()
 
     def wait(self, seconds: float | None) -> None:
-        """Pass the gate, or come back after so many seconds."""
+        """Pass the gate, or return after this many seconds."""
         self._lock.acquire(timeout=-1 if seconds is None else max(0.0, seconds))
 
 

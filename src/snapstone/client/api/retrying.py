@@ -30,7 +30,7 @@ Source: docs/aws-behaviour/ebs-direct.md, EBS-STATE-12.
 
 MAX_CORRUPT_COUNT: Final = 5
 MAX_FAULT_COUNT: Final = 15
-"""Answers of 500 to one call: an outage answers 503 or nothing, but a damaged block answers 500 for ever."""
+"""Answers of 500 to one call: an outage answers 503 or nothing, but a damaged block answers 500 forever."""
 
 MAX_DAMAGED_COUNT: Final = 2
 """Answers to one call that what is stored is damaged: once more, because a disk may read right at a second try."""
@@ -111,7 +111,7 @@ class Options:
     retry_seconds: float = 300.0
     """Time budget of one call with all its attempts."""
     stall_seconds: float = 120.0
-    """A transfer in which no block is finished for so long is given up."""
+    """A transfer in which no block completes for this long is given up."""
     max_in_flight: int = 64
     limit_bytes_per_second: float | None = None
 
@@ -129,7 +129,7 @@ class Interruption(Stopping, Protocol):
     """Asks for the end; what waits looks at it, and wakes."""
 
     def wait(self, seconds: float) -> bool:
-        """Sleep so long, or until the end is asked for."""
+        """Sleep this long, or until a stop is requested."""
         ...
 
 

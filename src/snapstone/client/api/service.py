@@ -22,7 +22,7 @@ from snapstone.core.blocks import BLOCK_SIZE, Digest, linear_aggregate
 P = TypeVar("P", BlockPage, ChangePage)
 
 POLL_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Between two looks at a snapshot that is not completed yet; the last one goes on."""
+"""Pauses between polls of a pending snapshot; the last one repeats."""
 
 AHEAD_COUNT: Final = 4
 """More blocks that are read ahead than can be sent soon are cold in the processor's cache when their turn comes."""
@@ -144,7 +144,7 @@ class Service:
         *,
         stop: Interruption | None = None,
     ) -> Digest:
-        """Read a block into a buffer of 524,288 bytes; its digest, held against the checksum that came with it."""
+        """Read a block into a buffer of 524,288 bytes; its digest, verified with the checksum that came with it."""
         return self._retrying.run(
             f"get block {block_index} of {snapshot_id}",
             lambda key: self._blocks.get(snapshot_id, block_index, token, into, key),

@@ -251,7 +251,7 @@ MAX_DEPTH: Final = 16
 
 @dataclass(frozen=True)
 class DeviceUse:
-    """One use: `what` goes on after the name of the device or file: `is mounted at /srv`."""
+    """One use; `what` follows the name of the device or file: `is mounted at /srv`."""
 
     what: str
     mount_point: str | None = None

@@ -23,7 +23,7 @@ from snapstone.system.locks import try_lock
 
 
 def check_space(path: str | os.PathLike[str], needed_bytes: int) -> None:
-    """Raise NoSpaceError where the file system on which `path` is, or will be, has not got so many bytes free."""
+    """Raise NoSpaceError if the file system that `path` is or will be on has fewer than this many bytes free."""
     folder = Path(os.path.abspath(path))
     if not folder.is_dir():
         folder = folder.parent
@@ -124,7 +124,7 @@ MAX_NAME_SIZE: Final = 255
 
 _DIGEST_SIZE: Final = 8
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-"""What a network's file system answers that has no locks: work goes on without."""
+"""What a network file system without locks answers; work continues without a lock."""
 
 _MAX_OPENINGS: Final = 100
 """Times that a part may vanish just before it is locked, because another process had finished it that moment."""
@@ -140,7 +140,7 @@ def part_path(path: Path, part_name: str) -> Path:
 
 
 def open_part(part: Path) -> tuple[int, bool]:
-    """Open and lock a part, made anew if there is none; whether it was there already.
+    """Open and lock a part file, created if there is none; returns whether it existed.
 
     Raises UsageError if another process works on it, and DeniedError where it is not this user's own file.
     """
@@ -180,7 +180,7 @@ def publish(part: Path, path: Path, *, replace: bool) -> None:
 
 
 def restrict_like(fd: int, path: Path) -> None:
-    """Let nobody read a part who may not read the file that it will replace; its owner can go on writing to it."""
+    """Restrict reading of a part file like that of the file it will replace; its owner can still write to it."""
     with suppress(OSError):
         os.fchmod(fd, stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode) & 0o777 | 0o600)
 

@@ -99,7 +99,7 @@ class ImageServer:
         """End qemu-nbd, which closes the image in order; returns what went wrong, if anything did."""
         for connection in self._take_idle():
             connection.disconnect()
-            self._idle.put(connection)  # Whoever comes too late is told so by it, and does not wait for ever.
+            self._idle.put(connection)  # Late callers get it, learn that it is closed, and do not wait forever.
         for connection in self._connections:
             connection.abort()
         status = self._wait()

@@ -49,7 +49,7 @@ class StreamSource:
     def read(self, block_index: int, into: memoryview) -> None:
         """Fill `into` with the next block; blocks that are left out are read and thrown away.
 
-        Raises UsageError for a block that has gone by, and where the stream goes on past its size.
+        Raises UsageError for a block that was already passed, and if the stream is longer than its size.
         """
         with self._lock:
             if block_index < self._next_index:

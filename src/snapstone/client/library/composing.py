@@ -120,7 +120,7 @@ class Composer:
         self._held: OrderedDict[int, bytearray] = OrderedDict()
 
     def put_block(self, block_index: int, block: bytearray) -> None:
-        """Take a whole block in the place of what was there. It belongs to the composer now."""
+        """Replace a block by a whole new one, which belongs to the composer now."""
         self._held[block_index] = block
         self._held.move_to_end(block_index)
         while len(self._held) > HELD_BLOCK_COUNT:
@@ -146,7 +146,7 @@ class Composer:
         self._sender.drain()
 
     def close(self) -> None:
-        """Let go of everything that was not sent."""
+        """Drop everything that was not sent."""
         self._held.clear()
 
     def _let_go(self) -> None:

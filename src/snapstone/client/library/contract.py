@@ -21,7 +21,7 @@ class Readable(Protocol):
         ...
 
     def get_block(self, snapshot_id: str, block_index: int, token: str, into: memoryview) -> Digest:
-        """Read a block into a buffer of 524,288 bytes; its digest, held against the checksum that came with it."""
+        """Read a block into a buffer of 524,288 bytes; its digest, verified with the checksum that came with it."""
         ...
 
     def volume_size_gib(self, snapshot_id: str) -> int:

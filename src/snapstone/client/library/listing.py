@@ -24,10 +24,10 @@ MAX_WINDOW_COUNT: Final = 8
 """Windows that are remembered: at most eight pages of 10,000 tokens."""
 
 WINDOW_ALIGNMENT: Final = 1_024
-"""Windows begin at multiples of this, so that reading backwards does not list anew for every block."""
+"""Windows begin at multiples of this, so that reading backwards does not list again for every block."""
 
 TOKEN_LIFETIME_SECONDS: Final = 6 * 3600.0
-"""Older tokens are fetched anew. AWS's live for about seven days (docs/aws-behaviour/ebs-direct.md, EBS-LIST-4)."""
+"""Older tokens are fetched again. AWS's live for about seven days (docs/aws-behaviour/ebs-direct.md, EBS-LIST-4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Listing:
     def read(self, block_index: int, into: memoryview) -> Digest | None:
         """Read a block into 524,288 bytes; None, and `into` as it was, where the block is absent.
 
-        A token that the endpoint no longer takes is fetched anew, once.
+        A token that the endpoint no longer takes is fetched again, once.
         """
         try:
             return self._read(block_index, into)
@@ -132,7 +132,7 @@ class Block:
     data: bytes
     """524,288 bytes."""
     digest: Digest
-    """SHA-256 of them: what was received has been held against it."""
+    """SHA-256 of them, verified with what was received."""
 
 
 def iterate_blocks(
@@ -141,7 +141,7 @@ def iterate_blocks(
     """The blocks that are present from index `start` to before `stop`, ascending; zero blocks are among them.
 
     Blocks that are absent, and so read as zeros, are left out. Blocks are fetched ahead of whoever iterates, a bounded
-    number of them; the list of blocks is asked for page by page, and anew where a slow caller's tokens have expired.
+    number of them; the list of blocks is requested page by page, and again if a slow caller's tokens have expired.
     Raises ClientError.
     """
 

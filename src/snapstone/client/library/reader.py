@@ -74,13 +74,13 @@ class BlockCache:
             return future, True
 
     def _fulfil(self, block_index: int, future: Future[Block]) -> None:
-        """Fetch; what goes wrong is told to those who wait and then forgotten, so that the next one tries again."""
+        """Fetch; an error is raised in those who wait and then forgotten, so that the next caller tries again."""
         try:
             block = self._load(block_index)
         except ClientError as error:
             self._fail(block_index, future, error)
         except BaseException as error:
-            # It belongs to this thread alone (Ctrl-C, say); the others must not wait for ever.
+            # It belongs to this thread alone (Ctrl-C, say); the others must not wait forever.
             self._fail(
                 block_index, future, InterruptedTransferError(f"block {block_index}: {error!r} in another thread")
             )
@@ -136,7 +136,7 @@ class SnapshotReader(io.RawIOBase):
         self._read_ahead_count = read_ahead_count
         self._lock = threading.Lock()
         self._expected_offset = -1
-        """Where a read begins that goes on from the last one."""
+        """Where a read begins that continues the last one."""
         self._run_size = 0
         """Bytes read in order up to there."""
 

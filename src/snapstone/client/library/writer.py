@@ -192,7 +192,7 @@ class SnapshotWriter(io.RawIOBase):
             return self.snapshot_id
 
     def abort(self) -> None:
-        """Delete the pending snapshot, and close. Where it cannot be deleted, the observer is told."""
+        """Delete the pending snapshot, and close. If it cannot be deleted, the observer is notified."""
         with self._lock:
             if not self._is_over:
                 self._halt()

@@ -55,7 +55,7 @@ class CopyOptions:
     wait: bool = True
     """Until the copy is completed."""
     keep_failed: bool = False
-    """Leave the pending snapshot if the copy fails for good."""
+    """Leave the pending snapshot if the copy fails permanently."""
     resume: bool = True
     """What an earlier, interrupted run of the same copy began."""
     dry_run: bool = False

@@ -186,7 +186,7 @@ class DigestTable:
     def open(cls, path: Path, writable: bool = False) -> Self:
         """The table at `path`, locked against other writers if it is writable; one that is not whole is refused."""
         with _failures(path):
-            # Without O_NONBLOCK a named pipe in the place of the file would keep us here for ever.
+            # Without O_NONBLOCK a named pipe in place of the file would block forever.
             flags = os.O_NONBLOCK | os.O_CLOEXEC | (os.O_RDWR if writable else os.O_RDONLY)
             file = _OpenFile(os.open(path, flags))
             if writable:

@@ -308,7 +308,7 @@ class _Download:
             raise
 
     def _after_failure(self, target: Target, journal: Journal, error: ClientError) -> None:
-        """Leave what can be gone on with, and nothing else."""
+        """Leave what can be resumed, and nothing else."""
         if error.resumable:
             target.leave()
             text = f"{self._path} is incomplete; run the same command to resume"

@@ -1,7 +1,7 @@
 """The state folder: where journals and digest indexes are kept, for this user alone; and the locks of journals.
 
 A journal's lock is a file beside it that has the process id of its holder. Files that a killed process began and never
-put in place are told from those that are being made by lock and age.
+put in place are told from those being written by lock and age.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ _HOLDER_SIZE: Final = 32
 
 
 class JournalLock:
-    """A lock that is held. Let go by `release`, and by the end of the process, whatever that is."""
+    """A lock that is held, until `release` or the end of the process, whatever ends it."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         """Use `take` or `try_take`."""
@@ -168,7 +168,7 @@ class JournalLock:
         return cls(path, descriptor)
 
     def release(self, *, remove: bool) -> None:
-        """Let go, and remove the file where its journal is removed too; a second time does nothing."""
+        """Release the lock, and remove its file if the journal is removed too; a second call does nothing."""
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1

@@ -1,4 +1,4 @@
-"""Journals of uploads and downloads that are under way: what the next run goes on from, whatever ended this one.
+"""Journals of uploads and downloads in progress: what the next run resumes from, whatever ended this one.
 
 A journal is a table of digests whose file name is a hash of its key: the facts that make two runs the same work.
 """
@@ -22,7 +22,7 @@ from snapstone.client.transfer.folders import JournalLock, holder_of, remove_lef
 from snapstone.system.files import sync_folder
 
 MAX_AGE_SECONDS: Final = 7 * 86_400.0
-"""Journals that nobody wrote to for so long are removed. No upload goes on from them: an endpoint gives a snapshot up
+"""Journals not written to for this long are removed. No upload resumes from them: an endpoint gives a snapshot up
 after at most three days without a put."""
 
 _TABLE: Final = ".journal"
@@ -111,7 +111,7 @@ class JournalStore:
     def open_or_create(self, key: Facts, block_count: int, facts: Facts | None = None) -> Journal:
         """The journal of the work that `key` describes: an earlier run's, or a new one, which gets `facts` too.
 
-        One that cannot be gone on with is replaced, with a note: it is damaged, or its image had another size. Raises
+        One that cannot be resumed is replaced, with a note: it is damaged, or its image had another size. Raises
         UsageError where it is open elsewhere.
         """
         path = self._folder / (_name(key) + _TABLE)

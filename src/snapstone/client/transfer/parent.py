@@ -27,7 +27,7 @@ PROBE_COUNT: Final = 4
 
 
 def probes(service: Service, snapshot_id: str, block_count: int) -> Iterator[tuple[int, ListedBlock | None]]:
-    """Places of a volume of so many blocks, and the first block that is present there or behind, if there is one."""
+    """Places in a volume, each with the first present block at or after it, if there is one."""
     for start in range(0, block_count, -(-block_count // PROBE_COUNT)):
         pages = service.block_pages(snapshot_id, start, SHORTEST_PAGE)
         yield start, next((block for page in pages for block in page.blocks), None)

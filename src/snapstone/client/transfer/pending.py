@@ -33,7 +33,7 @@ IN_DOUBT: Final = Digest(b"\xff" * DIGEST_SIZE)
 """Entry of a block that was being sent: it may be there, or not. No block has this digest."""
 
 SYNC_SECONDS: Final = 1.0
-"""The journal is synced about so often: what a loss of power takes from it is sent again."""
+"""The journal is synced about this often; what a power loss takes from it is sent again."""
 
 WAIT_SECONDS: Final = 3_600.0
 """How long a seal is waited for."""
@@ -52,7 +52,7 @@ class PendingSnapshot:
     def __init__(
         self, service: Service, journal: Journal, request: StartRequest, observer: Observer, *, resumable: bool = True
     ) -> None:
-        """Start the snapshot that the journal does not know yet, or go on with the one it knows. Raises ClientError.
+        """Start the snapshot that the journal does not know yet, or resume the one it knows. Raises ClientError.
 
         Without `resumable`, no later run can find this journal: what fails is taken back.
         """
@@ -129,7 +129,7 @@ class PendingSnapshot:
         self.snapshot_id = self._started(request)
 
     def after_failure(self, error: ClientError, *, keep: bool) -> None:
-        """Leave what can be gone on with; else, unless `keep`, take the snapshot and the journal back."""
+        """Leave what can be resumed; else, unless `keep`, delete the snapshot and the journal."""
         facts = {"snapshot_id": self.snapshot_id}
         if error.resumable and self._resumable:
             text = f"{self.snapshot_id} left pending; run the same command to resume"
@@ -155,7 +155,7 @@ class PendingSnapshot:
         return True
 
     def _resumed(self, request: StartRequest) -> str | None:
-        """The id of the snapshot that an earlier run began, where it can be gone on with."""
+        """The ID of the snapshot that an earlier run began, if it can be resumed."""
         snapshot_id = self._journal.facts.get("snapshot_id")
         if not isinstance(snapshot_id, str):
             return None

@@ -43,7 +43,7 @@ class StopSignal:
         return self._set
 
     def wait(self, seconds: float) -> bool:
-        """Sleep so long, or until the end is asked for; says whether it was."""
+        """Sleep this long, or until a stop is requested; returns whether it was."""
         if not self._set and self._barrier.acquire(timeout=max(0.0, seconds)):
             self._open()
         return self._set
@@ -122,7 +122,7 @@ class ThreadPool(Generic[T]):
         return min(WATCH_SECONDS, self._stall_seconds / 4)
 
     def look_again(self) -> None:
-        """Begin to count the time of a stall anew."""
+        """Restart the stall timer."""
         self._seen_at = time.monotonic()
 
     def check(self) -> None:
@@ -172,7 +172,7 @@ class ThreadPool(Generic[T]):
             self._idle_count += 1
         try:
             thread.start()
-        except RuntimeError:  # the system has no thread left: those that are there go on
+        except RuntimeError:  # the system has no thread left: the existing ones continue
             with self._state_lock:
                 self._threads.remove(thread)
                 self._possible_count = len(self._threads)

@@ -55,7 +55,7 @@ class UploadOptions:
     wait: bool = True
     """Until the snapshot is completed."""
     keep_failed: bool = False
-    """Leave the pending snapshot if the upload fails for good."""
+    """Leave the pending snapshot if the upload fails permanently."""
     resume: bool = True
     """What an earlier, interrupted run of the same upload began."""
     dry_run: bool = False
@@ -302,7 +302,7 @@ class _Upload:
         return pending.snapshot_id
 
     def _sealed_before(self, pending: PendingSnapshot, request: StartRequest) -> str | None:
-        """The status of what an earlier run sealed, if that still is what the image holds; else all begins anew."""
+        """The status of what an earlier run sealed, if the image still matches it; else everything starts over."""
         if not pending.is_sealed:
             return None
         status = pending.complete()

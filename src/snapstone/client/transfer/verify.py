@@ -67,7 +67,7 @@ def verify_snapshot(
     observer: Observer | None = None,
     stop: StopSignal | None = None,
 ) -> VerifyResult:
-    """Get every block of a snapshot, or about so many percent of them, and hold it against its checksum."""
+    """Get every block of a snapshot, or about this percentage of them, and verify its checksum."""
     stop = stop or StopSignal()
 
     def check(block: ListedBlock, buffer: memoryview) -> Mismatch | None:
@@ -89,7 +89,7 @@ def verify_image(
     observer: Observer | None = None,
     stop: StopSignal | None = None,
 ) -> VerifyResult:
-    """Hold every block of an image against the snapshot's bytes, got from the endpoint, and the reverse.
+    """Compare every block of an image with the snapshot's bytes from the endpoint, and the reverse.
 
     Raises SourceChangedError if the image was written to in between, UsageError for a sample of a stream.
     """
@@ -141,7 +141,7 @@ class _Verification:
         check: Callable[[Item, memoryview], Mismatch | None],
         expected_count: int | None = None,
     ) -> VerifyResult:
-        """Check what the sample takes of `work`, and go on after each finding."""
+        """Check the sampled part of `work`, continuing after each finding."""
 
         def perform(item: Item, buffer: memoryview) -> None:
             try:

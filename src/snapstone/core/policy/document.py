@@ -28,7 +28,7 @@ ECHO_LIMIT: Final = 200
 """Characters of a value that a message repeats."""
 
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-"""One that does not end goes on to the document's end, so that none of it is looked at twice."""
+"""An unterminated one extends to the document's end, so that nothing is scanned twice."""
 
 _BRACKETS: Final = re.compile(r"[\[\]{}]")
 
@@ -112,7 +112,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PolicyRequest:
-    """What is asked, in the form that statements are held against."""
+    """The question, in the form that statements are matched with."""
 
     principal: Principal
     action: str
@@ -144,7 +144,7 @@ class Resources:
     tests: Sequence[ArnTest]
     excluded: bool
     doubtful: bool
-    """Whether a NotResource element is about a resource of which it cannot be told whether it is listed."""
+    """Whether a NotResource element covers a resource if it cannot be decided whether it is listed."""
 
     def concern(self, asked: PolicyRequest) -> bool:
         if self.everything:

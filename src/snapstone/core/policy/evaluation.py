@@ -46,7 +46,7 @@ class Policies:
 
 
 class Decision(Enum):
-    """The answer; an explicit denial is told apart from nobody's having allowed it."""
+    """The answer; an explicit denial is distinguished from the lack of an allowance."""
 
     ALLOWED = "allowed"
     EXPLICITLY_DENIED = "explicitly denied"

@@ -41,7 +41,7 @@ KEY_LIMIT: Final = 1_000
 def ensure_administrator(engine: IdentityEngine, credentials: Path, *, adopt: bool = False) -> None:
     """Make the first account and its root's key, unless there are; the catalog knows the key in `credentials` then.
 
-    For one process at a time. With `adopt`, for a catalog that was made anew, the pair in `credentials` becomes a key
+    For one process at a time. With `adopt`, for a new catalog, the pair in `credentials` becomes a key
     of the first account. Raises DataFolderError if `credentials` is not such a file, or not a key of the catalog.
     """
     account_id = engine.catalog.first_account(mint_account_id(engine.random_bytes))

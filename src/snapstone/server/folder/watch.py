@@ -69,7 +69,7 @@ class FolderWatch:
                     found[name] = _identity(os.fstat(descriptor))
             self._opened = opened.pop_all()
         self.identities: Identities = found
-        """What is watched, so that another process can hold it against what it finds."""
+        """What is watched, so that another process can compare it with what it finds."""
 
     def look(self) -> Change | None:
         """What is not as it was, or None."""
@@ -86,7 +86,7 @@ class GateKeeper:
     def __init__(
         self, watch: FolderWatch, gate: StoreGate, health: Health, start_anew: Callable[[str], object] = lambda _: None
     ) -> None:
-        """`start_anew` asks for another process in place of this one, which finds what has been made anew."""
+        """`start_anew` requests a new process in place of this one, which opens the replaced files."""
         self._watch = watch
         self._gate = gate
         self._health = health
@@ -136,7 +136,7 @@ START_INODES: Final = 8
 def make_room(folder: DataFolder) -> SpaceGuard:
     """The guard of the data folder's disk, looked after once: what is opened next finds room.
 
-    SQLite maps the file `-shm`, which it makes anew at each start; on a copy-on-write file system it must be
+    SQLite maps the file `-shm`, which it recreates at each start; on a copy-on-write file system it must be
     overwritten in place, or a full disk kills whoever writes to it (`storage/index.py` does the same for the index). So
     that the catalog can be written to as long as it has room, its counter of changes must be too.
     """

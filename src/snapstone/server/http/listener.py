@@ -29,7 +29,7 @@ REFUSAL_SECONDS: Final = 2.0
 """How long such a connection may take to send its request."""
 
 RETRY_AFTER_SECONDS: Final = 1
-"""What a connection too many is told."""
+"""Sent to a connection beyond the limit."""
 
 CUT_SECONDS: Final = 1.0
 """How long the threads of connections that were cut are waited for."""
@@ -41,7 +41,7 @@ PAUSE_SECONDS: Final = 0.1
 """Pause after a connection could not be accepted, for want of file descriptors, say."""
 
 POLL_SECONDS: Final = 1.0
-"""The accepting thread comes round at least so often: by that it shows that it does not hang."""
+"""The accepting thread loops at least this often, which shows that it does not hang."""
 
 WAIT_PER_CONNECTION_SECONDS: Final = 0.000_25
 MOST_WAIT_SECONDS: Final = 0.005

@@ -44,7 +44,7 @@ COPY_STOP_SECONDS: Final = 10.0
 """How long a stopping process waits for its copies to stop; they are resumed at the next start."""
 
 SEAL_STOP_SECONDS: Final = 10.0
-"""How long a stopping process waits for its seals. One that takes longer ends with the process; the next goes on."""
+"""How long a stopping process waits for its seals. Longer ones end with the process and are resumed later."""
 
 
 class WriteTurns(Protocol):
@@ -68,7 +68,7 @@ class ServerParts:
     tick: Callable[[], object]
     """Background work, to be called every second."""
     close: Callable[[], None]
-    """Let go of files and connections, once nothing else is called any more."""
+    """Close files and connections; nothing else may be called afterwards."""
     turns: Mapping[str, WriteTurns]
     """By what is written."""
 
@@ -162,7 +162,7 @@ def watchers_of(
 
 
 def service_settings(settings: Settings, endpoint: str) -> ServiceSettings:
-    """The settings that change answers; the region that clients are told to use is always answered for."""
+    """The settings that change answers; the region that clients are configured for is always served."""
     quotas = read_quotas(settings.quotas)
     return ServiceSettings(
         regions=tuple(sorted({*DEFAULT_REGIONS, Region(settings.region)})),

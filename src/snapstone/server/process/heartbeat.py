@@ -51,7 +51,7 @@ class Ticker:
         return self._tick_count if self._is_ticking else None
 
     def start(self) -> None:
-        """Tick at once, then every so many seconds."""
+        """Tick at once, then at this interval in seconds."""
         self._thread.start()
 
     def stop(self) -> bool:
@@ -148,7 +148,7 @@ class Monitor(Protocol):
         """The process stops, and may take its time to: look no more."""
 
     def start_anew(self, why: str) -> None:
-        """Put another process in the place of this one, if there is somebody who can."""
+        """Have this process replaced, if there is a supervisor."""
 
 
 class LoneMonitor:

@@ -26,7 +26,7 @@ OPTIONS: Final = {
 
 
 def prepare_catalog(settings: Settings, folder: DataFolder) -> None:
-    """Give the catalog an administrator, let running time go on, and free the leases that a server left.
+    """Give the catalog an administrator, resume running time, and free the leases that a server left.
 
     Raises as `open_identities`, and if the catalog does not know snapshots whose manifests are there.
     """
@@ -44,7 +44,7 @@ def prepare_catalog(settings: Settings, folder: DataFolder) -> None:
 def _require_rows(catalog: Catalog, folder: DataFolder) -> None:
     """Refuse a catalog that has lost snapshots: their manifests are there. Raises StartRefusedError.
 
-    An index that a crash left behind its segments knows no manifests too many. One that is lost is made anew by the
+    An index that a crash left behind its segments never has too many manifests. A lost one is rebuilt by the
     workers, who compare again, and tell.
     """
     path = folder.objects / "index.db"

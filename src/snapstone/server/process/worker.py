@@ -56,7 +56,7 @@ def run_worker(
 ) -> None:
     """Serve on a listening socket until SIGTERM or SIGINT; calls `on_ready` once requests are answered.
 
-    `monitor` is told what must make progress; without one, `/ready` tells what does not. `expected` is what the data
+    `monitor` learns what must make progress; without one, `/ready` reports what does not. `expected` is what the data
     folder's files must be. Raises DataFolderError if they are not.
     """
     _raise_file_limit()

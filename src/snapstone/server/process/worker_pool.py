@@ -32,7 +32,7 @@ FIRST_RESTART_SECONDS: Final = 0.5
 LONGEST_RESTART_SECONDS: Final = 30.0
 
 SOUND_SECONDS: Final = 60.0
-"""A worker that has lived so long is sound: its next restart is prompt again."""
+"""A worker that has lived this long is healthy: its next restart is immediate again."""
 
 START_POLL_SECONDS: Final = 0.05
 
@@ -40,7 +40,7 @@ LOOK_SECONDS: Final = 1.0
 """Between two looks at the workers."""
 
 LATE_LOOK_SECONDS: Final = 3.0
-"""A look that comes so late means that this process did not run: that time is held against no worker."""
+"""A check this late means that this process did not run: no worker is blamed for that time."""
 
 FIRST_BEAT_SECONDS: Final = 60.0
 """How long a new process may take to its first heartbeat. It holds no lock before."""
@@ -52,10 +52,10 @@ BUSY_LIMIT_SECONDS: Final = 60.0
 """How long a worker may be silent that works, or waits for a processor or a disk."""
 
 KILL_MARGIN_SECONDS: Final = 15.0
-"""Past the grace, a worker has so long to close its files before it is killed."""
+"""Time after the grace period for a worker to close its files before it is killed."""
 
 PROBLEM_SECONDS: Final = 15.0
-"""A worker that is missing for so long is a problem that is told."""
+"""A worker that is missing for this long is reported as a problem."""
 
 _CANNOT_START: Final = (OSError, MemoryError, subprocess.SubprocessError)
 
@@ -96,7 +96,7 @@ class WorkerPool:
     settings: Settings
     listening: socket.socket
     obstacle: Callable[[], object | None] = lambda: None
-    """Why no worker may be started now, to be told as text, or None."""
+    """Why no worker may be started now, as text, or None."""
     command: tuple[str, ...] = ()
     """What runs as a worker; it is given the descriptors of the socket and of its channel, and `worker_arguments`."""
     worker_arguments: tuple[str, ...] = ()
@@ -213,7 +213,7 @@ class WorkerPool:
     # -- listening --
 
     def _allow_for_own_pause(self, now: float) -> None:
-        """Hold no time against a worker in which this process did not run either: stopped, starved or suspended."""
+        """Do not count time in which this process did not run either: stopped, starved or suspended."""
         pause = now - self._looked_at
         if pause > LATE_LOOK_SECONDS:
             for slot in self._slots:

@@ -93,13 +93,13 @@ def _principal_keys(principal: Principal) -> Keys:
 
 
 REMEMBERED_LIMIT: Final = 4_096
-"""Answers that are remembered; past it, memory starts anew."""
+"""Cached answers; when the cache is full, it is emptied."""
 
 DOCUMENT_CACHE_SIZE: Final = 1_024
 """Policies of keys and roles that are kept read."""
 
 BLOCK_OPERATIONS: Final = ("PutSnapshotBlock", "GetSnapshotBlock")
-"""What is asked so often that answers are remembered."""
+"""Permissions that are needed often enough to cache the answers."""
 
 _WITHOUT_RESOURCE_POLICIES: Final = ("ebs", "ec2", "rbin", "iam")
 """Services where nothing but its own policies, of which it has none, could keep root from anything."""

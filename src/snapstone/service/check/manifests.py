@@ -1,4 +1,4 @@
-"""Rows and manifests held against each other, one by one, and what one of them can be made again from."""
+"""Rows and manifests compared one by one, and how one of them can be rebuilt from the other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REWRITE: Final = "--repair rewrites it from the row"
 
 
 def check_manifest(engine: Engine, snapshot: Snapshot, *, repair: bool) -> Iterator[CheckProblem]:
-    """Hold the row of a completed snapshot against its manifest; writes that again if it cannot be read."""
+    """Compare the row of a completed snapshot with its manifest; rewrites an unreadable manifest."""
     address = manifest_address(snapshot.snapshot_id)
     where = f"manifest of {snapshot.snapshot_id}"
     try:

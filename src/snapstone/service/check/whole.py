@@ -25,7 +25,7 @@ PROGRESS_STEP: Final = 256
 def check_all(
     engine: Engine, counts: Counts, progress: Progress, *, repair: bool, read_data: bool
 ) -> Iterator[CheckProblem]:
-    """Everything that is wrong, as it is found. What moves on a running server is looked at twice before it is told."""
+    """Everything that is wrong, as it is found. What may change meanwhile is checked twice before it is reported."""
     progress("checking the catalog")
     for sentence in engine.catalog.integrity():
         yield CheckProblem("catalog.db", sentence, FROM_BACKUP)

@@ -1,7 +1,7 @@
 """CopySnapshot: a new snapshot with the content of another, in the same or another region.
 
 Without a change of key nothing is copied: the copy has the source's root, and only its manifest is written. Under
-another key every block is encrypted anew, in the background (`service/snapshots/copy.py`). What a key refuses is told
+another key every block is re-encrypted, in the background (`service/snapshots/copy.py`). What a key refuses is told
 as EC2 tells it: the call succeeds, and the copy is in error. Source: docs/aws-behaviour/snapshots.md, COPY.
 """
 
@@ -179,7 +179,7 @@ def _plan(
 
 
 def _row(engine: Engine, caller: Caller, source: Snapshot, plan: _Plan) -> tuple[Snapshot, CopyWork | None]:
-    """The copy as it begins, and the work that is left: to be sealed at once, to be encrypted anew, or in error."""
+    """The copy's first row and the remaining work: to seal at once, to re-encrypt, or in error."""
     now_ms = engine.now_ms()
     copy_id = mint_snapshot_id(engine.random_bytes(SNAPSHOT_ID_RANDOM_SIZE))
     shared = replace(

@@ -42,7 +42,7 @@ class Filter(TypedDict):
 
 
 Facts = Mapping[str, Callable[[Subject], Iterable[str]]]
-"""For each filter name, the texts of a subject that its values are held against."""
+"""For each filter name, the texts of a subject that its values are matched with."""
 
 
 Tags = Callable[[Subject], Iterable[tuple[str, str]]]

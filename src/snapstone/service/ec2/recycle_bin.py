@@ -68,7 +68,7 @@ def restore_snapshot_from_recycle_bin(
 
 
 def _is_there(snapshot: Snapshot, due_ms: int) -> bool:
-    """Whether its time is not over; upkeep deletes it for good a moment later."""
+    """Whether it has not expired; upkeep deletes it permanently soon after that."""
     return snapshot.recycled_until_ms is not None and due_ms < snapshot.recycled_until_ms
 
 

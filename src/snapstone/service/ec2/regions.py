@@ -1,6 +1,6 @@
 """Regions and zones: every region is a namespace of the same server; its three zones are names only.
 
-DescribeInstances and DescribeVolumes have none to list, which tools that look through them are told plainly.
+DescribeInstances and DescribeVolumes return empty lists, for tools that look through them.
 """
 
 from __future__ import annotations

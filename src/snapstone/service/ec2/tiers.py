@@ -63,7 +63,7 @@ def restore_snapshot_tier(
     permanent_restore: bool | None = None,
     dry_run: bool = False,
 ) -> Answer:
-    """Bring a snapshot back, for good or for some days; while it is back for a time, that can be changed."""
+    """Restore a snapshot, permanently or for some days; a temporary restore can be changed."""
     require_ids((snapshot_id,))
     _check_restore(temporary_restore_days, permanent_restore)
     if dry_run:

@@ -95,7 +95,7 @@ def assume_role(
     provided_contexts: Sequence[Mapping[str, str]] | None = None,
     minimum_session_token_size: int | None = None,
 ) -> dict[str, object]:
-    """A temporary key of a role. `external_id` has been held against the role's trust policy."""
+    """A temporary key of a role. `external_id` has been checked against the role's trust policy."""
     if not _SESSION_NAME.fullmatch(role_session_name):
         raise IdentityValidationError(
             "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: "

@@ -281,7 +281,7 @@ def update_role(
 def update_assume_role_policy(
     engine: IdentityEngine, caller: Caller, *, role_name: str, policy_document: str
 ) -> dict[str, object]:
-    """Another trust policy; sessions that have begun go on."""
+    """Replace the trust policy; existing sessions are unaffected."""
     check_trust(policy_document)
     owner = Owner(IdentityKind.ROLE, role_name)
     return change(engine, caller.account_id, owner, lambda role: replace(role, trust_policy=policy_document))

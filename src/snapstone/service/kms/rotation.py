@@ -63,7 +63,7 @@ def get_key_rotation_status(engine: Engine, caller: Caller, *, key_id: str) -> A
 
 
 def rotate_key_on_demand(engine: Engine, caller: Caller, *, key_id: str) -> Answer:
-    """Give a key new material now; its own rotation goes on as before. Raises KeyLimitError."""
+    """Give a key new material now; its automatic rotation is unaffected. Raises KeyLimitError."""
     while True:
         key = own_key(engine, caller, key_id)
         require_enabled(key)

@@ -1,6 +1,6 @@
-"""Copies under another key: blocks read decrypted and written encrypted anew, as pending writes; then the seal.
+"""Copies under another key: blocks are decrypted, re-encrypted and recorded as pending writes; then the seal follows.
 
-A copy that was cut off is taken up by whoever takes its lease, and goes on behind the writes that it has: each block is
+An interrupted copy is resumed by the next holder of its lease, after the writes that it has: each block is
 a pending write of the copy before the next is begun, in batches. Deleting the copy ends the work; the source is not
 needed any more but for its blocks, whose map was noted when the copy was asked for.
 """
@@ -60,7 +60,7 @@ class Copier:
             self._copies.start(snapshot_id)
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
-        """Wait for every copy under way here; False if one has not ended in that time."""
+        """Wait for the copies of this process; False if one is still running after that time."""
         return self._copies.wait_until_idle(wait_seconds)
 
     def stop(self, wait_seconds: float) -> bool:

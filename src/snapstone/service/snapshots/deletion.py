@@ -1,4 +1,4 @@
-"""Deleting a snapshot: at once for every caller, its manifest and row a moment later; its blocks are left alone.
+"""Deleting a snapshot: at once for every caller, its manifest and row soon after; its blocks stay.
 
 What remains to be done once the answer is settled may fail, and the answer stays what it is.
 """
@@ -43,7 +43,7 @@ ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000
 def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
     """Delete a snapshot in any state, or put it into the recycle bin where a rule says so; False if it was gone.
 
-    Once that is committed the snapshot is deleted for everyone, and this succeeds: upkeep does what is left. Raises
+    Once that is committed the snapshot is deleted for everyone and this succeeds; upkeep does the rest. Raises
     SnapshotLockedError where a lock is in force.
     """
     moment = engine.timekeeper.moment()

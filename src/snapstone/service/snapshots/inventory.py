@@ -46,7 +46,7 @@ class Comparison:
 
 
 def compare(catalog: InventoryCatalog, store: Manifests) -> Comparison:
-    """Hold every row against every manifest by address: nothing is read from the store but its index."""
+    """Compare all rows with all manifests by address: only the store's index is read."""
     rowless: list[Address] = []
     missing: list[SnapshotId] = []
     slice_count = 1 + sum(1 for _ in catalog.snapshot_ids()) // SLICE_SIZE

@@ -109,7 +109,7 @@ def complete_snapshot(
     checksum_algorithm: str | None = None,
     checksum_aggregation_method: str | None = None,
 ) -> dict[str, object]:
-    """Close a snapshot: from here no write is accepted, and what was declared is held against what was written.
+    """Close a snapshot: no more writes are accepted, and the declared count and checksum are compared with the writes.
 
     Waits a stated time for the seal; a wrong count or aggregate is the status `error`, as with AWS. Repeating it is
     harmless.
