@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 
 
 class ClientError(Exception):
-    """Root of the family. The text says what went wrong, with which value, and what to do about it."""
+    """Root of the family. The text says what went wrong, with which value, and what to do."""
 
     resumable: ClassVar[bool] = False
     """Whether repeating the same call resumes where this one ended."""
@@ -80,7 +80,7 @@ class RemoteError(ClientError):
         super().__init__(message)
         self.code = code
         self.reason = reason
-        """What the EBS direct APIs give beside the code, such as `INVALID_BLOCK_TOKEN`."""
+        """The EBS direct APIs' Reason in addition to the code, such as `INVALID_BLOCK_TOKEN`."""
 
 
 _KINDS: Final[dict[int, type[ClientError]]] = {

@@ -196,7 +196,7 @@ class Client:
         return self.service.describe((), filters, owner)
 
     def describe(self, snapshot_id: str) -> SnapshotInfo:
-        """One snapshot, whoever owns it. Raises NotFoundError."""
+        """One snapshot, of any owner. Raises NotFoundError."""
         found = self.service.describe([snapshot_id], owner=None)
         if not found:
             raise NotFoundError(f"{snapshot_id} does not exist at {self.service.endpoint.name}")

@@ -86,7 +86,7 @@ class Moment:
 
 
 NEVER_MS: Final = 2**53
-"""Later than any date: while nobody knows what time it is, it may be as late as this."""
+"""Later than any date: while the time is unknown, it may be as late as this."""
 
 
 def moment_of(trust: Trust, reading: ClockReading) -> Moment:

@@ -27,7 +27,7 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """One KMS key's encryption domain: equal blocks inside it have equal addresses, which say nothing outside it."""
+    """One KMS key's encryption domain: equal blocks inside it have equal addresses, which reveal nothing outside it."""
 
     address_key: bytes = field(repr=False)
     """32 bytes."""

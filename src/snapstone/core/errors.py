@@ -287,7 +287,7 @@ class PackedPolicyTooLargeError(SnapstoneError):
 
 @dataclass(eq=False)
 class SessionRefusedError(SnapstoneError):
-    """Temporary credentials that are not given, whatever policies say."""
+    """Temporary credentials that are never issued, whatever policies allow."""
 
     message: str
 
@@ -501,7 +501,7 @@ class UnknownSourceRegionError(SnapstoneError):
 
 @dataclass(eq=False)
 class ParameterDependencyError(SnapstoneError):
-    """A parameter that is valid only beside another one."""
+    """A parameter that requires another one."""
 
     message: str
 
@@ -556,7 +556,7 @@ class UnknownResourceError(SnapstoneError):
 
 
 CAUSE_HEADER: Final = "x-snapstone-cause"
-"""Beside a fault, in every protocol; absent if there is nothing to say beyond the fault's code."""
+"""Header in addition to a fault, in every protocol; absent if the code says it all."""
 
 
 class Cause(StrEnum):

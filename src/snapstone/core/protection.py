@@ -1,7 +1,7 @@
 """What protects a snapshot from deletion: the recycle bin's retention rules, and locks with their states and changes.
 
-Governance: whoever may, unlocks or shortens it. Compliance: the same during the cooling-off period; afterwards it can
-only be extended, by nobody removed, and ends when its time is over (AWS: "Lock an Amazon EBS snapshot").
+Governance: can be unlocked or shortened with permission. Compliance: the same during the cooling-off period; after that
+it can only be extended, not removed, and ends when it expires (AWS: "Lock an Amazon EBS snapshot").
 """
 
 from __future__ import annotations
@@ -112,4 +112,4 @@ class SnapshotLock:
             return mine >= others
         if self.duration_days is not None and other.duration_days is not None:
             return self.duration_days >= other.duration_days
-        return False  # of a date and a duration that has not begun, nobody knows which is longer
+        return False  # a date and a duration that has not begun cannot be compared

@@ -1,6 +1,6 @@
 """The one rule for tags of every resource: how long, how many, which characters, and which keys are AWS's own.
 
-A service says what its own documents add (`TagRule`) and which of its errors a fault is.
+A service defines what its own documents add (`TagRule`) and its errors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TAG_CHARACTERS: Final = re.compile(r"[\w\s_.:/=+\-@]*")
 
 Pair = tuple[str, str]
 SentTags = Sequence[Mapping[str, str]]
-"""Tags as a request holds them: what each part is called is for the service to say."""
+"""Tags as a request has them; the service defines what each part is called."""
 
 
 class TagProblem(Enum):
@@ -44,7 +44,7 @@ class TagProblem(Enum):
 
 
 def is_reserved(key: str) -> bool:
-    """Whether nobody may set this key: AWS reserves the prefix in upper and lower case alike."""
+    """Whether the key is reserved: AWS reserves the prefix in upper and lower case."""
     return key.lower().startswith(RESERVED_PREFIX)
 
 

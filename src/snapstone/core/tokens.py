@@ -1,6 +1,6 @@
 """Block tokens and page tokens: self-contained, sealed by a MAC, made of lower-case hexadecimal digits only.
 
-A block token is bound to its snapshot and block index, not to an account: whoever may read the snapshot as it stands
+A block token is bound to its snapshot and block index, not to an account: anyone who may read the snapshot
 now may use it (docs/aws-behaviour/ebs-direct.md, EBS-GET-9). A page token (`NextToken`) is bound to the
 call that it continues.
 """

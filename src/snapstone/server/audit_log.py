@@ -45,7 +45,7 @@ RESPONSE_MEMBERS: Final = frozenset({
 """Members of an answer that are recorded; none of them is a secret."""
 
 _ISSUING: Final = ("GetSessionToken", "GetFederationToken")
-"""Operations that make credentials, whatever their names say."""
+"""Operations that create credentials, whatever their names suggest."""
 
 LEAST_SECRET: Final = 8
 """Characters of a hidden value that an error's words must not repeat; shorter ones are found in any sentence."""
@@ -59,7 +59,7 @@ def is_data_event(service: str, operation: str) -> bool:
 
 
 def record_of(request: Request, call: Call | None, response: Response, now_ms: int, event_id: str) -> dict[str, object]:
-    """One record. Of a request that came to no call it has what that says of itself: service, region, access key."""
+    """One record. Without an operation it has what the request claims: service, region, access key."""
     claimed = response.log
     service = call.service if call else str(claimed.get("service", ""))
     operation = call.operation if call else str(claimed.get("operation", ""))

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from snapstone.service.quotas import AWS_QUOTAS, Quotas, parse_quotas
 
 DEFAULT_PORT: Final = 9800
-"""Listened on where nobody asked for a port; if it is taken, a free one is."""
+"""The default port; if it is taken, a free one is used."""
 
 MOST_DEFAULT_WORKERS: Final = 4
 
@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 @dataclass(eq=False)
 class SettingsError(Exception):
-    """An option with a value that cannot be used; `message` names both and says what would do."""
+    """An option with a value that cannot be used; `message` names both and what is allowed."""
 
     message: str
 
@@ -109,7 +109,7 @@ def _yes(text: str) -> bool:
 
 
 def default_workers() -> int:
-    """Server processes if nobody says how many."""
+    """The default number of server processes."""
     return min(MOST_DEFAULT_WORKERS, len(os.sched_getaffinity(0)))
 
 

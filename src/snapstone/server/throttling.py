@@ -36,7 +36,7 @@ class SharedBuckets:
     """Buckets by name; safe from many threads and processes."""
 
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
-        """`now_ns` is a clock that all processes read alike and that nobody sets back."""
+        """`now_ns` is a clock that is the same in all processes and never goes back."""
         self._now_ns = now_ns
         self._turn = Turn(path)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,8 +1,8 @@
 """What is wrong with this server now, by subject: told by `/ready`, which the doctor reads, and in the log.
 
-Damage of what the catalog holds goes to the damage log and to `/ready`, and is an error for whoever met it. A row that
-cannot be opened, or that is missing though another one needs it, is never "not found": that would answer what was asked
-for, and the fault is the store's.
+Damage of what the catalog holds goes to the damage log and to `/ready`, and is an error for the caller that hit it. A
+row that cannot be opened, or that is missing though another one needs it, is never "not found": that would answer what
+was asked for, and the fault is the store's.
 
 The gate is closed while the data folder is not the one that this process opened. Whatever changes something passes the
 gate twice: before it begins, and before its success is reported. So nothing that was under way when the folder was lost
@@ -88,7 +88,7 @@ class LoggedDamage:
 
 
 class Reporting(Protocol):
-    """The part of an engine that says what is wrong."""
+    """The part of an engine that reports problems."""
 
     @property
     def damage(self) -> DamageReports: ...

@@ -1,6 +1,6 @@
 """Pages of lists that EC2, the recycle bin and KMS cut, and their tokens.
 
-A token stands for the name of the next entry, not for a count: entries that come and go between two pages cause no
+A token holds the name of the next entry, not for a count: entries that come and go between two pages cause no
 other to be left out.
 """
 
@@ -23,7 +23,7 @@ KMS_DEFAULT_LIMIT: Final = 100
 Item = TypeVar("Item")
 
 Call = tuple[str, ...]
-"""The operation, and all arguments that say what is listed: a token of another call is none of this one's."""
+"""The operation, and all arguments that define what is listed: tokens of other calls are refused."""
 
 
 def place_token(engine: Engine, call: Call, moment_ms: int, text: str) -> str:

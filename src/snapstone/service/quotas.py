@@ -44,7 +44,7 @@ def parse_quotas(text: str) -> Quotas:
 
     `account`, `snapshot` and `pending_snapshots` (a number) are optional; null takes a limit away; `burst` is one
     second's worth where left out.
-    Raises ValueError, which says what would do.
+    Raises ValueError, which says what is allowed.
     """
     try:
         document = json.loads(text)

@@ -21,7 +21,7 @@ class ObjectKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectEntry:
-    """What `walk` says of one stored object."""
+    """What `walk` yields for each stored object."""
 
     address: Address
     kind: ObjectKind

@@ -65,7 +65,7 @@ def is_copy_on_write(descriptor: int) -> bool:
 def is_read_only(folder: Path) -> bool:
     """Whether the file system of a folder takes no changes (any more). Raises OSError.
 
-    ext4 that has met an error of its disk says so in its mount's options only.
+    After a disk error, ext4 shows it only in its mount options.
     """
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         return True
@@ -87,7 +87,7 @@ def _is_stopped(folder: Path, mounts: str) -> bool:
 def make_in_place(path: Path) -> None:
     """Make an empty file that is overwritten in place, if there is none and its file system is a copy-on-write one.
 
-    Whoever opens the file then finds it with this property. Does nothing if the file system will not have it.
+    Later opens find the file with this property. Does nothing if the file system refuses.
     """
     with opened_folder(path.parent) as folder:
         if not path.exists() and is_copy_on_write(folder):

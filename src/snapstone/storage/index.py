@@ -6,7 +6,7 @@ as of the transaction that moved the checkpoint. Only a removal is synced before
 given back cannot be found again.
 
 The write-ahead log is copied into the file here, not by SQLite on its own, which would not tell of a sync that failed.
-After one, pages of the log or of the file may not be on the disk, and a later sync says nothing about them: a power cut
+After one, pages of the log or of the file may not be on the disk, and a later sync does not report that: a power cut
 could leave a file that is neither old nor new. So the index is marked as distrusted, durably, before the log is copied
 again, and the next start makes it again from the records.
 """
@@ -46,7 +46,7 @@ COMMITS_PER_LOG_COPY: Final = 250
 """Commits of one process after which it copies the write-ahead log into the file: some 4 MiB of log."""
 
 DISTRUST_SUFFIX: Final = "-distrusted"
-"""Of the mark beside an index that the next start must make again."""
+"""Suffix of the mark next to an index that the next start must rebuild."""
 
 _SCHEMA: Final = """
 CREATE TABLE object (
@@ -103,7 +103,7 @@ _FIND: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RecordPlace:
-    """Where an object's record stands."""
+    """Where an object's record is."""
 
     kind: ObjectKind
     segment_id: int
@@ -214,7 +214,7 @@ class Index:
     def add(self, records: Sequence[NewRecord], checkpoints: dict[int, int]) -> list[NewRecord]:
         """Add records and move checkpoints in one transaction; returns the records that were there already.
 
-        A record whose address stands at another, undamaged place is such a duplicate. A damaged place is replaced.
+        A record whose address has another, undamaged place is such a duplicate. A damaged place is replaced.
         """
         if not checkpoints and len(records) <= ADD_ROW_COUNT:
             # One statement is a transaction by itself, and others wait less for it than for one of several.
@@ -231,7 +231,7 @@ class Index:
         return duplicates
 
     def _insert(self, records: Sequence[NewRecord]) -> list[NewRecord]:
-        """Insert records by one statement, whoever has the turn; returns those that were there already."""
+        """Insert records by one statement, without the turn; returns those that existed already."""
         if not records:
             return []
         values = [
@@ -251,7 +251,7 @@ class Index:
             )
 
     def note_leftovers(self, records: Sequence[NewRecord]) -> None:
-        """Remember records that could not be erased, although their objects stand elsewhere."""
+        """Remember records that could not be erased, although their objects are stored elsewhere."""
         with self._transaction() as writer:
             writer.executemany(
                 "INSERT OR IGNORE INTO leftover VALUES (?, ?, ?)",

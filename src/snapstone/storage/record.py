@@ -108,7 +108,7 @@ _FIELDS: Final = Struct("<8sHBBB3xQII32s16s16s12s32s16s")
 data-key id, nonce, sealed digest, tag; zero from there to the header's checksum."""
 
 _NO_SEAL: Final = Seal(bytes(16), bytes(12), bytes(32), bytes(16))
-"""What stands in a plain record's header: zeros."""
+"""These fields of a plain record's header: zeros."""
 
 
 class BadRecordError(Exception):
@@ -117,7 +117,7 @@ class BadRecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RecordHeader:
-    """What a header says of its payload."""
+    """What a header says about its payload."""
 
     kind: ObjectKind
     address: Address
@@ -208,7 +208,7 @@ def _header_checksum(header: memoryview, key: bytes) -> bytes:
 
 
 class RecordCodec:
-    """Payloads as records hold them, wherever the records stand: encrypted and opened, with their headers."""
+    """Encrypts and decrypts payloads and makes their headers, wherever records are stored."""
 
     def __init__(
         self, random_bytes: Callable[[int], bytes], find_data_key: FindDataKey, now_ms: Callable[[], int]

@@ -163,7 +163,7 @@ class Recovery:
         return OpenSegment(segment, next_offset)
 
     def _is_short(self, segment: Segment, row: SegmentRow) -> bool:
-        """Whether objects stand behind the end of a segment's file, which is shorter than it was; reports it.
+        """Whether objects lie beyond the end of a segment's file, which is shorter than it was; reports it.
 
         A file that is shorter than was noted, and lacks nothing, was closed well just before a power cut.
         """

@@ -1,8 +1,8 @@
 """How much room the disk has: refuses blocks before the last of it is used, and keeps a reserve for everything else.
 
-The reserve is a folder of preallocated files. When the disk runs full, whoever fills it, they are removed one by one,
-so that catalog, index, pages, deletions and logs still find room, and inodes for new files; they are made again when
-there is room. All processes look after the same folder: each step is done under a lock, and can be done twice.
+The reserve is a folder of preallocated files. When the disk runs full, for whatever reason, they are removed one by
+one, so that catalog, index, pages, deletions and logs still find room, and inodes for new files; they are made again
+when there is room. All processes look after the same folder: each step is done under a lock, and can be done twice.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ class Room:
 
 
 def measure(folder: Path) -> Room | None:
-    """What is left where a folder lies; None if its file system does not say."""
+    """Free space on a folder's file system, or None if unknown."""
     try:
         found = os.statvfs(folder)
         read_only = is_read_only(folder)
     except OSError:
-        return None  # It is gone, or its disk is: others say so.
+        return None  # It or its disk is gone, which others report.
     if found.f_blocks == 0:
         return None
     return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None, read_only)
@@ -136,7 +136,7 @@ class SpaceGuard:
     def largest_segment(self, wanted: int, *, essential: bool = False) -> int:
         """How many of the bytes wanted a new segment may take; 0 if none may be made.
 
-        One for blocks leaves the reserve and some room beside it alone, and something for other processes' segments. An
+        One for blocks leaves the reserve, a margin, and some space for other processes' segments. An
         essential one, for pages or a manifest, may be made while blocks are refused, and out of the reserve.
         """
         room = self._measure(self.folder)
@@ -153,7 +153,7 @@ class SpaceGuard:
     def tend(self) -> Room | None:
         """Give back of the reserve what is needed, or make it whole again if there is room: about once a second.
 
-        Returns what is free then, None if the file system does not say.
+        Returns the free space afterwards, or None if unknown.
         """
         room = self._look()
         if room is None or room.read_only:

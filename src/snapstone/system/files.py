@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 class Syncer:
-    """Syncs one open file, until that fails once: from then on it fails, whatever the kernel would say."""
+    """Syncs one open file, until that fails once: from then on it fails, whatever the kernel returns."""
 
     def __init__(self) -> None:
         self._failure: tuple[int | None, str | None] | None = None
@@ -73,7 +73,7 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file by one of mode 0600, durably; whoever reads it finds the old content or the new, whole."""
+    """Replace a file by one of mode 0600, durably and atomically: readers find the old content or the new."""
     draft = path.with_name(f".{path.name}.new")
     write_new(draft, content)
     draft.rename(path)

@@ -91,7 +91,7 @@ class Turn:
         return self._threads.locked() and not self._is_held
 
     def close(self) -> None:
-        """Close the lock file, after waiting for the thread that has the turn. Whoever asks later: ValueError."""
+        """Close the lock file, after waiting for the thread that has the turn. Later calls raise ValueError."""
         with self._threads:
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:

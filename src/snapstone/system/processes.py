@@ -1,4 +1,4 @@
-"""What the kernel says of a process and its threads, and the signals that a process waits for in its main thread."""
+"""The kernel's facts about a process and its threads, and the signals that a main thread waits for."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ def ec2_fault(error: Exception) -> CodedFault:
 
 
 def cause_headers(error: Exception) -> list[tuple[str, str]]:
-    """What an answer says beside the fault, in every protocol: see `core.causes`."""
+    """A header in addition to the fault, in every protocol: see `core.errors.Cause`."""
     return [(CAUSE_HEADER, cause) for kind, cause in _CAUSES.items() if isinstance(error, kind)]
 
 

@@ -44,8 +44,8 @@ def health(request_id: str) -> Response:
 def ready(engine: Engine, request_id: str) -> Response:
     """200 if catalog and object store answer and no problem keeps the server from its work, else 503.
 
-    The body says which of them did not answer (why is for the log alone), and every problem there is; `status` is `ok`,
-    `degraded` (200, with problems) or `unavailable`.
+    The body says which of them did not answer (the reasons go to the log only), and every problem there is; `status` is
+    `ok`, `degraded` (200, with problems) or `unavailable`.
     """
     failures: dict[str, str] = {}
     _try("catalog", engine.catalog.check, failures)
@@ -63,7 +63,7 @@ def ready(engine: Engine, request_id: str) -> Response:
 
 
 def _try(name: str, question: Callable[[], object], failures: dict[str, str]) -> None:
-    """Ask, and note whatever goes wrong: a readiness probe reports every failure, those nobody foresaw above all."""
+    """Run one probe and log whatever goes wrong: readiness reports every failure, above all unforeseen ones."""
     try:
         question()
     except Exception as error:
@@ -84,7 +84,7 @@ _OPERATORS: Final = (DamageError, OverloadedError, StoreFullError, StoreLostErro
 class Gateway:
     """Answers every request; safe to call from many threads.
 
-    Errors with a row in `faults` become answers. ClientGoneError and whatever nobody foresaw are left to the listener.
+    Errors with a row in `faults` become answers. ClientGoneError and unforeseen errors are left to the listener.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Gateway:
         return response
 
     def _likely_endpoint(self, request: Request, path: str) -> ServiceEndpoint:
-        """Whose words to use before a signature says which service is meant."""
+        """Which protocol to answer in before a signature names the service."""
         if path == "/" and "x-amz-target" in request.headers:
             return self._endpoints.get("kms", self._ec2)
         return self._ec2 if path == "/" else self._ebs
@@ -155,5 +155,5 @@ def _named(error: UnknownActionError | UnknownOperationError) -> str:
 
 
 def _error_of(response: Response) -> dict[str, object]:
-    """What the request log says of a fault."""
+    """The fields of the request log about a fault."""
     return {} if response.fault is None else {"error": response.fault.code}

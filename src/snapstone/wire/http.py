@@ -29,7 +29,7 @@ class Body(Protocol):
 
 
 class ClientGoneError(Exception):
-    """The client closed its connection before its request was whole: nobody is there to answer."""
+    """The client closed its connection before its request was complete: there is nobody to answer."""
 
 
 @dataclass(eq=False)

@@ -71,7 +71,7 @@ class Shape:
     """Of a list, or the values of a map, whose keys are texts."""
     item_wire_name: str = "item"
     item_query_name: str | None = None
-    """What stands between a list's name and the number of an item in the query protocol; nothing in EC2's."""
+    """The part between a list's name and an item's number in the query protocol; nothing in EC2's."""
 
 
 @dataclass(frozen=True, slots=True)

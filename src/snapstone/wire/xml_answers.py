@@ -26,7 +26,7 @@ def xml_text(text: str) -> str:
 
 
 def answer(operation: Operation, output: Mapping[str, object] | None, request_id: str) -> Response:
-    """A success of EC2; operations without an output shape say `<return>true</return>`."""
+    """A success of EC2; operations without an output shape return `<return>true</return>`."""
     pieces = [
         _DECLARATION,
         f'<{operation.name}Response xmlns="{operation.namespace}"><requestId>{xml_text(request_id)}</requestId>',

@@ -60,7 +60,7 @@ class Catalog(
     Times called `running_ms` are running time (`clock_contract.ClockRow`). Those called `due_ms` and `due_running_ms`
     stand still while the wall clock is not trusted: what they have reached may end permanently.
 
-    Every call that reads or changes a row which says what bytes a snapshot holds raises DamageError if that row is not
+    Every call that reads or changes a row that defines a snapshot's bytes raises DamageError if that row is not
     as it was written; so does a look-up that finds nothing because of damage. Sweeps (`seals_due`, `expire_pending`,
     ...) report damaged rows and leave them as they are. Every call that changes something raises StoreFullError if
     there is no room, and RowRefusedError if it would store a row that cannot be: one whose id is taken (where nothing
@@ -99,7 +99,7 @@ class Catalog(
         """The answer stored for a client token, until `drop_expired_answers` removes it."""
 
     def snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
-        """One snapshot, whatever its state and whoever owns it."""
+        """One snapshot in any state, of any owner."""
 
     def remembered_snapshot(self, snapshot_id: SnapshotId) -> Snapshot | None:
         """As `snapshot`, and cheap: `deadline_at_ms` and `progress` may be those of an earlier moment, nothing else."""
@@ -160,7 +160,7 @@ class Catalog(
     def release_leases(self) -> None:
         """Free every lease, of seals and of copies.
 
-        For a start, when no other server works on the catalog: whoever held a lease is gone.
+        For a start, when no other server works on the catalog: every holder of a lease is gone.
         """
 
     def seals_due(self, running_ms: int) -> list[SnapshotId]:
@@ -177,7 +177,7 @@ class Catalog(
     def note_failure(
         self, snapshot_id: SnapshotId, message: str, now_ms: int, pause_ms: Callable[[int], int]
     ) -> FailingWork | None:
-        """A seal or a copy failed at `now_ms` (running time): nobody is to try again for `pause_ms(failures so far)`.
+        """A seal or a copy failed at `now_ms` (running time): no process retries for `pause_ms(failures so far)`.
 
         The message becomes the snapshot's state message until it succeeds. Returns what is known of its failures, or
         None if it is neither sealing nor a pending copy any more. The history ends with the snapshot's state.
@@ -232,7 +232,7 @@ class Catalog(
         """
 
     def integrity(self) -> Iterator[str]:
-        """Look at everything for damage, and say what is found, a sentence each. Streams, as of one moment."""
+        """Check everything for damage, as of one moment; yields a sentence for each problem."""
 
     def close(self) -> None:
         """Close files and connections after the calls in progress. Calling it twice is harmless."""

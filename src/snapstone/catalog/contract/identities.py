@@ -23,7 +23,7 @@ class Account:
 
     account_id: AccountId
     name: str
-    """Empty for an account that nobody has named."""
+    """Empty for an account without a name."""
     created_at_ms: int
 
 
@@ -158,10 +158,10 @@ class IdentityCatalog(Protocol):
         """The user or role of that name."""
 
     def remembered_identity(self, identity_id: str) -> Identity | None:
-        """The user or role of that id, as it stands now, cheaply."""
+        """The user or role of that id, as it is now; cheap."""
 
     def remembered_role(self, account_id: AccountId, name: str) -> Identity | None:
-        """The role of that name, as it stands now, cheaply."""
+        """The role of that name, as it is now; cheap."""
 
     def identities(self, account_id: AccountId, kind: IdentityKind) -> list[Identity]:
         """All users or all roles of an account, by name."""
@@ -184,7 +184,7 @@ class IdentityCatalog(Protocol):
     # -- access keys --
 
     def sealed_access_key(self, access_key_id: str) -> SealedAccessKey | None:
-        """The key of that id, as it stands now, cheaply."""
+        """The key of that id, as it is now; cheap."""
 
     def sealed_access_keys(self, account_id: AccountId, user_id: str | None) -> list[SealedAccessKey]:
         """A user's keys, or root's, the oldest first."""
@@ -202,7 +202,7 @@ class IdentityCatalog(Protocol):
     # -- managed policies --
 
     def managed_policy(self, arn: str) -> ManagedPolicy | None:
-        """The policy of that ARN, as it stands now, cheaply."""
+        """The policy of that ARN, as it is now; cheap."""
 
     def managed_policies(self, account_id: AccountId) -> list[ManagedPolicy]:
         """All policies of an account, by name."""

@@ -54,7 +54,7 @@ class InventoryCatalog(Protocol):
         """The server's own secrets: name, and the sealed value."""
 
     def drop_secret(self, name: str, sealed: bytes) -> None:
-        """Forget a secret that cannot be opened, if it is still this one: whoever needs it makes another."""
+        """Forget a secret that cannot be opened, if it is still this one: a new one is made when needed."""
 
     def restore_snapshot(self, snapshot: Snapshot) -> bool:
         """Insert the row of a completed snapshot that was lost, whatever has become of its parent.

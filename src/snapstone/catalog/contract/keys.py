@@ -106,7 +106,7 @@ class KeyCatalog(Protocol):
         """
 
     def kms_key(self, key_id: str) -> KmsKey | None:
-        """One key, whoever owns it; cheap, and as it stands now."""
+        """One key of any owner; as it is now; cheap."""
 
     def kms_keys(self, account_id: AccountId, region: Region) -> list[KmsKey]:
         """An account's keys in a region, in order of id."""
@@ -133,7 +133,7 @@ class KeyCatalog(Protocol):
         """Every version of the material but the first, in order."""
 
     def kms_alias(self, account_id: AccountId, region: Region, name: str) -> KeyAlias | None:
-        """One alias; cheap, and as it stands now."""
+        """One alias; as it is now; cheap."""
 
     def kms_aliases(self, account_id: AccountId, region: Region) -> list[KeyAlias]:
         """An account's aliases in a region, in order of name."""
@@ -162,7 +162,7 @@ class KeyCatalog(Protocol):
     def forget_destroyed_keys(self) -> bool:
         """Leave nothing of destroyed keys in the catalog's files; False if a reader still needs an older state.
 
-        Waits for nobody: to be called again until it is True, after a restart too.
+        Does not wait: call it again until it returns True, after a restart too.
         """
 
 

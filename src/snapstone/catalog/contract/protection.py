@@ -1,6 +1,6 @@
 """The part of the catalog's contract about locks, public access, the recycle bin, the archive tier and copies.
 
-Where a call takes a function `change`, it runs inside the transaction, sees the row as it stands there, and returns
+Where a call takes a function `change`, it runs inside the transaction, sees the row as it is there, and returns
 what takes its place; an error raised in it changes nothing.
 """
 
@@ -53,13 +53,13 @@ class ProtectionCatalog(Protocol):
         """What an account lets be shared with everybody; cheap, and never stale."""
 
     def set_public_access(self, account_id: AccountId, region: Region, state: PublicAccess) -> None:
-        """From here on, `public_access` says so in every process."""
+        """When this returns, `public_access` returns it in every process."""
 
     # -- the recycle bin --
 
     def insert_rule(self, rule: RetentionRule, limit: int) -> None:
         """Insert a rule. Raises RuleLimitError if the account has `limit` of them in the region, and RowRefusedError
-        if there is one of that id already, whoever has it.
+        if the ID exists already, in any account.
         """
 
     def rule(self, account_id: AccountId, region: Region, rule_id: str) -> RetentionRule | None:

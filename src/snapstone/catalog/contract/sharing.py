@@ -1,6 +1,6 @@
 """The part of the catalog's contract about tags, sharing, what accounts see, and encryption by default; and its rows.
 
-If a call takes a function `change`, it runs inside the transaction, sees the row as it stands there, and returns what
+If a call takes a function `change`, it runs inside the transaction, sees the row as it is there, and returns what
 takes its place; an error raised in it changes nothing.
 """
 
@@ -44,7 +44,7 @@ class OwnTag:
 
 @dataclass(frozen=True, slots=True)
 class EncryptionDefaults:
-    """How an account encrypts new snapshots in a region where nobody says otherwise."""
+    """How an account encrypts new snapshots in a region unless the request says otherwise."""
 
     encrypted: bool = False
     """Whether every new snapshot is encrypted."""

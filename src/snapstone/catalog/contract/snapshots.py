@@ -100,7 +100,7 @@ class Snapshot:
     volume_size_gib: int
     parent_id: SnapshotId | None
     lineage_id: SnapshotId
-    """The oldest ancestor's id: two snapshots are related if this is equal, whoever has been deleted since."""
+    """The oldest ancestor's id: two snapshots are related if this is equal, whatever was deleted since."""
     description: str | None
     tags: tuple[tuple[str, str], ...]
     state: SnapshotState
@@ -129,9 +129,9 @@ class Snapshot:
     """Account ids that may read it, and `all`."""
     recycled_at_ms: int | None = None
     recycled_until_ms: int | None = None
-    """Set while it lies in the recycle bin: until then it can be restored, and nobody sees it otherwise."""
+    """Set while it lies in the recycle bin: until then it can be restored, and is otherwise invisible."""
     copied_from: SnapshotId | None = None
-    """The source, where CopySnapshot made it: nobody but the server writes to it."""
+    """The source if CopySnapshot created it: only the server writes to it."""
     tiering: Tiering = field(default_factory=Tiering)
 
 

@@ -1,4 +1,4 @@
-"""The small file beside the catalog: a counter that keeps remembered rows fresh, and the last transaction's number.
+"""The changes file next to the catalog: a counter that keeps cached rows fresh, and the last transaction's number.
 
 Every process maps the file into its memory, so looking at it costs no system call. It is written by pwrite alone: a
 mapping that is written on a full copy-on-write file system kills the process (SIGBUS), while pwrite fails with an
@@ -6,14 +6,14 @@ error.
 
 The counter: a transaction makes it odd before it commits and even, by one more, when it has ended; transactions take
 turns among all processes (`connections.py`). A row read while the counter stood at an even number is what the catalog
-holds for as long as the counter stands there. A process that dies in the middle leaves it odd, and so does a disk that
-is full then: nothing is remembered until the next transaction has ended. The lowest byte is written last: of a number
-that is written byte by byte, nobody can see an even one that never was.
+is valid as long as the counter does not change. A process that dies in the middle leaves it odd, and so does a disk
+that is full then: nothing is remembered until the next transaction has ended. The lowest byte is written last: of a
+number that is written byte by byte, nobody can see an even one that never was.
 
 The sequence: the number of the last transaction whose loss would matter, written after its commit and before anybody is
 answered. It is never ahead of a catalog that has lost nothing, whatever crashes, and may be behind: it is not synced.
-Beside it stands a number that the catalog's file was seen to hold by itself, without its log: the file can only be
-ahead of it.
+It also has a transaction number that the catalog's file was seen to contain by itself, without its log: the file can
+only be ahead of it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Row = TypeVar("Row")
 
 
 class ChangeCounter:
-    """The file's slots; all but `value` is for whoever has the turn to write."""
+    """The file's slots; all but `value` are for the process that has the turn to write."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

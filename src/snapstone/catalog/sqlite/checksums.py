@@ -1,4 +1,4 @@
-"""Checksums of the rows that say which bytes a snapshot holds, so that a flipped bit is found and never believed.
+"""Checksums of the rows that define a snapshot's bytes, so that a flipped bit is detected and never trusted.
 
 Each row of `snapshot`, `snapshot_copy` and `pending_write` has one, in its column `checksum`: XXH3-64 over every other
 column. This is the one place that knows how it is made (docs/format.md describes it, and migration 0006 has a copy that
@@ -7,7 +7,7 @@ stays as it is).
 Rows of `snapshot` and `snapshot_copy` keep theirs by temporary triggers of the connection that writes, so no statement
 can forget it: a row that is changed or deleted is verified first, and gets its new checksum afterwards. Recording
 pending writes makes its checksums itself, for speed: it changes MOVING_COLUMNS alone, which no trigger watches, and
-whoever forgot the checksum there would find the row damaged at its next reading. Nothing verifies a row that nobody
+a change that forgets the checksum leaves a row that is reported as damaged. Nothing verifies a row that nobody
 reads; `integrity.py` does that on demand.
 """
 
@@ -82,7 +82,7 @@ def pending_write_checksum(snapshot_key: int, block_index: int, address: bytes, 
 
 
 def number_checksum(number: int) -> int:
-    """XXH3-64 over a transaction's number (8 bytes, little-endian): in `catalog_state`, and beside the catalog."""
+    """XXH3-64 over a transaction's number (8 bytes, little-endian): in `catalog_state` and in the changes file."""
     return _signed(xxh3_64_intdigest(_NUMBER.pack(number)))
 
 
@@ -106,7 +106,7 @@ def verify_pending_write(row: tuple[Any, ...]) -> None:
 
 
 def verify_row(what: str, content: bytes | None, checksum: object) -> None:
-    """Raise DamageError unless the row's content has that checksum; `what` says which row it is."""
+    """Raise DamageError unless the row's content has that checksum; `what` names the row."""
     if row_checksum(content) != checksum:
         raise DamageError(f"{CATALOG_ROW}{what}", "its checksum does not match")
 

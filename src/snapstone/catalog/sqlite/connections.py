@@ -236,14 +236,14 @@ class Connections:
         return not busy
 
     def is_in_place(self) -> bool:
-        """Whether the files that were opened still stand where they stood: cheap, so that it can be asked often.
+        """Whether the opened files are still in place; cheap enough to be called often.
 
-        If not, what is committed goes into files that nobody will find again.
+        If not, commits go into files that nobody will find again.
         """
         return self._present_files() == self._identities
 
     def report_damage(self, damage: DamageError) -> None:
-        """Say of each damaged place once, in the log and to whoever watches, that it is damaged."""
+        """Report each damaged place once, to the log and to the observer."""
         if damage.address in self._damage:
             return
         if len(self._damage) >= REPORTED_LIMIT:
@@ -276,7 +276,7 @@ class Connections:
         self.report_damage(damage)
 
     def _fail(self, error: sqlite3.Error | DamageError) -> NoReturn:
-        """Raise an error under the name that says what it means, and report damage, wherever it was met."""
+        """Translate SQLite's errors into those of the contract, and report damage."""
         meaning = failure_of(error, self._path) if isinstance(error, sqlite3.Error) else error
         if isinstance(meaning, DamageError):
             self.report_damage(meaning)
@@ -312,7 +312,7 @@ class Connections:
         """Raise UnusableCatalogError where the log continues a newer file than the one that is there.
 
         SQLite would apply it all the same, and what came out would be neither the one nor the other. Only under the
-        turn: nobody copies the log into the file then."""
+        turn, so that nobody checkpoints meanwhile."""
         log_file = self._beside("-wal")
         if is_absent(log_file):
             return
@@ -429,7 +429,7 @@ class Connections:
 
 
 class Statements:
-    """What each subject's statements stand on: the connections to the one file."""
+    """Base of each subject's statements: the connections to the one file."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

@@ -1,6 +1,6 @@
 """A look at the whole catalog for damage, row by row and in bounded memory, and statements that go through every row.
 
-Looking changes nothing, and nobody waits for it. One statement puts a lost row back.
+Checking changes nothing and blocks nobody. One statement restores a lost row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from snapstone.core.errors import DamageError
 from snapstone.core.ids import SnapshotId
 
 PROBLEM_LIMIT: Final = 1_000
-"""Problems told of each kind; past it, one more sentence says so."""
+"""Problems reported per kind; beyond that, one more sentence says so."""
 
 FETCH_COUNT: Final = 1_024
 """Rows held in memory at once."""

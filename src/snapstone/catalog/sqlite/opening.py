@@ -21,7 +21,7 @@ from snapstone.core.errors import DamageError, StoreFullError
 from snapstone.system.sqlite import connect
 
 NO_ROOM_BYTES: Final = 1 << 20
-"""With less free, an I/O error that does not say why is taken for a full disk: SQLite hides the reason of some."""
+"""With less free space, an I/O error without a reason counts as a full disk: SQLite hides some reasons."""
 
 ACCEPT_OPTION: Final = "--accept-older-catalog"
 """The option of `snapstone serve` that accepts the loss which an `OlderCatalogError` tells of."""
@@ -38,7 +38,7 @@ class CatalogError(Exception):
 
 @dataclass(eq=False)
 class CatalogMissingError(CatalogError):
-    """The file is missing or empty, and whoever opened it may not make one."""
+    """The file is missing or empty, and creating one was not requested."""
 
     path: Path
 
@@ -63,7 +63,7 @@ class UnusableCatalogError(CatalogError):
 
 @dataclass(eq=False)
 class OlderCatalogError(CatalogError):
-    """The file beside the catalog knows of transactions that the catalog does not hold: they have been lost."""
+    """The changes file records transactions that the catalog does not have: they were lost."""
 
     path: Path
     held: int

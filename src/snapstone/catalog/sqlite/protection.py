@@ -100,7 +100,7 @@ def _require_unlocked(connection: sqlite3.Connection, snapshot: Snapshot, due_ms
 
 
 def _recycled_by_a_rule(connection: sqlite3.Connection, snapshot: Snapshot, now_ms: int) -> bool:
-    """Put a completed snapshot into the recycle bin where a rule says so, as this transaction sees rules and tags."""
+    """Put a completed snapshot into the recycle bin if a rule requires it, by this transaction's rules and tags."""
     if snapshot.state is not SnapshotState.COMPLETED:
         return False
     rules = select_rules(connection, snapshot.account_id, snapshot.region, SNAPSHOT_RESOURCE)

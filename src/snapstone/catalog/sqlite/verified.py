@@ -1,9 +1,9 @@
 """Reads that damage must not pass unseen: streams of pending writes, look-ups that find nothing, ranges of an index.
 
 A checksum proves a row that was found. A row that was *not* found is another matter: a flipped bit in a key sends a
-search past it, or ends a range too early. But a search that goes wrong because of one key ends right beside that key.
-So whoever finds nothing, or comes to the end of a range, looks at the neighbours on both sides: one that does not match
-its own checksum, or the row that it stands for, is the reason.
+search past it, or ends a range too early. But a search misled by one key ends right next to that key.
+So a search that finds nothing, or reaches the end of a range, checks the neighbours on both sides: one that does not
+match its own checksum, or its row, is the reason.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STREAM_FETCH_COUNT: Final = 1_024
 """Rows of a stream of pending writes held in memory at once."""
 
 NEIGHBOUR_LIMIT: Final = 64
-"""Neighbours looked at where a range ended: hidden rows may stand between what was listed and the range's end."""
+"""Neighbours checked at the end of a range: hidden rows may be between the last listed one and the end."""
 
 _WRITES: Final = "SELECT snapshot_key, block_index, address, digest, checksum FROM pending_write"
 OWNED: Final = ("account_id", "region", "started_at_ms", "snapshot_id")
@@ -103,7 +103,7 @@ def is_intact(table: str, row: tuple[Any, ...], report: Callable[[DamageError], 
 
 
 def require_absent(connection: sqlite3.Connection, snapshot_id: SnapshotId) -> None:
-    """Raise DamageError where a look-up of that id found nothing because of damage beside its place in the index."""
+    """Raise DamageError if a look-up of that ID found nothing because of damage next to its place in the index."""
     for condition in ("< ? ORDER BY snapshot_id DESC", "> ? ORDER BY snapshot_id"):
         entries = f"SELECT snapshot_key, snapshot_id FROM snapshot WHERE snapshot_id {condition} LIMIT 1"
         for entry in _entries(connection, entries, ("snapshot_id",), (snapshot_id,)):
@@ -197,7 +197,7 @@ def _neighbours(
 def _entries(
     connection: sqlite3.Connection, entries: str, columns: Sequence[str], parameters: tuple[object, ...]
 ) -> list[_Entry]:
-    """Entries of an index beside what their rows have. One statement, so that both are as of one moment."""
+    """Entries of an index with the values of their rows, in one statement, so that both are of one moment."""
     indexed = ", ".join(f"entry.{column}" for column in columns)
     held = ", ".join(f"snapshot.{column}" for column in columns)
     rows = connection.execute(

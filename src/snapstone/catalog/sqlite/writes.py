@@ -43,7 +43,7 @@ from snapstone.core.ids import SnapshotId
 log = logging.getLogger(__name__)
 
 DROP_STEP_COUNT: Final = 4_096
-"""Pending writes dropped in one transaction: some ten milliseconds during which nobody else can write."""
+"""Pending writes dropped per transaction: some ten milliseconds during which no other process can write."""
 
 DROP_PAUSE_SECONDS: Final = 0.005
 """Left to other writers after each such transaction."""
@@ -96,7 +96,7 @@ class _Fixed:
 
 @dataclass(slots=True)
 class _Target:
-    """A snapshot that a batch writes to, as it stands after the items before."""
+    """A snapshot that a batch writes to, in its state after the preceding items."""
 
     fixed: _Fixed
     deadline_at_ms: int
@@ -108,7 +108,7 @@ class _Target:
         return self.deadline_at_ms, self.progress, sequence, checksum, self.fixed.snapshot_key
 
     def admit(self, submitted: SubmittedWrite) -> NotWritableError | None:
-        """Take the write in, or say why not; a batch means what its items would mean one after the other."""
+        """Accept the write, or return why not; a batch has the effect of its items in sequence."""
         if self.fixed.state != SnapshotState.PENDING:
             return NotWritableError(SnapshotState(self.fixed.state))
         if submitted.begun_at_ms > self.deadline_at_ms:
@@ -120,7 +120,7 @@ class _Target:
 
 
 def lease_is_free(column: str) -> str:
-    """The condition that nobody holds a lease, which a column ends; its parameter is the running time now."""
+    """SQL condition that the lease ending at a column is free; its parameter is the current running time."""
     return f"coalesce({column} <= ?, TRUE)"
 
 
@@ -149,7 +149,7 @@ class WriteStatements(Statements):
                 yield from verified_writes(connection, snapshot_key)
 
     def drop_orphaned_writes(self) -> None:
-        """Drop the writes of every snapshot noted for it, whoever noted it and died, in steps."""
+        """Drop the writes of every snapshot marked for it, in steps, including those left by killed processes."""
         with self._connections.reading() as connection:
             noted = connection.execute("SELECT snapshot_key FROM dropped_writes").fetchall()
         for (snapshot_key,) in noted:
@@ -189,7 +189,7 @@ class WriteStatements(Statements):
         """Commit one batch: a state check and an update for each snapshot, and the writes that it admits.
 
         Returns for each write, in order, why it was refused, or None. Of a snapshot's row only the deadline and the
-        progress change, which nobody remembers.
+        progress change, which are not cached.
         """
         with self._connections.recording() as (connection, sequence):
             targets: dict[SnapshotId, _Target | None] = {}

@@ -46,7 +46,7 @@ class Remote:
     def __init__(
         self, url: str, *, ca_bundle: str | None = None, usual_bundle: str | None = None, proxy: str | None = None
     ) -> None:
-        """`ca_bundle` is trusted alone; `usual_bundle` if there is none, beside the system's certificates."""
+        """`ca_bundle` is trusted alone; without one, `usual_bundle` and the system's certificates."""
         parts = urlsplit(url)
         assert parts.hostname is not None
         self.scheme = parts.scheme
@@ -234,7 +234,7 @@ def _with_scheme(proxy: str) -> str:
 
 
 def _login(proxy: SplitResult) -> dict[str, str]:
-    """The header by which a proxy knows who we are, where its URL says so."""
+    """The header that authenticates us to a proxy, if its URL has credentials."""
     if proxy.username is None:
         return {}
     login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"

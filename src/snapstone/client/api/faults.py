@@ -37,7 +37,7 @@ class FaultKind(Enum):
     BROKEN = auto()
     """The endpoint's own trouble, or a connection's: try again."""
     DAMAGED = auto()
-    """What the endpoint has stored is damaged, and it says so: it stays so."""
+    """The endpoint reports that what it has stored is damaged; this is permanent."""
     FULL = auto()
     """The endpoint's disk is full: it passes if somebody there makes room."""
     LOST = auto()

@@ -169,7 +169,7 @@ UNKNOWN_GROUND = 1.5
 GROWTH_SECONDS = 0.05
 """Between two steps of growth."""
 HELD_SECONDS = 0.5
-"""A rate that held nobody back for this long is not tested, and does not grow."""
+"""A rate that limited nothing for this long is not tested and does not grow."""
 
 
 class CubicRate:

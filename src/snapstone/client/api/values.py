@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 ABSENT_ID: Final = "snap-fffffffffffffffff"
-"""A well-formed id that nobody will ever mint: ids are random, with 68 bits. What is asked about it tells rights."""
+"""A well-formed id that nobody will ever mint: IDs are random, with 68 bits. Calls about it reveal permissions."""
 
 
 @dataclass(frozen=True)
@@ -77,5 +77,5 @@ class SnapshotInfo:
     kms_key_arn: str | None = None
     state_message: str | None = None
     full_size: int | None = None
-    """Bytes of all blocks that are present, where the endpoint says so."""
+    """Bytes of all blocks that are present, if the endpoint reports it."""
     storage_tier: str | None = None

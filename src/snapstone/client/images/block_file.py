@@ -93,7 +93,7 @@ class BlockFile:
             self._read_through_cache_only()
 
     def _read_through_cache_only(self) -> None:
-        """The kernel does not say what is cached: reading past the cache might read a cached file from the disk."""
+        """It is unknown what the kernel has cached: reading past the cache might read a cached file from the disk."""
         if fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             self._close_direct()
             with suppress(OSError):

@@ -60,7 +60,7 @@ class DeviceSource:
 
 
 class DeviceTarget:
-    """A block device that is written in place. It is held alone (O_EXCL): the kernel lets nobody mount it meanwhile."""
+    """A block device that is written in place, held exclusively (O_EXCL): it cannot be mounted meanwhile."""
 
     fresh = False
     resumed = False
@@ -98,7 +98,7 @@ class DeviceTarget:
         self._file.close()
 
     def discard(self) -> None:
-        """Close it; what was written stays, for nobody knows what was there before."""
+        """Close it; what was written stays, because the earlier content is unknown."""
         self._file.close()
 
 

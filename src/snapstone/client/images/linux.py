@@ -1,6 +1,6 @@
 """Linux: calls that Python does not offer, block devices under /sys, and who uses a device or file as a disk.
 
-Each call says whether it worked if there is another way.
+Each call returns whether it worked, if there is another way.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def clone_file(source_fd: int, target_fd: int) -> bool:
 
 
 def is_cached(fd: int, offset: int, size: int) -> bool | None:
-    """Whether all these bytes of a file are in the page cache; None if the kernel does not say."""
+    """Whether all these bytes of a file are in the page cache; None if unknown."""
     if not _has_cachestat:
         return None
     asked = _CacheRange(offset, size)
@@ -308,7 +308,7 @@ class UseTable:
         return uses
 
     def _mounts_of(self, number: int) -> Iterator[_Mount]:
-        # btrfs and others show a number of their own in the table; what was mounted is named beside it.
+        # btrfs and others show a number of their own in the table; the mounted device is named next to it.
         for mount in self._mounts:
             if mount.number == number or _device_number(mount.source) == number:
                 yield mount

@@ -36,7 +36,7 @@ class NbdConnection:
     """A connection in its transmission phase. For one thread at a time.
 
     Every method raises RequestError if the server could not do it. After any other error the connection says
-    ServerGoneError to everything, because nobody knows what would come next out of it.
+    ServerGoneError to everything, because its state is unknown.
     """
 
     def __init__(self, connected: socket.socket, export: bytes = b"") -> None:
@@ -102,7 +102,7 @@ class NbdConnection:
         return extents
 
     def disconnect(self) -> None:
-        """Say goodbye, if there is somebody to say it to, and close."""
+        """Disconnect, if the server is still there, and close."""
         if self._sound:
             self._sound = False
             with contextlib.suppress(ClientError):  # Gone already, which is where this was to lead.

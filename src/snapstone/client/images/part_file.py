@@ -1,4 +1,4 @@
-"""The part file: where an image grows, beside the name that it will have, until it is whole.
+"""The part file: where an image grows, next to its final name, until it is complete.
 
 Only one process works on it at a time (flock). It stays when work ends unfinished, and a later run resumes from it. An
 increment is applied to a copy of the old image, which shares the original's blocks if the file system can (XFS, Btrfs),

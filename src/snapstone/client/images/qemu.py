@@ -150,7 +150,7 @@ class _QemuTarget(_ServedImage):
     """An image that qemu-nbd writes, under its temporary name."""
 
     fixed_places = False
-    """The tables that lead to the blocks were written too, and nobody here can write those again."""
+    """The tables that lead to the blocks were written too, and cannot be rewritten here."""
 
     def __init__(
         self, path: Path, part: Path, server: ImageServer, *, fresh: bool, resumed: bool, replace: bool

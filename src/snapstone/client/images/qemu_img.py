@@ -30,7 +30,7 @@ def detect_format(path: str | os.PathLike[str]) -> str | None:
     """QEMU's name of the format of a file; None is raw, and what every block device is. Raises OSError.
 
     A virtual machine can write any of these heads into its own raw disk, with the name of a file of the host's in it.
-    Whoever reads disks of machines that he does not trust says `raw`, and does not ask here.
+    To read disks of machines that are not trusted, use `raw` instead.
     """
     with Path(path).open("rb") as file:
         found = os.fstat(file.fileno())
@@ -104,7 +104,7 @@ def check_single(path: Path, image_format: str) -> None:
 
 
 def check_self_contained(path: Path, image_format: str) -> None:
-    """Refuse an image that takes bytes from other files, whose format nobody but its own first bytes has told."""
+    """Refuse an image that takes bytes from other files, whose format is known only from its first bytes."""
     image = json.loads(_ask(path, image_format, "info", "--output=json", "--", str(path)))
     others = [str(file) for file in _own_files(image) if not file.samefile(path)]
     if (backing := image.get("backing-filename")) is not None:

@@ -3,7 +3,7 @@
 - The listening socket is made here and handed over, and every connection is made at once: nothing waits for a socket to
   appear, and its name and folder are gone before the first byte is read. A qemu-nbd that dies closes all connections,
   which is how it is noticed.
-- A shell stands between: it waits for the end of a pipe whose other end only this process holds, and then ends qemu-nbd
+- A shell is in between: it waits for the end of a pipe whose other end only this process holds, and then ends qemu-nbd
   (SIGTERM: it finishes what it is at and closes the image). The kernel closes the pipe of a killed process, too.
 - Both have a session of their own, so that a Ctrl-C in the terminal ends the work here first, and them in order.
 """

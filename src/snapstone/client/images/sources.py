@@ -173,7 +173,7 @@ def _open_stream(format: str | None, size: int | None) -> Source:
 
 
 def _is_unread_image(fd: int) -> bool:
-    """Whether a file or a device was given as standard input, and nobody has read from it yet."""
+    """Whether a file or a device was given as standard input, and nothing has been read from it yet."""
     mode = os.fstat(fd).st_mode
     return (stat.S_ISREG(mode) or stat.S_ISBLK(mode)) and os.lseek(fd, 0, os.SEEK_CUR) == 0
 

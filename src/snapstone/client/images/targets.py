@@ -40,11 +40,10 @@ def open_target(
 ) -> Target:
     """Open what an image of `size` bytes is to be written to.
 
-    A file grows as `.NAME.part_name.part` beside its name, which has to be free, unless `force` lets it be replaced at
-    the commit. A part that is there already is resumed, so `part_name` has to name the content, and what it began as.
-    `existing` begins with a copy of the image that is there, and replaces it. A device is written in place, and with
-    `force` only.
-    A format other than `raw` is QEMU's; None is raw, or with `existing` the image's own.
+    A file grows as `.NAME.part_name.part` next to its final name, which has to be free, unless `force` lets it be
+    replaced at the commit. A part that is there already is resumed, so `part_name` has to name the content, and what it
+    began as. `existing` begins with a copy of the image that is there, and replaces it. A device is written in place,
+    and with `force` only. A format other than `raw` is QEMU's; None is raw, or with `existing` the image's own.
 
     Raises UsageError, NotFoundError, DeniedError, NoSpaceError.
     """

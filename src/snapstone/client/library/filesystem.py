@@ -52,7 +52,7 @@ class SnapstoneFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec i
     ) -> None:
         """The endpoint that plain AWS configuration names, unless told otherwise or given as `service`.
 
-        Volume size and parent are for new snapshots, where opening one does not say otherwise.
+        Volume size and parent are for new snapshots, unless `open` is given others.
         """
         super().__init__(**storage_options)
         self._volume_size_gib = volume_size_gib

@@ -140,7 +140,7 @@ def iterate_blocks(
 ) -> Generator[Block]:
     """The blocks that are present from index `start` to before `stop`, ascending; zero blocks are among them.
 
-    Blocks that are absent, and so read as zeros, are left out. Blocks are fetched ahead of whoever iterates, a bounded
+    Blocks that are absent, and so read as zeros, are left out. Blocks are fetched ahead of the iteration, a bounded
     number of them; the list of blocks is requested page by page, and again if a slow caller's tokens have expired.
     Raises ClientError.
     """

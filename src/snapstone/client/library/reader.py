@@ -40,7 +40,7 @@ class BlockCache:
         self._lock = threading.Lock()
 
     def get(self, block_index: int) -> Block:
-        """The block, fetched in the caller's thread where nobody fetches it yet. Raises what `load` raises."""
+        """The block, fetched in the caller's thread unless another thread already does. Raises what `load` raises."""
         future, is_ours = self._claim(block_index)
         if is_ours:
             self._fulfil(block_index, future)

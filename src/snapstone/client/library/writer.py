@@ -109,7 +109,7 @@ class SnapshotWriter(io.RawIOBase):
             self.complete()
 
     def __del__(self) -> None:
-        """Left alone by whoever made it: nothing is sealed, and nothing waits for an endpoint."""
+        """Garbage-collected without an end: nothing is sealed, and no request is sent."""
         if not getattr(self, "_is_over", True):
             text = f"{self.snapshot_id} was neither completed nor aborted; it stays pending until it times out"
             warnings.warn(text, ResourceWarning, source=self, stacklevel=1)

@@ -136,7 +136,7 @@ def pair_up(
 def compare_pair(
     service: Service, snapshot_id: str, reading: SourceReader, pair: ComparedBlock, buffer: memoryview, stop: StopSignal
 ) -> Difference | None:
-    """Read what has to be read of a pair, the image first, and say whether it differs."""
+    """Read what is needed of a pair, the image first, and return whether it differs."""
     image = reading.read(pair.block_index, buffer) if pair.in_image else ZERO_DIGEST
     held = pair.digest
     if pair.token is not None:

@@ -1,10 +1,10 @@
 """A snapshot from one endpoint into a new one at another: every block read, checked, written, acknowledged, journaled.
 
 The bytes are hashed once, when they have been read: that digest is compared with the source's checksum, and is the
-checksum of the write. `pending` says what is durable when. Unlike an upload, a copy that resumes believes its journal
-and does not read again what was acknowledged: its source is a completed snapshot, which never changes, so a journaled
-digest cannot be out of date. A block in doubt, or whose entry was lost with the power, is sent again; an entry that was
-damaged makes another aggregate checksum, which the endpoint refuses.
+checksum of the write. `pending` describes what is durable when. Unlike an upload, a copy that resumes believes its
+journal and does not read again what was acknowledged: its source is a completed snapshot, which never changes, so a
+journaled digest cannot be out of date. A block in doubt, or whose entry was lost with the power, is sent again; an
+entry that was damaged makes another aggregate checksum, which the endpoint refuses.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class SourceSnapshot:
 
     @property
     def present_count(self) -> int | None:
-        """Blocks that are present, where the endpoint says so."""
+        """Blocks that are present, if the endpoint reports it."""
         return None if self.info is None or self.info.full_size is None else self.info.full_size // BLOCK_SIZE
 
 
@@ -263,7 +263,7 @@ class _Copy:
         self._snapshot: SourceSnapshot = look_at(source, snapshot_id, observer)
 
     def rehearse(self) -> CopyResult:
-        """Say what would be done."""
+        """Report what would be done."""
         plan = self._made_plan()
         self._tell(plan)
         count = self._moves(plan).count()
@@ -334,7 +334,7 @@ class _Copy:
             raise
 
     def _may_do_without(self, plan: Plan, error: ClientError) -> bool:
-        """Whether the start was refused because of a parent that nobody insisted on."""
+        """Whether the start was refused because of a parent that the user did not choose."""
         return (
             plan.counterpart is not None
             and self._options.parent_id == AUTO

@@ -72,7 +72,7 @@ def origin_value(source_id: str, region: str, owner_id: str) -> str:
 
 
 def origin_of(tags: Mapping[str, str]) -> str | None:
-    """The id of the snapshot that one with these tags is a copy of, where the tag says so."""
+    """The id of the snapshot that one with these tags is a copy of, if the tag says so."""
     words = tags.get(COPIED_FROM, "").split()
     return words[0] if words and _SNAPSHOT_ID.fullmatch(words[0]) else None
 

@@ -134,7 +134,7 @@ _NOT_ZERO: Final = re.compile(rb"[^\0]")
 
 
 class _OpenFile:
-    """A descriptor that is closed when nobody uses it any more.
+    """A descriptor that is closed when it is no longer in use.
 
     Who reads or writes holds a reference meanwhile, so a thread that comes late never writes into another file that got
     the same number; and no lock is needed, behind which threads would queue while one of them waits for the disk.
@@ -295,7 +295,7 @@ class DigestTable:
             self._syncer.sync(file.descriptor, os.fdatasync)
 
     def close(self) -> None:
-        """Let it go, once nobody uses it any more; a second time does nothing. What was recorded stays recorded."""
+        """Close it when it is no longer in use; a second call does nothing. What was recorded stays recorded."""
         self._file = None
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ program that failed than a bitmap of an image in which nothing changed, which th
 with `start` or `offset`, `length` and, unless all are meant, `dirty` is read likewise. `qemu-img map --output=json`
 with the option `x-dirty-bitmap` says `"data": false, "zero": false` for a dirty range, and `"data": true` for a clean
 one ("perhaps confusingly", says the commit that introduced it). Without that option it prints the same members, and
-says what is allocated, not what changed: that is refused, because blocks would be missing from the snapshot.
+lists what is allocated, not what changed; it is refused, because blocks would be missing from the snapshot.
 """
 
 from __future__ import annotations

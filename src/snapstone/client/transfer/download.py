@@ -1,6 +1,6 @@
 """A snapshot into an image: blocks in any order, each checked, into a target that becomes visible whole.
 
-What a journal says of an earlier run is believed only of blocks that the target still holds: each is read and hashed.
+A journal of an earlier run is trusted only for blocks that the target still has: each is read and hashed.
 If that run came as far as the sync of the whole, which may have failed, each is written again too: reading what was
 written before a failed sync proves nothing.
 """
@@ -297,7 +297,7 @@ class _Download:
         except BaseException:
             target.leave()
             raise
-        # The stage comes first: who finds it beside an unfinished image writes every block again (`_write`).
+        # The stage comes first: a run that finds it with an unfinished image writes every block again (`_write`).
         try:
             journal.update({"stage": COMMITTING})
             target.commit()
@@ -396,7 +396,7 @@ class _Download:
 
 
 def described(service: Service, snapshot_id: str) -> SnapshotInfo | None:
-    """What EC2 says of a snapshot, where these credentials may ask."""
+    """EC2's description of a snapshot, if these credentials may describe it."""
     try:
         return next(iter(service.describe([snapshot_id])), None)
     except (DeniedError, NotFoundError):

@@ -1,6 +1,6 @@
 """The state folder: where journals and digest indexes are kept, for this user alone; and the locks of journals.
 
-A journal's lock is a file beside it that has the process id of its holder. Files that a killed process began and never
+A journal's lock is a file next to it with the process ID of its holder. Files that a killed process began and never
 put in place are told from those being written by lock and age.
 """
 
@@ -113,7 +113,7 @@ LEFTOVER_SECONDS: Final = 3_600.0
 
 
 def remove_leftovers(folder: Path, now: float | None = None) -> None:
-    """Remove the `*.new` files of a folder that nobody writes any more."""
+    """Remove the abandoned `*.new` files of a folder."""
     old = (time.time() if now is None else now) - LEFTOVER_SECONDS
     for path in folder.glob("*.new"):
         try:

@@ -32,7 +32,7 @@ _KEY: Final = "key"
 
 
 class Journal:
-    """One open journal; nobody else has it open."""
+    """One open journal, exclusively held."""
 
     def __init__(self, table: DigestTable, lock: JournalLock, *, resumed: bool, replaced: Facts) -> None:
         """Use JournalStore."""
@@ -207,7 +207,7 @@ def _plain(key: Facts) -> Mapping[str, object]:
 
 
 def _look_at(path: Path) -> KeptJournal | None:
-    """What there is to say about a journal, or None if it has just been removed."""
+    """The facts about a journal, or None if it has just been removed."""
     facts: Facts = {}
     fault, holder = None, None
     try:

@@ -40,7 +40,7 @@ class Parent:
     snapshot_id: str
     volume_size_gib: int
     table: DigestTable | None
-    """What it holds; None where only a dirty bitmap says what changed."""
+    """What it holds; None if only a dirty bitmap lists what changed."""
     known_from: str
     """`index`, `blocks`, or `dirty bitmap`."""
 

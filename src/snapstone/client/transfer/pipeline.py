@@ -105,7 +105,7 @@ class ThreadPool(Generic[T]):
         return sum(self._done_counts)
 
     def start(self) -> None:
-        """Hire the first worker; who takes an item hires the next one, if nobody is idle."""
+        """Start the first worker; a worker that takes an item starts the next one if none is idle."""
         self.look_again()
         self._start_worker()
 
@@ -143,7 +143,7 @@ class ThreadPool(Generic[T]):
         self._dismissed = True
 
     def end(self) -> None:
-        """Wait for the workers (bounded), then close the source, where it can be closed and nobody is left in it."""
+        """Wait for the workers (bounded), then close the source, if it can be closed and no worker is left in it."""
         if self.wait_gone(JOIN_SECONDS):
             for thread in self._threads:
                 thread.join(JOIN_SECONDS)
@@ -228,7 +228,7 @@ class ThreadPool(Generic[T]):
 
 
 Count = int | Callable[[], int]
-"""A number of workers, or a function that says how many there may be by now: asked before another one is started."""
+"""A number of workers, or a function that returns how many are allowed now, called before another one is started."""
 
 R = TypeVar("R")
 

@@ -50,7 +50,7 @@ def visits(
 
 
 def _merged(*pairs: Iterable[tuple[int, bool]]) -> Iterator[Visit]:
-    """Each index once; no hole where any of them says so, for False comes first."""
+    """Each index once; not a hole if any range says so, because False sorts first."""
     last = -1
     for block_index, is_hole in merge(*pairs):
         if block_index != last:

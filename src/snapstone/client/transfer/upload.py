@@ -41,7 +41,7 @@ class UploadOptions:
     parent_id: str | None = None
     """Send only what differs from this snapshot."""
     dirty: str | os.PathLike[str] | DirtyRanges | None = None
-    """Where the image may differ from the parent, or the file that says so; nothing else of the image is read."""
+    """Where the image may differ from the parent, or the file that lists it; nothing else is read."""
     size: int | None = None
     """Bytes of a stream, which cannot tell it itself."""
     format: str | None = None
@@ -334,7 +334,7 @@ class _Upload:
             self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> Mapping[str, object]:
-        """What makes two runs the same work. The image's state is not in it: whoever resumes reads the image again."""
+        """What makes two runs the same work. The image's state is not in it: a resumed run reads the image again."""
         options, endpoint = self._options, self._service.endpoint
         return {
             "kind": "upload",

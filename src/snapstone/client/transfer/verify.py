@@ -1,4 +1,4 @@
-"""Whether a snapshot's blocks are what their checksums say, and whether an image is what a snapshot says."""
+"""Checks a snapshot's blocks against their checksums, and an image against a snapshot."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ class _Verification:
     def _answers(self) -> bool:
         """Whether the endpoint answers at all: then it is this block that it cannot give.
 
-        A server that finds a stored block damaged can say so only as its own failure (500).
+        A server that finds a stored block damaged can report that only as its own failure (500).
         """
         try:
             self._service.volume_size_gib(self._snapshot_id)
@@ -204,7 +204,7 @@ class _Verification:
 
 
 def _expected_count(service: Service, snapshot_id: str, sample_percent: float | None) -> int | None:
-    """How many blocks will be checked, about, where the endpoint says how many are present."""
+    """About how many blocks will be checked, if the endpoint reports how many are present."""
     try:
         described = service.describe([snapshot_id], owner=None)
     except (DeniedError, NotFoundError):

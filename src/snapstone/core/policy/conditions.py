@@ -52,7 +52,7 @@ def _text(*, wildcards: bool = False, fold: bool = False) -> Compile:
 def _typed(
     kind: str, read: Callable[[str], Typed | None], compare: Callable[[Typed, Typed], bool] = operator.eq
 ) -> Compile:
-    """Of values that are read as one type first: the request's stands left, the policy's right."""
+    """Of values that are parsed as one type first: the request's is on the left, the policy's on the right."""
 
     def compile_value(text: str, variables: bool) -> Test:
         wanted = read(text)

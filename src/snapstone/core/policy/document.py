@@ -67,7 +67,7 @@ def as_texts(value: object, place: str) -> Sequence[str]:
 
 
 def as_condition_texts(value: object, place: str) -> Sequence[str]:
-    """As `as_texts`; numbers and booleans may stand without quotes."""
+    """As `as_texts`; numbers and booleans need no quotes."""
     if isinstance(value, list) and value:
         return [as_text(_quoted(each), place) for each in value]
     return [as_text(_quoted(value), place)]
@@ -168,7 +168,7 @@ class Statement:
     conditions: Sequence[Clause]
 
     def applies(self, asked: PolicyRequest) -> bool:
-        """Whether it is about what is asked, whoever asks."""
+        """Whether it covers the question, for any principal."""
         return (
             self.actions.concern(asked.action)
             and (self.resources is None or self.resources.concern(asked))

@@ -36,7 +36,7 @@ class Wildcard(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """`${key, 'default'}`: stands for what the request has."""
+    """`${key, 'default'}`: replaced by the request's value."""
 
     key: str
     default: str | None

@@ -77,7 +77,7 @@ class Principals:
     """Those whom a Principal or NotPrincipal element lists."""
 
     names: frozenset[str]
-    """ARNs; an account stands as its root's."""
+    """ARNs; an account is listed as its root's."""
     everyone: bool = False
     excluded: bool = False
     """Whether it is a NotPrincipal element."""

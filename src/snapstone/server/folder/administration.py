@@ -1,7 +1,7 @@
 """The identities of a data folder: its first account, the administrator's access key, and commands that change them.
 
 The administrator's access key is made at the first start and kept in `credentials`, as AWS tools read it. Commands work
-on the catalog beside a running server, or without one.
+on the catalog, with or without a running server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from snapstone.service.key_ring import TOKENS, HeldRootKey, KeyRing, RootKey, ma
 from snapstone.system.clock import now_ms
 
 KEY_LIMIT: Final = 1_000
-"""Root's keys, of which each lost `credentials` file leaves one: whoever owns the data folder is not locked out."""
+"""Root's keys, of which each lost `credentials` file leaves one: the data folder's owner is not locked out."""
 
 
 def ensure_administrator(engine: IdentityEngine, credentials: Path, *, adopt: bool = False) -> None:

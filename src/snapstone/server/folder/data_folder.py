@@ -1,4 +1,4 @@
-"""The data folder: what lies where in it, which format it has, who uses it, and what a running server says of itself.
+"""The data folder: its layout and format, its lock, and the record of the running server.
 
 FORMAT         number of this layout
 catalog.db     the catalog
@@ -10,7 +10,7 @@ server.json    where the running server listens, and by what it knows its folder
 .first-start   there until the first start is over: from then on, what is missing was lost
 server.lock    locked, as the folder itself, for as long as a server runs
 
-At most one server uses a data folder. It locks the folder itself, which nobody can take away from under the lock, and
+At most one server uses a data folder. It locks the folder itself, which cannot be replaced under the lock, and
 the file `server.lock` in it, which earlier versions look at. Unlike a process id, a lock cannot outlive its holder.
 File systems that cannot lock a folder (NFS) have the file alone. A start that is refused says why in one sentence that
 names the file and what to do (`Refusal`).
@@ -59,7 +59,7 @@ def is_locked(folder: Path, lock_file: Path) -> bool:
 
 
 def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path) -> None:
-    """Lock what is at a path: a file that is taken away before it is locked keeps nobody out."""
+    """Lock what is at a path, making sure that it still is: a removed file's lock excludes nobody."""
     for _ in attempts(LOOK_SECONDS):
         descriptor = open_it()
         try:
@@ -129,7 +129,7 @@ class RunningServer:
     region: str
     format_inode: int = 0
     format_changed_ns: int = 0
-    """Inode and time of the last change of FORMAT, which nobody writes again: a copy of it has others. 0: not known."""
+    """Inode and time of the last change of FORMAT, which is never rewritten: a copy has others. 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +186,14 @@ class DataFolder:
             sync_folder(self.path)
 
     def announce(self, server: RunningServer) -> RunningServer:
-        """Say where the running server is; returns what was said."""
+        """Record where the server listens; returns the record."""
         status = self.format.stat()
         server = replace(server, format_inode=status.st_ino, format_changed_ns=status.st_ctime_ns)
         replace_file(self.server_file, (json.dumps(asdict(server)) + "\n").encode("ascii"))
         return server
 
     def withdraw(self, server: RunningServer) -> None:
-        """Say that this server runs no more; what another one says of itself stays."""
+        """Remove this server's record; another server's stays."""
         with suppress(OSError):  # The folder may be gone.
             if self.read_server_file() == server:
                 self.server_file.unlink(missing_ok=True)
@@ -302,7 +302,7 @@ def _open(folder: DataFolder, accept_copied: bool) -> FolderLock:
 def _check_copied(folder: DataFolder) -> None:
     """Refuse a folder that was copied file by file while a server ran on it. Raises DataFolderError.
 
-    A server that stops takes its server.json with it, and one that is killed leaves it beside the very same files. A
+    A server that stops removes its server.json; one that is killed leaves it next to the very same files. A
     snapshot of a file system or volume has them with their inodes; a file system that gives other inodes after each
     mount leaves the time of the last change, which no copy can take over.
     """

@@ -41,7 +41,7 @@ def read_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str, 
 def ensure_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str, str] = os.environ) -> None:
     """Make the file of an installation whose catalog holds nothing sealed yet: a fresh one, or an earlier version's.
 
-    One that has lost its root key is not given another, and none is made beside objects whose catalog is missing.
+    A folder that lost its root key does not get another, nor do objects whose catalog is missing.
 
     For one process at a time. Raises DataFolderError.
     """

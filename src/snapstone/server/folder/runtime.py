@@ -1,4 +1,4 @@
-"""Where a server says where it listens if it cannot write that into its data folder: a folder of this user's own.
+"""Where a server records its address if it cannot write into its data folder: a private folder of this user.
 
 It is `snapstone` in $XDG_RUNTIME_DIR, else `snapstone-UID` in the temporary folder. In it, each such server has a file
 named after the device and inode of its data folder and its own process id, which it keeps locked: without a lock it
@@ -43,7 +43,7 @@ def announced(data: Path, server: RunningServer, environ: Mapping[str, str] = os
 
 
 def find_server(folder: DataFolder) -> RunningServer:
-    """The server that runs on a data folder, wherever it says so. Raises DataFolderError if there is none."""
+    """The server that runs on a data folder, wherever it is recorded. Raises DataFolderError if there is none."""
     try:
         return folder.running_server()
     except DataFolderError:

@@ -81,7 +81,7 @@ class FolderWatch:
 
 
 class GateKeeper:
-    """Closes the gate of a process while its data folder is not what it opened, and says so; `look` is its tick."""
+    """Closes the gate of a process while its data folder is not the one it opened; `look` is its tick."""
 
     def __init__(
         self, watch: FolderWatch, gate: StoreGate, health: Health, start_anew: Callable[[str], object] = lambda _: None
@@ -136,8 +136,8 @@ START_INODES: Final = 8
 def make_room(folder: DataFolder) -> SpaceGuard:
     """The guard of the data folder's disk, looked after once: what is opened next finds room.
 
-    SQLite maps the file `-shm`, which it recreates at each start; on a copy-on-write file system it must be
-    overwritten in place, or a full disk kills whoever writes to it (`storage/index.py` does the same for the index). So
+    SQLite maps the file `-shm`, which it recreates at each start; on a copy-on-write file system it must be overwritten
+    in place, or a full disk kills the process that writes to it (`storage/index.py` does the same for the index). So
     that the catalog can be written to as long as it has room, its counter of changes must be too.
     """
     guard = SpaceGuard(folder.path, folder.reserve)
@@ -166,7 +166,7 @@ def require_room(guard: SpaceGuard) -> None:
 
 
 def tend_room(guard: SpaceGuard, health: Health) -> None:
-    """Give back of the reserve or make it whole again, and say whether blocks are refused."""
+    """Release or restore the reserve, and report whether blocks are refused."""
     guard.tend()
     if guard.problem is None:
         health.clear(SUBJECT)

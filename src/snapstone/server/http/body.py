@@ -168,7 +168,7 @@ STALL_SLICES: Final = 6
 """A receive comes back this often in the time that a body may pause, to see whether anything came."""
 
 PIECE_SIZE: Final = 64 * 1024
-"""Received at once where nobody offers a buffer: a body to be dropped, or one of unknown size."""
+"""Size of a receive without the caller's buffer: for bodies to be dropped or of unknown size."""
 
 MAX_CHUNK_SIZE_DIGITS: Final = 16
 
@@ -238,7 +238,7 @@ class StreamBody(ABC):
 
     @property
     def can_be_drained(self) -> bool:
-        """Whether it is worth receiving what nobody read, so that the connection can carry another request."""
+        """Whether to receive the unread rest, so that the connection can carry another request."""
         return self.finished or not (self._broken or self.awaits_continue or self._is_long())
 
     def drain(self) -> bool:

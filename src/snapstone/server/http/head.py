@@ -1,8 +1,8 @@
 """A request's head: bytes in, a method, a target, headers and the body's framing out. No I/O; strict on purpose.
 
 The grammar is llhttp's (through httptools), in its strict mode: no bare line feeds, no folded headers, no
-Content-Length beside Transfer-Encoding. What llhttp leaves open is decided here. Every limit of a connection has its
-name in `ConnectionLimits`; tests pass smaller ones.
+Content-Length together with Transfer-Encoding. What llhttp leaves open is decided here. Every limit of a connection has
+its name in `ConnectionLimits`; tests pass smaller ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ConnectionLimits:
     trailer_size: int = 8 * 1024
     """All trailers of a chunked body together; they are read and dropped."""
     drain_size: int = 1024 * 1024
-    """What is left of a body that nobody read is received and dropped up to here, so that the connection lives on."""
+    """At most this much of an unread body is received and dropped to keep the connection alive."""
     drain_seconds: float = 2.0
     """How long such a rest may take."""
     linger_size: int = 16 * 1024 * 1024

@@ -38,7 +38,7 @@ BACKLOG: Final = 1024
 """Connections that the kernel may hold for us, and the most that are accepted in one go."""
 
 PAUSE_SECONDS: Final = 0.1
-"""Pause after a connection could not be accepted, for want of file descriptors, say."""
+"""Pause after a connection could not be accepted, for example for lack of file descriptors."""
 
 POLL_SECONDS: Final = 1.0
 """The accepting thread loops at least this often, which shows that it does not hang."""
@@ -180,9 +180,9 @@ def _answer_too_many(request: Request) -> Response:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Listen where the settings say. Raises SettingsError if that cannot be.
+    """Listen as configured. Raises SettingsError if that is not possible.
 
-    Where nobody asked for a port and the default is taken, it is a free one.
+    Without a configured port, a free one is used if the default is taken.
     """
     try:
         return _listen(settings.host, DEFAULT_PORT if settings.port is None else settings.port)

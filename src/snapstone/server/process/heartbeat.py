@@ -152,7 +152,7 @@ class Monitor(Protocol):
 
 
 class LoneMonitor:
-    """Of a process without a supervisor, which nobody would start again: it tells what hangs, and kills nothing."""
+    """For a process without a supervisor, which nobody would restart: it reports what hangs and kills nothing."""
 
     def attach(self, vitals: Vitals, health: Health) -> None:
         """As in Monitor."""
@@ -172,7 +172,7 @@ class LoneMonitor:
         self._ticker.stop()
 
     def start_anew(self, why: str) -> None:
-        """As in Monitor: there is nobody."""
+        """As in Monitor; there is no supervisor."""
 
 
 class Heartbeat:

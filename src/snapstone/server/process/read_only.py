@@ -1,8 +1,8 @@
-"""Serving a data folder that cannot be written: from a working folder that stands for it, with copies of its databases.
+"""Serving a data folder that cannot be written: from a working folder in its place, with copies of its databases.
 
 In the working folder catalog and index are copies, which may be brought to this version and recovered from what a crash
 left; all else is a link to the data folder. Segments are read in place. Any number of servers may serve a folder
-this way, but none beside one that writes.
+this way, but not together with one that writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PREFIX: Final = "snapstone-read-only-"
 """Beginning of the names of working folders, in the temporary folder."""
 
 _NOT_COPIED: Final = ("-shm", "-lock", ".damaged")
-"""Ends of the names of files beside a database that say nothing to another server."""
+"""Suffixes of files next to a database that are of no use to another server."""
 
 _LINKED: Final = ("FORMAT", "credentials", "root.key")
 
@@ -67,7 +67,7 @@ def _require_data(folder: DataFolder) -> None:
 
 
 def _share(folder: DataFolder, held: ExitStack) -> None:
-    """Keep servers that write away, as long as this one serves, and refuse to start beside one."""
+    """Keep servers that write away while this one serves, and refuse to start next to one."""
     for path in (folder.path, folder.lock):
         if not path.exists():
             continue

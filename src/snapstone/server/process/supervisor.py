@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class FolderLostError(Exception):
-    """The server was stopped while its data folder was not what it had opened: the message says what is wrong."""
+    """The server was stopped while its data folder was not the one it had opened; the message says what is wrong."""
 
 
 def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:

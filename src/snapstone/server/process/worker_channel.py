@@ -1,7 +1,7 @@
-"""What a worker and its supervisor say to each other, over one pair of sockets for each worker.
+"""The messages between a worker and its supervisor, over one socket pair per worker.
 
 The worker sends heartbeats, and one message when it is ready, cannot start, or finds that it hangs; the supervisor
-sends the problems that it sees, for `/ready`. Nobody waits for the other: what does not fit is dropped, and heartbeats
+sends the problems that it sees, for `/ready`. Neither waits for the other: what does not fit is dropped, and heartbeats
 come again. Either side's end, however it came, closes the channel; so no worker outlives its supervisor.
 """
 
@@ -28,7 +28,7 @@ class MessageKind(Enum):
     FAILED = b"f"
     """The worker could not start: the text says why."""
     STUCK = b"s"
-    """Something in the worker hangs, and the worker wants to be replaced: the text says what."""
+    """Something in the worker hangs and it wants to be replaced; the text says what."""
     PROBLEM = b"p"
     """The supervisor sees a problem: the text. It replaces what was said before."""
     SOUND = b"o"

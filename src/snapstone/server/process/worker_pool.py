@@ -122,7 +122,7 @@ class WorkerPool:
         self._is_started, self._looked_at = True, monotonic()
 
     def look(self) -> float:
-        """Hear what workers say, kill those that hang, replace those that ended; returns seconds to the next look."""
+        """Read the workers' messages, kill those that hang, replace those that ended; returns seconds to the next check."""
         now = monotonic()
         self._allow_for_own_pause(now)
         for slot in self._slots:

@@ -1,9 +1,9 @@
 """May this caller do this? The one question that is asked before an operation runs.
 
 Blocks are written and read thousands of times a second, and each asks for a snapshot and perhaps for a key. So what was
-allowed is cached, beside the catalog's row that it was about, and believed as long as the catalog recalls that very
+allowed is cached with the catalog's row that it was about, and trusted as long as the catalog returns that very
 row. It is never stale: the catalog drops all cached rows whenever anything in it changes, in any process
-(`catalog/sqlite/changes.py`), so a row that is recalled again says that no policy, tag, share or key has changed since
+(`catalog/sqlite/changes.py`), so getting the same row again means that no policy, tag, share or key has changed since
 it was read; and policies were read after the row. An answer that depended on the time or on the request is not cached,
 nor is a denial.
 """

@@ -135,7 +135,7 @@ IAM_PERMISSIONS: Final[Mapping[str, Permissions]] = {
 
 
 def _assume_role(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
-    """The role's trust policy has to let the caller in. A role that is not there lets nobody in."""
+    """The role's trust policy must allow the caller. A role that does not exist allows nobody."""
     arn = text_of(members, "role_arn")
     role = role_of_arn(engine, arn)
     tags = sent_tags(members)

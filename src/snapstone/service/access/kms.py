@@ -1,4 +1,4 @@
-"""What the operations of KMS need: the key's own policy always has a say (docs/aws-behaviour/iam-and-sts.md, PERM)."""
+"""Permissions of KMS operations: the key's own policy always has a say (docs/aws-behaviour/iam-and-sts.md, PERM)."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def only_reads(service: str, operation: str) -> bool:
 
 
 def snapshot_arn(region: str, snapshot_id: str) -> str:
-    """The account field is empty, whoever's the snapshot is (docs/aws-behaviour/iam-and-sts.md, PERM-1)."""
+    """The account field is empty, whoever owns the snapshot (docs/aws-behaviour/iam-and-sts.md, PERM-1)."""
     return f"arn:aws:ec2:{region}::snapshot/{snapshot_id}"
 
 

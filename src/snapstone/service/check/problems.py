@@ -58,7 +58,7 @@ class Counts:
     records: int = 0
     """Records whose every byte was read."""
     hidden: int = 0
-    """Snapshots whose KMS key has been destroyed: nobody can read them."""
+    """Snapshots whose KMS key was destroyed: they are unreadable."""
 
 
 _OVER: Final = (SnapshotState.ERROR, SnapshotState.DELETING)

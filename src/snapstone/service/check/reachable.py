@@ -28,7 +28,7 @@ class Reachable:
     """One walk through the maps of all snapshots, one after the other."""
 
     def __init__(self, engine: Engine, counts: Counts, unreadable: frozenset[Address]) -> None:
-        """`unreadable` are objects that have been found damaged, whatever the index says of them."""
+        """`unreadable` are objects found damaged, whatever the index says."""
         self._engine = engine
         self._counts = counts
         self._unreadable = unreadable
@@ -54,7 +54,7 @@ class Reachable:
             self._damage[address][1].add(snapshot.snapshot_id)
 
     def problems(self) -> Iterator[CheckProblem]:
-        """What was found damaged, with the snapshots that need it; of damage that nobody needs, how much."""
+        """What was found damaged, with the snapshots that need it; of damage that affects no snapshot, how much."""
         unneeded = len(self._unreadable - self._damage.keys())
         if unneeded and _MORE not in self._damage:
             what = f"{unneeded} damaged records do not belong to any snapshot, but their disk is losing data"

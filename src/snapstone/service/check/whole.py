@@ -72,7 +72,7 @@ def _read_everything(engine: Engine, counts: Counts, progress: Progress) -> froz
 
 
 def _is_readable(engine: Engine, entry: ObjectEntry) -> bool:
-    """Whether a record is what was written; one whose key was destroyed counts as that, for nobody can tell."""
+    """Whether a record is what was written; one whose key was destroyed cannot be checked and counts as intact."""
     if not engine.objects.has(entry.address):
         return False
     try:

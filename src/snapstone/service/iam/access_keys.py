@@ -129,7 +129,7 @@ def find_key(engine: IdentityEngine, account_id: AccountId, owner: Owner | None,
 
 
 def _owner(caller: Caller, user_name: str | None) -> Owner | None:
-    """Whom the call is about: the user named, or else whoever calls; None is root."""
+    """The user that the call is about: the named one, else the caller; None is root."""
     if user_name is None and caller.principal.kind is PrincipalKind.ROOT:
         return None
     return Owner(IdentityKind.USER, user_name or own_name(caller))

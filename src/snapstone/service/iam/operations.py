@@ -26,7 +26,7 @@ def _of_role(operation: OwnerOperation) -> Operation:
 
 
 def _of_owner(operation: OwnerOperation, kind: IdentityKind) -> Operation:
-    """The operation of a user or role by name; its signature says which members it takes."""
+    """The operation of a user or role by name; its signature defines the members."""
     member = f"{kind}_name"
 
     def call(engine: IdentityEngine, caller: Caller, **members: Any) -> dict[str, object]:

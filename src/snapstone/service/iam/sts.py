@@ -59,7 +59,7 @@ _ACCESS_KEY_ID: Final = re.compile(r"\w{16,128}", re.ASCII)
 
 
 def get_caller_identity(engine: IdentityEngine, caller: Caller) -> dict[str, object]:
-    """Who calls; nobody is refused this."""
+    """The caller's identity; nobody is refused this."""
     return {"UserId": caller.principal.user_id, "Account": caller.account_id, "Arn": caller.principal.arn}
 
 

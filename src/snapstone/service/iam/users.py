@@ -90,7 +90,7 @@ def insert(engine: IdentityEngine, identity: Identity) -> None:
 
 
 def get_user(engine: IdentityEngine, caller: Caller, *, user_name: str | None = None) -> dict[str, object]:
-    """A user; without a name, whoever calls."""
+    """A user; without a name, the caller."""
     if user_name is None and caller.principal.kind is PrincipalKind.ROOT:
         return {"User": _root_members(engine, caller)}
     user = find(engine, caller.account_id, Owner(IdentityKind.USER, user_name or own_name(caller)))

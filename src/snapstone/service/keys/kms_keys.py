@@ -1,7 +1,7 @@
 """KMS keys found: which key an id, ARN or alias names, and whether it may be used; the AWS managed key for EBS.
 
-The AWS managed key is one for each account and region, made when first needed. Encryption by default says whether new
-snapshots are encrypted if nothing asks for it, and under which key.
+The AWS managed key is one for each account and region, made when first needed. Encryption by default decides whether
+new snapshots are encrypted if nothing asks for it, and under which key.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def new_key_id(engine: Engine) -> str:
 
 
 def _policy(account_id: AccountId, region: Region) -> str:
-    """All principals of the account that use EBS, and nobody else; the account may look at the key."""
+    """Only principals of the account that use EBS; the account may view the key."""
     use = {
         "Sid": "Allow access through EBS for all principals in the account that are authorized to use EBS",
         "Effect": "Allow",

@@ -41,7 +41,7 @@ ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000
 
 
 def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
-    """Delete a snapshot in any state, or put it into the recycle bin where a rule says so; False if it was gone.
+    """Delete a snapshot in any state, or put it into the recycle bin if a rule requires it; False if it was gone.
 
     Once that is committed the snapshot is deleted for everyone and this succeeds; upkeep does the rest. Raises
     SnapshotLockedError where a lock is in force.

@@ -58,7 +58,7 @@ def key_for_new(
 
     None if it is not encrypted.
 
-    What may not be said beside a parent has been refused before. Raises InvalidParameterError if encryption by
+    Combinations with a parent that are not allowed were refused before. Raises InvalidParameterError if encryption by
     default forbids a plain snapshot, UnknownKeyError, KeyServiceError and KeyHiddenError.
     """
     if parent is not None and parent.kms_key_arn is not None:

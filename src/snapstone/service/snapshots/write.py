@@ -44,7 +44,7 @@ class BlockSource(Protocol):
 
     @property
     def declared_size(self) -> int | None:
-        """Bytes announced, or None if the sender does not say."""
+        """Bytes announced, or None if unknown."""
 
     def read_into(self, view: memoryview) -> int:
         """Fill `view`; fewer bytes than it takes mean that there are no more."""
