@@ -113,7 +113,7 @@ class ServiceSettings:
     """Settings that change what operations answer."""
 
     default_max_results: int
-    """Blocks on a page of a list unless the caller gives a number.""""
+    """Blocks on a page of a list unless the caller gives a number."""
     seal_wait_seconds: float
     """How long CompleteSnapshot waits for the seal before it answers `pending`."""
     regions: tuple[str, ...] = DEFAULT_REGIONS

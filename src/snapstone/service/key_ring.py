@@ -6,7 +6,7 @@ addresses, and texts.
 
 What is cached never outlives its KMS key: the key's row is asked for each time, and rows are never stale
 (`catalog/sqlite/changes.py`). Whether a key may be used now, and by whom, is for `service/snapshots/encryption.py` to
-say. Keys that are missing while their KMS key is there are damage, and so are those that it does not open.
+say. Keys that are missing although their KMS key exists are damage, and so are those that it does not open.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows of completed snapshots compared with their manifests: the two were written separately and must agree.
 
-A row is compared with its manifest when a process first uses its map, and again when its facts have changed.
-Reading one block needs no row's root: its token names the address. If the manifest cannot be read the row stands by its
+A row is compared with its manifest when a process first uses its map, and again when its facts have changed. Reading
+one block needs no row's root: its token names the address. If the manifest cannot be read, the row is trusted by its
 own checksum, and that is reported until the manifest has been rewritten (`snapstone check --repair`).
 """
 
@@ -121,7 +121,7 @@ def look_again_for_missing(engine: Engine) -> None:
 def _hold_base(engine: Engine, snapshot: Snapshot) -> None:
     """Compare the map that a sealing snapshot builds on with that of its parent, or of a copy's source.
 
-    Where that has been deleted meanwhile, the row stands by its own checksum.
+    If that was deleted meanwhile, the row is trusted by its own checksum.
     """
     if snapshot.parent_id is None and (snapshot.copied_from is None or snapshot.root == EMPTY_ROOT):
         if snapshot.root != EMPTY_ROOT or snapshot.block_count:

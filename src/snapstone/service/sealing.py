@@ -1,8 +1,8 @@
 """The seal: from a snapshot's pending writes to its immutable map and manifest. Every step can be done again.
 
 Pages are stored first, then the manifest, then one catalog transaction turns the snapshot to completed. A seal that was
-cut off is simply done again, by whoever takes its lease; two that run at once store the same objects, and one of them
-turns the snapshot. One that fails is tried again, for as long as `attempts` says.
+interrupted is simply repeated by the next holder of its lease; two that run at once store the same objects, and one of
+them turns the snapshot. One that fails is tried again, for as long as `attempts` says.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Timekeeper:
         self._clocks = clocks
         row = catalog.clock()
         self._run_offset_ms = row.run_offset_ms
-        """A start of the server chooses it, and nobody changes it while this process is there."""
+        """Chosen when the server starts, and constant for the life of this process."""
         self._adopt(row)
 
     def moment(self) -> Moment:
@@ -71,7 +71,7 @@ class Timekeeper:
     def due_running_ms(self) -> int:
         """As `running_ms`; it stands still while the wall clock is not trusted.
 
-        Nobody knows then which of the clocks is wrong. What times out by running time waits too.
+        It is unknown then which clock is wrong, so time-outs by running time wait too.
         """
         least_ms, most_ms = self._certain_leads_ms
         if least_ms <= self._clocks.lead_ms() <= most_ms or self.moment().is_certain:
@@ -138,7 +138,7 @@ def begin_run(catalog: ClockCatalog, clocks: Clocks) -> None:
 
 
 def confirm_clock(catalog: ClockCatalog, clocks: Clocks) -> ClockReading:
-    """An operator says that the wall clock is right; returns what it says. Every process sees it at its next look."""
+    """An operator confirms the wall clock; returns its reading. Every process sees it at its next check."""
     reading = clocks.read()
     catalog.change_clock(lambda row: replace(row, trust=confirm(reading)))
     return reading

@@ -39,7 +39,7 @@ def owned(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
 
 
 def written_by_caller(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
-    """As `owned`, without copies: to those nobody but the server writes."""
+    """As `owned`, without copies, which only the server writes."""
     snapshot = owned(engine, caller, snapshot_id)
     return None if snapshot is None or snapshot.copied_from is not None else snapshot
 
@@ -122,7 +122,7 @@ def is_public(engine: Engine, snapshot: Snapshot) -> bool:
 
 
 def _existing(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
-    """Whoever's snapshot in the caller's region, in any state but deleted, and not in the recycle bin.
+    """Anyone's snapshot in the caller's region, in any state but deleted, and not in the recycle bin.
 
     Raises DamageError if only a manifest is left of the caller's.
     """

@@ -5,9 +5,9 @@ Writers reserve their places before they write, so behind the checkpoint a crash
 the checkpoint never passes a place that is reserved and not yet committed.
 
 A failed sync is final. Whatever was written to the segment before it or while it lasted may never reach the disk, and
-no later sync tells so. So a segment whose sync has failed takes no commit any more, whoever had reserved a place in it:
-SegmentFailedError tells the writer to write its record again, into another segment. A segment that was closed well ends
-with its last record; one that has failed does not, so that recovery tells them apart (`recovery.py`).
+no later sync tells so. So a segment whose sync has failed takes no more commits, even from writers with a reserved
+place in it: SegmentFailedError tells the writer to write its record again, into another segment. A segment that was
+closed well ends with its last record; one that has failed does not, so that recovery tells them apart (`recovery.py`).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class UnwatchedSpace:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """Records that stand in their place, not yet durable."""
+    """Records written to their places, not yet durable."""
 
     reservation: Reservation
     records: tuple[NewRecord, ...]

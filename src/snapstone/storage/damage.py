@@ -1,4 +1,4 @@
-"""The damage log: a JSON line for each stored object found damaged, beside the objects and in the server's log."""
+"""The damage log: a JSON line for each stored object found damaged, next to the objects and in the server's log."""
 
 from __future__ import annotations
 

@@ -440,7 +440,7 @@ class Index:
                     self._writer.execute("PRAGMA synchronous = NORMAL")
 
     def _copy_log(self) -> None:
-        """Copy the write-ahead log into the file, whoever has the turn. What cannot be copied now stays in the log."""
+        """Copy the write-ahead log into the file, without the turn. What cannot be copied now stays in the log."""
         try:
             if self._copy_failed:
                 self.distrust()
@@ -517,4 +517,4 @@ def is_index(path: Path) -> bool:
 
 
 _NO_INDEX: Final = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-"""What SQLite says of a file without the index's tables, or that is damaged, or no database."""
+"""SQLite's errors for a file that lacks the index's tables, is damaged, or is not a database."""

@@ -35,7 +35,7 @@ MAX_PAYLOAD_SIZE: Final = 1 << 24
 
 HEADER_COPY_SIZE: Final = ALIGNMENT
 HEADER_COPY_OFFSETS: Final = (0, HEADER_COPY_SIZE)
-"""The header stands twice: without its salt no record of the segment is believed."""
+"""The header is stored twice: without its salt no record of the segment is trusted."""
 
 SEGMENT_HEADER_SIZE: Final = HEADER_COPY_SIZE * len(HEADER_COPY_OFFSETS)
 """Both copies; records follow."""
@@ -99,7 +99,7 @@ class Segment:
     def open(cls, path: Path) -> Segment:
         """Open an existing segment. Raises BadRecordError if neither copy of its header is whole and this segment's.
 
-        Where only one is, `header_damage` says so.
+        If only one is intact, `header_damage` says so.
         """
         salt, header_damage = read_segment_header(path)
         return cls(path, int(path.stem), salt, header_damage)
@@ -141,7 +141,7 @@ class Segment:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file still stands under its name: what is written to one elsewhere, nobody finds again."""
+        """Whether the file still has its name: what is written to a renamed one is lost."""
         try:
             return _identity(os.stat(self._name)) == self._identity
         except FileNotFoundError:
@@ -162,7 +162,7 @@ class Segment:
                 fallocate(self._writable(), 0, start, size - start)
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
-                    # ext4 keeps what it had allocated before it ran out of space: nobody else could use it.
+                    # ext4 keeps what it had allocated before it ran out of space, where nothing else could use it.
                     with suppress(OSError):
                         self.truncate(start)
                     what = f"{error.strerror}: cannot reserve {size - start} bytes"
@@ -192,7 +192,7 @@ class Segment:
         os.fdatasync(self._writable())
 
     def rewrite(self, offset: int, size: int) -> None:
-        """Write aligned bytes again where they stand, so that the next sync vouches for them whatever came before."""
+        """Rewrite aligned bytes in place, so that the next sync covers them whatever came before."""
         content = memoryview(mmap(-1, size))
         if _read_fully(self._direct_fd, content, offset, ALIGNMENT) != size:
             raise OSError(errno.EIO, f"cannot read {size} bytes at {offset} again", str(self.path))

@@ -249,7 +249,7 @@ class SegmentStore:
     # -- how --
 
     def _put_block(self, address: Address, buffer: RecordBuffer, encryption: Encryption | None) -> bool:
-        """Write a block, unless it stands somewhere undamaged."""
+        """Write a block, unless an undamaged record of it exists."""
         place = self._index.find(address)
         if place is not None and not place.damaged:
             return False
@@ -266,7 +266,7 @@ class SegmentStore:
     def _append(self, size: int, write: _Write, *, essential: bool = False) -> list[NewRecord]:
         """Write records into a place of `size` bytes and make them durable; returns those that were there already.
 
-        They are written again if the segment that they stand in fails. Raises the OSError of the last segment.
+        They are written again if their segment fails. Raises the OSError of the last segment.
         """
         for attempt in range(PUT_ATTEMPTS):
             try:
@@ -361,7 +361,7 @@ class SegmentStore:
         return len(stored) - len(self._append(total, write, essential=True))
 
     def _abandon(self, reservation: Reservation, records: list[NewRecord]) -> None:
-        """Erase what stands in a segment that failed: nobody was told of it, and it is written again elsewhere.
+        """Erase records of a segment that failed: they were never acknowledged and are written again elsewhere.
 
         A search that found it after the object was removed would bring the object back. A manifest that the disk
         refuses to erase is noted, and erased before it is removed: of a snapshot that is deleted none may be left.

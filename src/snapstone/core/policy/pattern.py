@@ -119,7 +119,7 @@ def all_match(results: Iterable[bool | None]) -> bool | None:
 def wildcard_pattern(pieces: Iterable[str | Wildcard]) -> re.Pattern[str]:
     """A pattern for whole texts.
 
-    What stands between two stars is taken where it is first found and never looked for again: if any match exists,
+    The text between two stars is matched at its first occurrence, without backtracking: if any match exists,
     that one does, and without going back the cost is bounded by the product of both lengths.
     """
     groups = [""]

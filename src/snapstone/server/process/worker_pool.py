@@ -122,7 +122,7 @@ class WorkerPool:
         self._is_started, self._looked_at = True, monotonic()
 
     def look(self) -> float:
-        """Read the workers' messages, kill those that hang, replace those that ended; returns seconds to the next check."""
+        """Read the workers' messages, kill those that hang, replace those that ended; returns seconds to the next."""
         now = monotonic()
         self._allow_for_own_pause(now)
         for slot in self._slots:

@@ -101,7 +101,7 @@ def copy_snapshot(
         try:
             engine.catalog.insert_copy(copy, work, COPY_LIMIT)
         except SourceGoneError:
-            continue  # looking for the source again says what became of it
+            continue  # the next look-up shows what became of the source
         except CopiesLimitError:
             raise CopyLimitError(COPY_LIMIT) from None
         if copy.state is SnapshotState.SEALING:
@@ -139,7 +139,7 @@ def _tags(specifications: TagSpecifications) -> tuple[tuple[str, str], ...]:
 
 
 def _require_source(engine: Engine, source_caller: Caller, snapshot_id: str) -> Snapshot:
-    """The source as it stands. Raises SnapshotNotFoundError, SourceNotCompleteError and SnapshotArchivedError."""
+    """The source as it is now. Raises SnapshotNotFoundError, SourceNotCompleteError and SnapshotArchivedError."""
     source = visible(engine, source_caller, snapshot_id)
     if source is None:
         raise SnapshotNotFoundError((snapshot_id,))

@@ -22,7 +22,7 @@ _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
 
 def require_account_ids(texts: Iterable[str], besides: Collection[str] = ()) -> None:
-    """Raises MalformedAccountIdError for what is no account id and none of the words that may stand in its place."""
+    """Raises MalformedAccountIdError for a value that is neither an account ID nor one of the allowed words."""
     for text in texts:
         if text not in besides and not _ACCOUNT_ID.fullmatch(text):
             raise MalformedAccountIdError(text)
@@ -93,7 +93,7 @@ def _keys(tags: Tags[Subject]) -> Callable[[Subject], Iterable[str]]:
 def _pattern(value: str) -> re.Pattern[str]:
     """The pattern of a filter's value: a backslash takes the meaning from `*`, `?` and `\\`.
 
-    What stands between two stars is taken where it is first found and never looked for again: if any match exists,
+    The text between two stars is matched at its first occurrence, without backtracking: if any match exists,
     that one does, and without going back the cost is bounded by the product of both lengths.
     """
     pieces, characters = [""], iter(value)

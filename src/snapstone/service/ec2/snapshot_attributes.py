@@ -1,4 +1,4 @@
-"""Who reads a snapshot beside its owner: Describe-, Modify-, ResetSnapshotAttribute, and block public access.
+"""Who else may read a snapshot: Describe-, Modify-, ResetSnapshotAttribute, and block public access.
 
 Source: docs/aws-behaviour/sharing-and-public-access.md, SHARE.
 """
@@ -223,7 +223,7 @@ def disable_snapshot_block_public_access(engine: Engine, caller: Caller, *, dry_
 def get_snapshot_block_public_access_state(
     engine: Engine, caller: Caller, *, dry_run: bool = False
 ) -> dict[str, object]:
-    """What is blocked; it is always the account itself that says so."""
+    """What is blocked; always set by the account itself."""
     if dry_run:
         raise DryRunPassedError
     state = engine.catalog.public_access(caller.account_id, caller.region)

@@ -1,6 +1,6 @@
 """ModifySnapshotTier, RestoreSnapshotTier and DescribeSnapshotTierStatus: snapshots put away, and brought back.
 
-Both moves are done when they are answered: nothing is copied, and what the archive means is that nobody reads.
+Both moves are complete when answered: nothing is copied; archived means that reads are refused.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Who calls, below IAM's operations: names and ARNs, policies, sessions, and what an access key stands for."""
+"""Identities, below IAM's operations: names and ARNs, policies, sessions, and the principals of access keys."""

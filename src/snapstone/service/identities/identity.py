@@ -31,7 +31,7 @@ _NOTHING: Final = Document(PolicyKind.IDENTITY, (), ())
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What an access key id stands for. A request is believed only where its signature and these facts agree."""
+    """The principal of an access key ID. A request is trusted only if its signature and these facts agree."""
 
     access_key_id: str
     secret: str = field(repr=False)
@@ -44,7 +44,7 @@ class Credentials:
 
 
 def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: str | None) -> Credentials | None:
-    """The credentials, or None for an id that nobody has, a token that is not its own, and an identity that is gone.
+    """The credentials, or None for an unknown ID, a token of another key, and an identity that is gone.
 
     Raises DamageError if the key's row is there and cannot be used.
     """
@@ -69,7 +69,7 @@ def secret_of_key(engine: IdentityEngine, key: SealedAccessKey) -> str:
 
 
 def policies_of(engine: IdentityEngine, principal: Principal) -> Policies:
-    """All policies of a principal as they stand now; none if the user or role is gone meanwhile."""
+    """All policies of a principal as they are now; none if the user or role was deleted meanwhile."""
     if principal.kind is PrincipalKind.ROOT:
         return Policies()
     identity = engine.catalog.remembered_identity(principal.user_id.partition(":")[0])
@@ -148,7 +148,7 @@ def _temporary(engine: IdentityEngine, access_key_id: str, session_token: str | 
 
 
 def _principal_of_session(engine: IdentityEngine, session: Session) -> Principal | None:
-    """None where what the session stands on is gone: its role, its user, or the key that asked for it."""
+    """None if what the session depends on is gone: its role, its user, or the key that requested it."""
     if session.parent_key_id:
         parent = engine.catalog.sealed_access_key(session.parent_key_id)
         if parent is None or not parent.active:

@@ -1,6 +1,6 @@
 """Retention rules of the recycle bin: created, shown, changed, deleted, locked and tagged, region by region.
 
-A locked rule is changed by nobody until it is unlocked and its unlock delay is over.
+A locked rule cannot be changed until it is unlocked and its unlock delay is over.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def locking_state(rule: RetentionRule, due_ms: int) -> str | None:
 
 
 def lock_members(rule: RetentionRule, due_ms: int) -> dict[str, object]:
-    """What the API shows of a rule's lock beside its state."""
+    """What the API shows of a rule's lock in addition to its state."""
     if rule.unlock_delay_days is None:
         return {}
     pending = locking_state(rule, due_ms) == "pending_unlock"

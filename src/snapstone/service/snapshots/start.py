@@ -97,7 +97,7 @@ def start_snapshot(
         try:
             stored = engine.catalog.insert_snapshot(snapshot, fresh, limit)
         except ParentGoneError:
-            continue  # looking for the parent again says what became of it
+            continue  # the next look-up shows what became of the parent
         except PendingLimitError:
             assert limit is not None
             raise PendingSnapshotLimitError(limit) from None
