@@ -34,7 +34,7 @@ def exit_of(error: errors.ClientError) -> Exit:
 
 
 def each(options: argparse.Namespace, snapshot_ids: Iterable[str], act: Callable[[str], None]) -> Exit:
-    """Say every failure; the failures' exit code where they agree, else FAILED.
+    """Say every failure; the failures' exit code if they agree, else FAILED.
 
     An endpoint that gives no answer, or has throttled for the whole time budget, would do so for the others too:
     that ends it.

@@ -52,7 +52,7 @@ class CommandError(Exception):
 
 
 def say(options: argparse.Namespace, message: str, code: Exit) -> Exit:
-    """The one line that standard error gets about an error; an event, where a command promised those."""
+    """The one line that standard error gets about an error; an event, if a command promised those."""
     if getattr(options, "json_errors", False) and options.json:
         from snapstone.cli.progress import write_event
 

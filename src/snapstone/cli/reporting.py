@@ -78,7 +78,7 @@ class Reporter:
             print(line, flush=True)
 
     def result_aside(self, facts: Mapping[str, object]) -> None:
-        """The result where standard output is the image itself: an event, with --json."""
+        """The result if standard output is the image itself: an event, with --json."""
         if self._as_json:
             with self._lock:
                 write_event("result", facts)

@@ -89,7 +89,7 @@ def connect(
 
 
 class Client:
-    """One endpoint. Any thread may use it; every method raises ClientError, and nothing else, where it fails."""
+    """One endpoint. Any thread may use it; every method raises ClientError, and nothing else, if it fails."""
 
     def __init__(self, service: Service, folders: Folders) -> None:
         self.service = service
@@ -170,7 +170,7 @@ class Client:
         return copy(self.service, other.service, snapshot_id, options, state=self._folders, observer=self._observer)
 
     def diff(self, first_id: str, second_id: str, *, exact: bool = False) -> Iterator[Difference]:
-        """The blocks that differ between two snapshots; `exact` compares bytes, where AWS lists what was written."""
+        """The blocks that differ between two snapshots; `exact` compares bytes, if AWS lists what was written."""
         return diff_snapshots(self.service, first_id, second_id, exact=exact, observer=self._observer)
 
     def diff_image(self, snapshot_id: str, image: Image) -> Iterator[Difference]:

@@ -31,7 +31,7 @@ BlockEntry = tuple[int, Address]
 """A block index and the address of the block there."""
 
 BlockDifference = tuple[int, Address | None, Address | None]
-"""A block index, and the address there in the first and in the second map; None where absent."""
+"""A block index, and the address there in the first and in the second map; None if absent."""
 
 
 class PageSource(Protocol):

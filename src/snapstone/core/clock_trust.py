@@ -1,7 +1,7 @@
 """Whether the wall clock can be trusted: it is compared with the machine's boot clock and with its own past.
 
 A machine's wall clock can be set to anything at any moment; its boot clock (CLOCK_BOOTTIME) cannot, and it goes on
-while the machine is suspended. Where both have moved by the same since a *reference* reading, the wall clock is as
+while the machine is suspended. If both have moved by the same since a *reference* reading, the wall clock is as
 right as it was then. After a reboot there is nothing to compare it with but the last time that was noted: it must not
 be earlier, and if it is much later nobody knows whether the machine was off or the clock is wrong.
 
@@ -24,7 +24,7 @@ tenth of it.
 """
 
 DRIFT_PPM: Final = 500
-"""How much an oscillator drifts at most: what the kernel can correct. It counts where many small steps correct it
+"""How much an oscillator drifts at most: what the kernel can correct. It counts if many small steps correct it
 instead, and between two readings that lie days apart."""
 
 STEADY_MS: Final = 3_600_000
@@ -51,10 +51,10 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is known of the wall clock: trusted where `suspect` is None."""
+    """What is known of the wall clock: trusted if `suspect` is None."""
 
     reference: ClockReading
-    """Trusted; not older than `STEADY_MS` where the clock has been watched."""
+    """Trusted; not older than `STEADY_MS` if the clock has been watched."""
     last_ms: int
     """The last trusted time: what was due by then is due."""
     suspect: ClockReading | None = None

@@ -302,12 +302,12 @@ class KmsKeyNotFoundError(SnapstoneError):
     """No key or alias of this name in the caller's region."""
 
     named: str
-    """An ARN where one is known."""
+    """An ARN if one is known."""
 
 
 @dataclass(eq=False)
 class InvalidKeyArnError(SnapstoneError):
-    """An ARN that is not a key's, or an alias where only a key may be named."""
+    """An ARN that is not a key's, or an alias if only a key may be named."""
 
     message: str
 

@@ -1,6 +1,6 @@
 """One page of the block map: a presence bitmap and an address for each present child, named by its content.
 
-A page has room for 512 children. Its bytes are a 64-byte bitmap (child `slot` is present where bit `slot % 8` of byte
+A page has room for 512 children. Its bytes are a 64-byte bitmap (child `slot` is present if bit `slot % 8` of byte
 `slot // 8` is set), then the 32-byte addresses of the present children in ascending order of slot: 16,448 bytes when
 all are present.
 """
@@ -36,7 +36,7 @@ _FULL: Final = (1 << FANOUT) - 1
 _ALL_SLOTS: Final = tuple(range(FANOUT))
 
 Difference = tuple[int, Address | None, Address | None]
-"""A slot, and what the first and the second page hold there; None where absent."""
+"""A slot, and what the first and the second page hold there; None if absent."""
 
 
 class Page:
@@ -50,7 +50,7 @@ class Page:
         self.bitmap = int.from_bytes(content[:BITMAP_SIZE], "little")
         self._fingerprints: int | None = None
         self.compared: tuple[Address, list[Difference]] | None = None
-        """What it was compared with last, and what came of it, where that is worth remembering (core.block_map)."""
+        """What it was compared with last, and what came of it, if that is worth remembering (core.block_map)."""
         if len(content) != BITMAP_SIZE + ENTRY_SIZE * self.bitmap.bit_count():
             raise DamageError(sha256(content).hexdigest(), f"a page of {len(content)} bytes does not match its bitmap")
 

@@ -27,7 +27,7 @@ class TagMatch:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What one rule keeps: resources with any of `include`, or, where that is empty, all but those of `exclude`."""
+    """What one rule keeps: resources with any of `include`, or, if that is empty, all but those of `exclude`."""
 
     days: int
     include: tuple[TagMatch, ...] = ()

@@ -91,7 +91,7 @@ class TagRule:
     def added(self, before: Iterable[Pair], sent: Iterable[Pair]) -> tuple[Pair, ...]:
         """A resource's tags with others, checked already, in place of those of the same keys.
 
-        A tag that is replaced keeps its place. Raises the service's error where they become too many.
+        A tag that is replaced keeps its place. Raises the service's error if they become too many.
         """
         tags = {self._same(key): (key, value) for key, value in before}
         tags |= {self._same(key): (key, value) for key, value in sent}

@@ -107,14 +107,14 @@ def _error_message(message: str, call: Call | None) -> str:
 
 
 def _response_elements(call: Call) -> dict[str, object] | None:
-    """What a call that changes something has made or changed; None for other calls, and where nothing names it."""
+    """What a call that changes something has made or changed; None for other calls, and if nothing names it."""
     if call.output is None or (call.operation.startswith(_READING) and call.operation not in _ISSUING):
         return None
     return _named(call.output, 1) or None
 
 
 def _named(output: Mapping[str, object], depth: int) -> dict[str, object]:
-    """The members that are ids, ARNs and states; structures are gone through, and left out where nothing remains."""
+    """The members that are ids, ARNs and states; structures are gone through, and left out if nothing remains."""
     found: dict[str, object] = {}
     for name, value in output.items():
         shown: object = None
@@ -236,7 +236,7 @@ class AuditFile:
 
 
 class Audit:
-    """A hook that records calls; those on blocks only where `data_events` is true."""
+    """A hook that records calls; those on blocks only if `data_events` is true."""
 
     def __init__(
         self,

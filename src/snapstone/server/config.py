@@ -198,7 +198,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_settings(flags: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from flags by option name (None where not given) and the environment. Raises SettingsError."""
+    """Settings from flags by option name (None if not given) and the environment. Raises SettingsError."""
     values: dict[str, Any] = {}
     for option in fields(Settings):
         source, text = "--" + option.name.replace("_", "-"), flags.get(option.name)

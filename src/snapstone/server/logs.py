@@ -24,7 +24,7 @@ class LogFormat(StrEnum):
     """How a log line is written."""
 
     AUTO = "auto"
-    """Text where standard error is a terminal, else JSON."""
+    """Text if standard error is a terminal, else JSON."""
     JSON = "json"
     TEXT = "text"
 
@@ -65,7 +65,7 @@ def _facts(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str,
 
 
 def _as_text(value: object) -> str:
-    """A value on one line: bare where it is plain, else as JSON writes it."""
+    """A value on one line: bare if it is plain, else as JSON writes it."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     plain = text.isprintable() and text.isascii() and not set(text) & set(' "=')
     return text if plain or not isinstance(value, str) else json.dumps(value)

@@ -59,7 +59,7 @@ def read_manifest(engine: Engine, snapshot_id: SnapshotId) -> Manifest | None:
 
 
 def require_no_manifest(engine: Engine, caller: Caller, snapshot_id: str) -> None:
-    """To be called where a look-up found nothing. Raises DamageError if the caller's manifest is there without its row.
+    """To be called if a look-up found nothing. Raises DamageError if the caller's manifest is there without its row.
 
     A row comes before its manifest and goes after it. Nobody else learns whose snapshot it was.
     """

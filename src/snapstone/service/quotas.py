@@ -43,7 +43,7 @@ def parse_quotas(text: str) -> Quotas:
     """AWS's quotas with overrides, from JSON such as `{"account": {"ebs:StartSnapshot": {"rate": 2, "burst": 4}}}`.
 
     `account`, `snapshot` and `pending_snapshots` (a number) are optional; null takes a limit away; `burst` is one
-    second's worth where left out.
+    second's worth if left out.
     Raises ValueError, which says what is allowed.
     """
     try:

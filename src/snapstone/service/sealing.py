@@ -34,7 +34,7 @@ COUNT_MISMATCH: Final = "Changed blocks count mismatch for snapshot"
 CHECKSUM_MISMATCH: Final = "Checksum mismatch for snapshot"
 
 KEY_NOT_ACCESSIBLE: Final = "Given key ID is not accessible"
-"""State message where the KMS key was destroyed before the seal, or refuses a copy (ENC-COPY-3)."""
+"""State message if the KMS key was destroyed before the seal, or refuses a copy (ENC-COPY-3)."""
 
 LEASE_MS: Final = 10_000
 """How long a seal is left alone that shows no progress: if its process has died, another takes it over then, or one

@@ -94,7 +94,7 @@ class Timekeeper:
         """
         known = self._catalog.clock()
         seen = self._seen(known)
-        self._adopt(seen)  # a clock that fails is not trusted here, even where the catalog cannot be written
+        self._adopt(seen)  # a clock that fails is not trusted here, even if the catalog cannot be written
         assert seen.trust is not None
         assert known.trust is not None
         changed = (seen.trust.suspect, seen.trust.reference) != (known.trust.suspect, known.trust.reference)

@@ -216,7 +216,7 @@ class Appender:
             )
 
     def _checkpoints(self, batch: Sequence[_Written]) -> dict[int, int]:
-        """How far each segment of the batch is known once the batch's records are in the index, where that is news."""
+        """How far each segment of the batch is known once the batch's records are in the index, if that is news."""
         with self._lock:
             for written in batch:
                 written.reservation.tail.reserved.discard(written.reservation.offset)

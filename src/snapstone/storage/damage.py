@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 NO_OBJECT: Final = Address(bytes(32))
-"""Stands for the address where a whole segment is meant."""
+"""Stands for the address if a whole segment is meant."""
 
 REMEMBERED: Final = 10_000
 """Entries that one process remembers having written."""

@@ -50,7 +50,7 @@ class PageStore:
         return page
 
     def store(self, pages: Iterable[tuple[Address, Page]], data_key: DataKey | None = None) -> int:
-        """Store pages, encrypted where a key is given, durable when it returns; returns how many were new."""
+        """Store pages, encrypted if a key is given, durable when it returns; returns how many were new."""
         return self._objects.put_many(ObjectKind.PAGE, ((address, page.content) for address, page in pages), data_key)
 
     def _keep(self, address: Address, page: Page) -> None:

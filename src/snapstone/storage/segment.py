@@ -1,4 +1,4 @@
-"""One segment: a preallocated, append-only file of records, written with direct I/O where the file system has it."""
+"""One segment: a preallocated, append-only file of records, written with direct I/O if the file system has it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Segment:
         self.segment_id = segment_id
         self.salt = salt
         self.header_damage = header_damage
-        """What was wrong with one of the header's copies when the segment was opened; None where both were whole."""
+        """What was wrong with one of the header's copies when the segment was opened; None if both were whole."""
         self._read_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._identity = _identity(os.fstat(self._read_fd))
         self._direct_fd = _open_direct(path, os.O_RDONLY)
@@ -153,7 +153,7 @@ class Segment:
         A copy-on-write file system would reserve it in extents of up to 256 MiB, and keep each whole for as long as one
         record in it is there. There only the file's size is set, and every record gets an extent of its own.
 
-        Raises OSError (ENOSPC) where the disk has not got it.
+        Raises OSError (ENOSPC) if the disk has not got it.
         """
         if is_copy_on_write(self._read_fd):
             os.ftruncate(self._writable(), max(size, self.size))

@@ -51,7 +51,7 @@ PUT_ATTEMPTS: Final = 2
 """Segments that a record is written to before its put fails, if the sync of the first fails."""
 
 BATCH_COUNT: Final = 256
-"""Small objects that `put_many` writes at once, with one sync: 6 MiB where all are pages."""
+"""Small objects that `put_many` writes at once, with one sync: 6 MiB if all are pages."""
 
 _Read = Callable[[Segment, int, memoryview], RecordHeader]
 _Write = Callable[[Reservation], list[NewRecord]]
@@ -217,7 +217,7 @@ class SegmentStore:
         """Note segments whose files were taken away under the running server: puts of their objects store them again.
 
         To be called every second; unless files have come or gone since the last call it costs one `stat`. Raises
-        OSError where the folder cannot be read.
+        OSError if the folder cannot be read.
         """
         changed_ns = os.stat(self._segments_folder).st_mtime_ns
         if self._read_only or changed_ns == self._looked_through_ns:

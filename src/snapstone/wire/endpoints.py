@@ -72,7 +72,7 @@ class Dispatcher:
         members: Mapping[str, object],
         function: OperationFunction,
     ) -> Mapping[str, object]:
-        """Call an operation's function, where guards and policies let it be.
+        """Call an operation's function, if guards and policies let it be.
 
         A change begins, and is answered as done, only while the store is there.
         """

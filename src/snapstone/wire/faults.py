@@ -42,7 +42,7 @@ QUERY_STATUS: Final = {
     "RequestTimeout": 503,
     "ServiceUnavailable": 503,
 }
-"""Where it is not 400."""
+"""The status, if not 400."""
 
 JSON_STATUS: Final = {
     "DryRunOperationException": 412,
@@ -51,7 +51,7 @@ JSON_STATUS: Final = {
     "RequestTimeoutException": 503,
     "RequestEntityTooLargeException": 413,
 }
-"""Where it is not 400."""
+"""The status, if not 400."""
 
 
 def query_fault(error: Exception) -> CodedFault:
@@ -114,7 +114,7 @@ EC2_STATUS: Final = {
     "RequestTimeout": 503,
     "Unavailable": 503,
 }
-"""Where it is not 400. A time-out is 503 in every protocol but EBS's: some SDKs' retries go by the status alone."""
+"""The status, if not 400. A time-out is 503 in every protocol but EBS's: some SDKs' retries go by the status alone."""
 
 _CAUSES: Final = {
     errors.DamageError: Cause.DAMAGED,

@@ -19,9 +19,9 @@ class Body(Protocol):
         """Bytes announced by Content-Length (0 if there is no body), or None for a chunked body."""
 
     def read_into(self, view: memoryview) -> int:
-        """Fill `view` from the body; returns the byte count, smaller than `view` only where the body ended.
+        """Fill `view` from the body; returns the byte count, smaller than `view` only if the body ended.
 
-        Raises WriteTimedOutError if the client stalls, and ClientGoneError where it hung up before the end.
+        Raises WriteTimedOutError if the client stalls, and ClientGoneError if it hung up before the end.
         """
 
     def read_all(self, limit: int) -> bytes:
@@ -75,9 +75,9 @@ class Response:
     log: dict[str, object] = field(default_factory=dict)
     """What the request log says besides method, status and time: operation, snapshot, error code. No secrets."""
     fault: Fault | None = None
-    """Why the request was refused, where it was."""
+    """Why the request was refused, if it was."""
     cut_after: int | None = None
-    """Bytes of the body after which the connection is cut, where a fault is injected."""
+    """Bytes of the body after which the connection is cut, if a fault is injected."""
 
 
 Application = Callable[[Request], Response]
@@ -104,7 +104,7 @@ Guard = Callable[[Call], None]
 """Asked before a call's permissions and its operation; may wait, or raise an error that has a row in `faults`."""
 
 ResponseHook = Callable[[Request, Call | None, Response], None]
-"""Told of each answer once it is made: the request, and its call where it came to one."""
+"""Told of each answer once it is made: the request, and its call if it came to one."""
 
 
 def refuse_changes(call: Call) -> None:

@@ -89,8 +89,8 @@ class Claim:
 def read_claim(headers: Mapping[str, str], query: str) -> Claim:
     """Read either form of signature.
 
-    Raises MissingCredentialsError if there is none, MalformedSignatureError where a part is missing, unreadable or
-    doubled, or where both forms are there at once.
+    Raises MissingCredentialsError if there is none, MalformedSignatureError if a part is missing, unreadable or
+    doubled, or if both forms are there at once.
     """
     pairs = query_pairs(query) if query else []
     presigned = any(name in (b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Signature") for name, _ in pairs)
@@ -174,7 +174,7 @@ def _check_signed_headers(signed_headers: str, required: tuple[str, ...]) -> Non
 
 
 def _target_names(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The header that names a JSON protocol's operation, where it is there: unsigned, anybody could change it."""
+    """The header that names a JSON protocol's operation, if it is there: unsigned, anybody could change it."""
     return ("x-amz-target",) if "x-amz-target" in headers else ()
 
 
@@ -350,7 +350,7 @@ def verify(
     find_key: Callable[[str], Credentials | None],
     now_ms: int,
 ) -> Credentials:
-    """Whose key signed this request head, where the signature over any one of `payload_hashes` holds.
+    """Whose key signed this request head, if the signature over any one of `payload_hashes` holds.
 
     `path` is the raw wire path, still percent-encoded. Call `check_scope` first. Raises UnknownAccessKeyError (also for
     a key that is not active), MalformedSignatureError, SignatureMismatchError, InvalidSessionTokenError and

@@ -63,7 +63,7 @@ class Catalog(
     Every call that reads or changes a row that defines a snapshot's bytes raises DamageError if that row is not
     as it was written; so does a look-up that finds nothing because of damage. Sweeps (`seals_due`, `expire_pending`,
     ...) report damaged rows and leave them as they are. Every call that changes something raises StoreFullError if
-    there is no room, and RowRefusedError if it would store a row that cannot be: one whose id is taken (where nothing
+    there is no room, and RowRefusedError if it would store a row that cannot be: one whose id is taken (if nothing
     else is said of that), one with the same tag twice, ... Every call raises CatalogUnavailableError if the catalog is
     closed or its engine fails; then it is not known whether a change took effect. After any other error nothing has
     changed. No other error of an engine leaves the catalog (`contract_errors`).
@@ -152,7 +152,7 @@ class Catalog(
         """
 
     def claim_seal(self, snapshot_id: SnapshotId, running_ms: int, lease_until_ms: int) -> bool:
-        """Take a free or expired lease (`running_ms` has reached its end) on a sealing snapshot; True where taken."""
+        """Take a free or expired lease (`running_ms` has reached its end) on a sealing snapshot; True if taken."""
 
     def renew_seal(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
         """Extend the lease of a seal in progress, never back; without effect if nobody holds one."""
@@ -191,7 +191,7 @@ class Catalog(
     def expire_pending(self, due_running_ms: int, state_message: str) -> list[SnapshotId]:
         """Turn pending snapshots past their deadline to error and drop their writes; returns which.
 
-        Also drops what was left where a process died while it dropped the writes of another snapshot.
+        Also drops what was left if a process died while it dropped the writes of another snapshot.
         """
 
     def begin_delete(self, snapshot_id: SnapshotId, now_ms: int, due_ms: int) -> Deletion | None:
@@ -205,7 +205,7 @@ class Catalog(
     def finish_delete(self, snapshot_id: SnapshotId, answer_expires_at_ms: int) -> None:
         """Remove the row of a snapshot being deleted; its stored answer stays until the given time.
 
-        Without effect where `begin_delete` did not come before, or the row is gone.
+        Without effect if `begin_delete` did not come before, or the row is gone.
         """
 
     def deletions_due(self) -> list[SnapshotId]:
@@ -217,7 +217,7 @@ class Catalog(
     # -- the catalog itself --
 
     def check(self) -> None:
-        """Raise CatalogUnavailableError where the catalog cannot answer."""
+        """Raise CatalogUnavailableError if the catalog cannot answer."""
 
     def is_in_place(self) -> bool:
         """Whether what is committed goes where the next start will look for it: cheap, to be asked every second.

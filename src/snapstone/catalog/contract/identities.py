@@ -191,7 +191,7 @@ class IdentityCatalog(Protocol):
 
     def insert_access_key(self, key: SealedAccessKey, limit: int) -> None:
         """Add a key of an existing user or of root. Raises TooManyError, NameTakenError if the id is taken, and
-        OwnerGoneError where the user does not exist (any more)."""
+        OwnerGoneError if the user does not exist (any more)."""
 
     def set_access_key_active(self, key: SealedAccessKey, active: bool) -> bool:
         """Switch a key on or off; False if it is gone."""

@@ -99,7 +99,7 @@ class KeyCatalog(Protocol):
     """Rows of keys, durable when a call returns. Material comes and goes sealed."""
 
     def insert_kms_key(self, key: KmsKey, sealed_material: bytes, alias: str | None = None) -> bool:
-        """Store a key with its first material, and an alias for it where one is given, or nothing of it.
+        """Store a key with its first material, and an alias for it if one is given, or nothing of it.
 
         False if the alias is there already: then somebody else made such a key. Raises RowRefusedError if the id
         exists already.
@@ -125,7 +125,7 @@ class KeyCatalog(Protocol):
     ) -> MaterialAdded:
         """Add the version after `key.material_version` to an enabled key.
 
-        On demand where a limit to such versions is given; else because the key's own rotation is due, and then the
+        On demand if a limit to such versions is given; else because the key's own rotation is due, and then the
         next one is `rotation_period_days` after `now_ms`.
         """
 
@@ -180,7 +180,7 @@ class DataKeyCatalog(Protocol):
     """Rows that go with their KMS key: when it is destroyed, they are."""
 
     def insert_data_key(self, data_key_id: bytes, key: SealedKey, now_ms: int) -> bool:
-        """Store a data key; False, and nothing is stored, where its KMS key does not exist any more."""
+        """Store a data key; False, and nothing is stored, if its KMS key does not exist any more."""
 
     def data_key(self, data_key_id: bytes) -> SealedKey | None:
         """The data key of that id."""

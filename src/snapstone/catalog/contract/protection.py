@@ -1,6 +1,6 @@
 """The part of the catalog's contract about locks, public access, the recycle bin, the archive tier and copies.
 
-Where a call takes a function `change`, it runs inside the transaction, sees the row as it is there, and returns
+If a call takes a function `change`, it runs inside the transaction, sees the row as it is there, and returns
 what takes its place; an error raised in it changes nothing.
 """
 
@@ -101,7 +101,7 @@ class ProtectionCatalog(Protocol):
     def insert_copy(self, snapshot: Snapshot, work: CopyWork | None, limit: int) -> None:
         """Insert a copy's row, and the work that is to be done for it.
 
-        Raises SourceGoneError if the source (`copied_from`) cannot be copied any more, and CopiesLimitError where
+        Raises SourceGoneError if the source (`copied_from`) cannot be copied any more, and CopiesLimitError if
         `limit` copies are under way to the account's region. Raises RowRefusedError if the id exists already.
         """
 

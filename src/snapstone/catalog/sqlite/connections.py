@@ -285,7 +285,7 @@ class Connections:
         raise meaning from error
 
     def _require_newest(self, accept_older: bool) -> None:
-        """Raise OlderCatalogError where acknowledged transactions are missing; else bring the file up to date."""
+        """Raise OlderCatalogError if acknowledged transactions are missing; else bring the file up to date."""
         held, recorded = self._read_sequence(), self.changes.sequence
         if recorded is not None and held < recorded:
             if not accept_older:
@@ -418,7 +418,7 @@ class Connections:
         writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_SIZE_KIB}")
         writer.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT}")
         register_functions(writer)
-        writer.execute("BEGIN IMMEDIATE")  # fails now, and not at the first change, where one of the files is read-only
+        writer.execute("BEGIN IMMEDIATE")  # fails now, and not at the first change, if one of the files is read-only
         writer.execute("ROLLBACK")
         return writer
 

@@ -91,7 +91,7 @@ class RemovalStatements(WriteStatements):
 
 
 def _require_unlocked(connection: sqlite3.Connection, snapshot: Snapshot, due_ms: int) -> None:
-    """Raise LockHoldsError where a lock is in force. A snapshot in error has nothing that a lock could keep."""
+    """Raise LockHoldsError if a lock is in force. A snapshot in error has nothing that a lock could keep."""
     lock = select_lock(connection, snapshot.snapshot_id)
     if lock is None or snapshot.state is SnapshotState.ERROR:
         return

@@ -212,7 +212,7 @@ def _require_whole(
     snapshots: list[Snapshot],
     is_cut: bool,
 ) -> None:
-    """Raise DamageError where the account's own snapshots may be incomplete in what was found."""
+    """Raise DamageError if the account's own snapshots may be incomplete in what was found."""
     begin = (account_id, region, start.started_at_ms, start.snapshot_id)
     own = [
         (account_id, region, each.started_at_ms, str(each.snapshot_id))
@@ -242,7 +242,7 @@ class SnapshotStatements(Statements):
         self, snapshot: Snapshot, answer: StoredAnswer | None, pending_limit: int | None = None
     ) -> StoredAnswer | None:
         with self._connections.writing() as connection:
-            # The answer first: a replay gets it even where the parent has been deleted since.
+            # The answer first: a replay gets it even if the parent has been deleted since.
             if answer is not None:
                 token = (snapshot.account_id, snapshot.region, answer.client_token)
                 stored = connection.execute(SELECT_ANSWER, token).fetchall()

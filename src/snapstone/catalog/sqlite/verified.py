@@ -118,7 +118,7 @@ def require_whole(
     is_cut: bool = False,
     columns: Sequence[str] = OWNED,
 ) -> None:
-    """Raise DamageError where a list of an account's snapshots in a region lacks some, because of damage to its index.
+    """Raise DamageError if a list of an account's snapshots in a region lacks some, because of damage to its index.
 
     To be called as of the same moment as the list (`at_one_moment`). The list begins at `start`; `found` are the places
     of what is in it, and `is_cut` tells that there may be more. `columns` are those of the index: OWNED or RECYCLED."""

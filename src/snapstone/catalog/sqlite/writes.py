@@ -50,7 +50,7 @@ DROP_PAUSE_SECONDS: Final = 0.005
 
 UPSERT_ROW_COUNT: Final = 32
 """Pending writes per statement. Python releases its interpreter lock at every row that it passes to SQLite
-by itself, and where other threads are busy has to wait for it again: by the statement, a batch commits 30 % sooner."""
+by itself, and has to wait for it again if other threads are busy: by the statement, a batch commits 30 % sooner."""
 
 _MS_PER_MINUTE: Final = 60_000
 

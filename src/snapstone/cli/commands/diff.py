@@ -155,7 +155,7 @@ def _show(
 
 
 def _map_lines(change_map: ChangeMap) -> Iterator[str]:
-    """With colours on a terminal that has them, in ASCII where the output can carry nothing else."""
+    """With colours on a terminal that has them, in ASCII if the output can carry nothing else."""
     from snapstone.cli.change_map import ASCII_SHADES, UNICODE_SHADES
 
     try:

@@ -51,7 +51,7 @@ def tags_in_words(snapshot: SnapshotInfo) -> str:
 
 
 def full_size_in_words(snapshot: SnapshotInfo) -> str:
-    """Bytes of the blocks that are present; `-` where the endpoint does not say."""
+    """Bytes of the blocks that are present; `-` if the endpoint does not say."""
     return "-" if snapshot.full_size is None else binary(snapshot.full_size)
 
 
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def described(service: Service, snapshot_id: str) -> SnapshotInfo:
-    """What EC2 says about one snapshot. Raises NotFoundError, also where EC2 leaves it out because it is hidden."""
+    """What EC2 says about one snapshot. Raises NotFoundError, also if EC2 leaves it out because it is hidden."""
     from snapstone.client.errors import NotFoundError
 
     for snapshot in service.describe([snapshot_id]):

@@ -36,7 +36,7 @@ botocore takes an answer whose connection was cut after the head for one without
 
 
 class ControlCalls:
-    """One attempt at each; raises FaultError or OSError, and ClientError where the request itself cannot be made."""
+    """One attempt at each; raises FaultError or OSError, and ClientError if the request itself cannot be made."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

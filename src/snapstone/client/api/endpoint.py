@@ -62,7 +62,7 @@ class Endpoint:
 
     @property
     def ca_bundle(self) -> str | None:
-        """File of the only certificates to trust, where configured (AWS_CA_BUNDLE)."""
+        """File of the only certificates to trust, if configured (AWS_CA_BUNDLE)."""
         bundle: str | None = self._session.get_config_variable("ca_bundle")
         return bundle
 

@@ -21,7 +21,7 @@ LEAST_LIMIT = 2
 GROWTH = 1.5
 SHRINKAGE = 0.75
 WORTHWHILE_SHARE = 0.3
-"""More in flight is worth it where at least this share arrives as rate: half as many again, and 15 % faster."""
+"""More in flight is worth it if at least this share arrives as rate: half as many again, and 15 % faster."""
 CLEAR_SHARE = 0.75
 PATIENCE = 6
 """Between nothing and the clear share, it is measured up to this many times as long."""

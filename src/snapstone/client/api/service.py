@@ -33,7 +33,7 @@ INVALID_PAGE: Final = "INVALID_PAGE_TOKEN"
 class Service:
     """The EBS direct APIs of one endpoint, and what EC2 and STS add to them.
 
-    Every method raises ClientError and nothing else, and may be called from any thread. `stop`, where a method takes
+    Every method raises ClientError and nothing else, and may be called from any thread. `stop`, if a method takes
     it, ends waiting with InterruptedTransferError once it is set.
     """
 
@@ -225,7 +225,7 @@ class Service:
     def wait_completed(self, snapshot_id: str, seconds: float, *, recent: bool = False) -> None:
         """Wait until a snapshot is completed and can be read. `recent`: EC2 may not know it yet.
 
-        Raises RemoteError if it ended in error, NotFoundError where it is gone, UnreachableError where it takes
+        Raises RemoteError if it ended in error, NotFoundError if it is gone, UnreachableError if it takes
         longer than `seconds`. Without the right to describe snapshots, it asks for the blocks: those of a pending
         snapshot do not exist.
         """

@@ -52,7 +52,7 @@ class Target(Protocol):
         ...
 
     def write_zeros(self, block_index: int) -> None:
-        """Make a block read as zeros, as a hole where the target can."""
+        """Make a block read as zeros, as a hole if the target can."""
         ...
 
     def read(self, block_index: int, into: memoryview) -> None:
@@ -72,5 +72,5 @@ class Target(Protocol):
         ...
 
     def discard(self) -> None:
-        """Let it go and remove what it left, where that is a file of its own."""
+        """Let it go and remove what it left, if that is a file of its own."""
         ...

@@ -38,7 +38,7 @@ class DeviceSource:
         self._file.read(block_index, into)
 
     def state(self) -> State:
-        """Which device it is, its size, and how much has been written to it, where the kernel counts that."""
+        """Which device it is, its size, and how much has been written to it, if the kernel counts that."""
         self._settle()
         state: dict[str, object] = {
             "kind": "device",

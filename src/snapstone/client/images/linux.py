@@ -66,7 +66,7 @@ def device_size(fd: int) -> int:
 
 
 def flush_device(fd: int) -> bool:
-    """Write out what is cached of a device, with the file system on it, and drop it; False where not permitted."""
+    """Write out what is cached of a device, with the file system on it, and drop it; False if not permitted."""
     try:
         fcntl.ioctl(fd, _BLKFLSBUF, 0)
     except OSError:

@@ -73,7 +73,7 @@ class NbdConnection:
             self._expect_nothing(reply)
 
     def write_zeros(self, offset: int, size: int) -> None:
-        """Make bytes read as zeros, as a hole where the server can."""
+        """Make bytes read as zeros, as a hole if the server can."""
         self._check_extent(offset, size, MAX_STATUS_SIZE)
         for reply in self._exchange(messages.WRITE_ZEROES, offset, size):
             self._expect_nothing(reply)

@@ -93,9 +93,9 @@ _SECTOR_SIZE: Final = 512
 
 
 def start_part_from_copy(image: Path, part: Path) -> None:
-    """Make a part that is a copy of an image: sharing its bytes where the file system can, else sparse as it is.
+    """Make a part that is a copy of an image: sharing its bytes if the file system can, else sparse as it is.
 
-    Raises NoSpaceError beforehand where the copy has no room.
+    Raises NoSpaceError beforehand if the copy has no room.
     """
     unfinished = part.with_name(part.name.removesuffix(".part") + _UNFINISHED_SUFFIX)
     try:
@@ -109,7 +109,7 @@ def start_part_from_copy(image: Path, part: Path) -> None:
     except OSError as error:
         raise refusal(error, str(image), f"be copied to {part}, to which the changes are applied") from error
     finally:
-        unfinished.unlink(missing_ok=True)  # also where somebody asked for the end
+        unfinished.unlink(missing_ok=True)  # also if somebody asked for the end
 
 
 def _clone(image: Path, copy: Path) -> bool:
@@ -142,7 +142,7 @@ def part_path(path: Path, part_name: str) -> Path:
 def open_part(part: Path) -> tuple[int, bool]:
     """Open and lock a part file, created if there is none; returns whether it existed.
 
-    Raises UsageError if another process works on it, and DeniedError where it is not this user's own file.
+    Raises UsageError if another process works on it, and DeniedError if it is not this user's own file.
     """
     for _ in range(_MAX_OPENINGS):
         fd, existed = _open_or_create(part)
@@ -222,7 +222,7 @@ def _check_own(fd: int, part: Path) -> None:
 
 
 def _may_be_put_there_by_others(folder: Path) -> bool:
-    """Where only one user can make files, a foreign owner is how the file system shows him (NFS, SMB, FAT)."""
+    """If only one user can make files, a foreign owner is how the file system shows him (NFS, SMB, FAT)."""
     return bool(stat.S_IMODE(os.stat(folder).st_mode) & 0o022)
 
 
@@ -282,7 +282,7 @@ class FileTarget:
         self._file.sync()
 
     def commit(self) -> None:
-        """Make it durable, then give it its name. Where either fails the part stays."""
+        """Make it durable, then give it its name. If either fails the part stays."""
         try:
             if self._replace:
                 take_over_owner(self._file.fd, self._path)

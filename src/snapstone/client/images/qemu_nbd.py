@@ -175,7 +175,7 @@ def _connect(listener: socket.socket, folder: str) -> list[socket.socket]:
 
 
 def _let_go(alive: int) -> None:
-    """End the guard's waiting, even where a fork of this process holds the pipe, too."""
+    """End the guard's waiting, even if a fork of this process holds the pipe, too."""
     with contextlib.suppress(BrokenPipeError):
         os.write(alive, b"\n")
     os.close(alive)

@@ -26,7 +26,7 @@ RANGE_BLOCK_COUNT: Final = 128
 
 
 class StreamSource:
-    """Owns an open descriptor, read in order. Where it ends early zeros follow; it must not be longer than said."""
+    """Owns an open descriptor, read in order. If it ends early zeros follow; it must not be longer than said."""
 
     sequential = True
 

@@ -42,7 +42,7 @@ class Sender:
         self._on_their_way[block_index] = (block, self._executor.submit(self._send, block_index, block))
 
     def on_its_way(self, block_index: int) -> bytearray | None:
-        """The block of an index, where it may not have arrived yet. Not to be changed."""
+        """The block of an index that may not have arrived yet. It must not be changed."""
         found = self._on_their_way.get(block_index)
         return None if found is None else found[0]
 

@@ -134,7 +134,7 @@ class SnapstoneFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec i
     ) -> SnapshotReader | SnapshotWriter:
         """`rb`: a snapshot. `wb`: a new one, whose description is the path; its id is the file's `snapshot_id`.
 
-        A new one needs `volume_size_gib` or `parent_id`. Closing completes it, as with all of fsspec's files; where
+        A new one needs `volume_size_gib` or `parent_id`. Closing completes it, as with all of fsspec's files; if
         an exception closes it, it is deleted.
         """
         if not autocommit:
@@ -172,7 +172,7 @@ class ClosedByCompletion(SnapshotWriter):
         super().__init__(*arguments, **named)
 
     def close(self) -> None:
-        """Complete the snapshot; delete it where an exception that came up since then is the reason to close."""
+        """Complete the snapshot; delete it if an exception that came up since then is the reason to close."""
         if self._is_over or self._is_entered:
             super().close()
         elif sys.exception() is self._exception_at_start:

@@ -54,7 +54,7 @@ class SnapshotWriter(io.RawIOBase):
         wait: bool = True,
         spill_folder: Path | None = None,
     ) -> None:
-        """Start a snapshot. The volume size is the parent's where none is given.
+        """Start a snapshot. The volume size is the parent's if none is given.
 
         `wait`: completion returns when the snapshot can be read. `spill_folder`: where to keep a copy of every block
         that was sent, in a file without a name, so that some bytes of it can be changed at any time later.
@@ -178,7 +178,7 @@ class SnapshotWriter(io.RawIOBase):
     def complete(self) -> str:
         """Send what is held back, seal with count and aggregate, and close; the snapshot's id.
 
-        Where that fails the snapshot is deleted. Raises DamagedError if the endpoint has other blocks than it got.
+        If that fails the snapshot is deleted. Raises DamagedError if the endpoint has other blocks than it got.
         """
         with self._lock:
             if self._is_over:

@@ -95,7 +95,7 @@ def diff_image(
 ) -> Iterator[Difference]:
     """The blocks that differ between a snapshot (the first side) and an image, ascending; by bytes, always.
 
-    With the snapshot's digest index nothing is got from the endpoint. Raises SourceChangedError at the end where the
+    With the snapshot's digest index nothing is got from the endpoint. Raises SourceChangedError at the end if the
     image was written to in between.
     """
 
@@ -145,7 +145,7 @@ def compare_pair(
 
 
 def check_unchanged(source: Source, before: object) -> None:
-    """Raise SourceChangedError where an image's state is another than before."""
+    """Raise SourceChangedError if an image's state is another than before."""
     if source.state() != before:
         raise SourceChangedError(
             f"{source.name} changed while it was compared, so the result is meaningless: "

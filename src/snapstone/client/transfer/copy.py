@@ -121,7 +121,7 @@ class Plan:
 
 
 def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSnapshot:
-    """The snapshot to be copied. Raises UsageError if it is not completed, NotFoundError where it is not there."""
+    """The snapshot to be copied. Raises UsageError if it is not completed, NotFoundError if it is not there."""
     try:
         info = next(iter(service.describe([snapshot_id], owner=None)), None)
     except DeniedError as error:
@@ -324,7 +324,7 @@ class _Copy:
             journal.close()
             if plan is None or not self._may_do_without(plan, error):
                 raise
-            # Such as a plain parent where new snapshots have to be encrypted since.
+            # Such as a plain parent if new snapshots have to be encrypted since.
             plan = Plan(None, f"{plan.reason}, but it cannot be built on ({error})")
         journal = self._journal(resume=resume)
         try:
@@ -399,7 +399,7 @@ class _Copy:
         return Moves(self._source, self._snapshot.snapshot_id, plan.source_parent_id, self._stop)
 
     def _keep_index(self, journal: Journal, target_id: str, plan: Plan) -> None:
-        """The copy's digest index, where all of it is known here."""
+        """The copy's digest index, if all of it is known here."""
         store, size_gib = IndexStore(self._folders.indexes, self._observer), self._snapshot.volume_size_gib
         with store.trying(target_id), ExitStack() as opened:
             parent = None

@@ -30,7 +30,7 @@ _SPACE: Final = " \t\r\n"
 _ADVICE: Final = "Take the output of: nbdinfo --map=qemu:dirty-bitmap:NAME --json URI"
 
 Add = Callable[[int, int], None]
-"""Takes offset and length of a range in bytes; ValueError where they cannot be."""
+"""Takes offset and length of a range in bytes; ValueError if they cannot be."""
 
 
 def read_json(path: Path, file: BinaryIO, add: Add) -> int:

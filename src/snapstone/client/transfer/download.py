@@ -36,7 +36,7 @@ from snapstone.core.blocks import BLOCK_SIZE, GIB, ZERO_DIGEST, Digest, digest_o
 from snapstone.system.files import sync_folder
 
 COMMITTING: Final = "committing"
-"""Stage of a journal: every block is written, and the image is synced and gets its name. Where a run finds both this
+"""Stage of a journal: every block is written, and the image is synced and gets its name. If a run finds both this
 stage and an unfinished image, that sync may have failed: what is read of the image may be in memory alone."""
 
 
@@ -71,7 +71,7 @@ class DownloadPlace:
         return self.snapshot_id if self.from_id is None else f"{self.from_id}.{self.snapshot_id}"
 
     def open(self, journal: Journal, *, resume: bool) -> Target:
-        """The target; what an earlier run left of it is thrown away without `resume`, and where a sync of it may have
+        """The target; what an earlier run left of it is thrown away without `resume`, and if a sync of it may have
         failed that cannot be made good by writing the blocks again."""
         target = self._opened()
         sound = target.fixed_places or journal.facts.get("stage") != COMMITTING

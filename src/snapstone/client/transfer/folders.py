@@ -146,7 +146,7 @@ class JournalLock:
 
     @classmethod
     def take(cls, path: Path) -> Self:
-        """Take the lock. Raises UsageError, naming the holder, where it is held for longer than a look takes."""
+        """Take the lock. Raises UsageError, naming the holder, if it is held for longer than a look takes."""
         for _ in attempts(LOOK_SECONDS):
             if (lock := cls.try_take(path)) is not None:
                 return lock

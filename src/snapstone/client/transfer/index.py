@@ -90,7 +90,7 @@ class IndexStore:
             table.set_facts({**identity, "count": count, "aggregate": checksum_from_digest(aggregate)})
             table.move(path)
         except BaseException:
-            # Also where the sync failed that covers the entries and the facts that prove them: then it got no name.
+            # Also if the sync failed that covers the entries and the facts that prove them: then it got no name.
             table.close()
             table.path.unlink(missing_ok=True)
             raise

@@ -61,7 +61,7 @@ class Journal:
             self._lock.release(remove=True)
 
     def finish(self, observer: Observer) -> None:
-        """`remove`, where a failure is said and no more: a journal that stays, or comes back, does no harm.
+        """`remove`, if a failure is said and no more: a journal that stays, or comes back, does no harm.
 
         Who finds one of a transfer that is done, or was given up, sees that at the endpoint and in the image.
         """
@@ -112,7 +112,7 @@ class JournalStore:
         """The journal of the work that `key` describes: an earlier run's, or a new one, which gets `facts` too.
 
         One that cannot be resumed is replaced, with a note: it is damaged, or its image had another size. Raises
-        UsageError where it is open elsewhere.
+        UsageError if it is open elsewhere.
         """
         path = self._folder / (_name(key) + _TABLE)
         with _failures(path):

@@ -46,7 +46,7 @@ class Parent:
 
 
 def find_parent(service: Service, snapshot_id: str, folders: Folders, *, may_read: bool, stop: StopSignal) -> Parent:
-    """The parent with the digests of its blocks; reads all of them where no index is here and `may_read`."""
+    """The parent with the digests of its blocks; reads all of them if no index is here and `may_read`."""
     volume_size_gib = service.volume_size_gib(snapshot_id)
     store = IndexStore(folders.indexes, service.observer)
     table = store.find(snapshot_id, volume_size_gib)

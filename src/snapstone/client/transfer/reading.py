@@ -29,7 +29,7 @@ Entries = Iterable[tuple[int, Digest]]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One block to look at. Where the source has a hole there, it need not be read."""
+    """One block to look at. If the source has a hole there, it need not be read."""
 
     block_index: int
     is_hole: bool

@@ -17,7 +17,7 @@ from snapstone.core.blocks import BLOCK_SIZE, Digest
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """One block of the target: to be received by `token`, or, where that is None, to be zeros."""
+    """One block of the target: to be received by `token`, or, if that is None, to be zeros."""
 
     block_index: int
     token: str | None

@@ -28,7 +28,7 @@ from snapstone.client.transfer.reading import ZERO_BLOCK, SourceReader, Visit, v
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, GIB, MAX_VOLUME_SIZE_GIB, ZERO_DIGEST, Digest
 
 SIZE_TAG: Final = "snapstone:size"
-"""Tag with the image's size in bytes, where that is not a whole number of GiB: a download makes it as large again."""
+"""Tag with the image's size in bytes, if that is not a whole number of GiB: a download makes it as large again."""
 
 TIMEOUT_MINUTES: Final = 1_440
 """How long the endpoint keeps an interrupted upload: long enough to come back to it the next morning."""
@@ -367,7 +367,7 @@ class _Upload:
             )
 
     def _keep_index(self, journal: Journal, snapshot_id: str) -> None:
-        """By which the next upload finds what changed, where all of the snapshot is known."""
+        """By which the next upload finds what changed, if all of the snapshot is known."""
         if self._parent is not None and self._held is None:
             return
         store = IndexStore(self._folders.indexes, self._observer)

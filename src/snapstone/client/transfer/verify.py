@@ -35,7 +35,7 @@ class Mismatch:
     block_index: int
     verdict: Verdict
     message: str = ""
-    """What was said about it, where something was."""
+    """What was said about it, if something was."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class VerifyResult:
     listed_count: int
     """Blocks that could have been checked."""
     checked_count: int
-    """Blocks that were: fewer where a sample was asked for."""
+    """Blocks that were: fewer if a sample was asked for."""
     finding_count: int
     findings: tuple[Mismatch, ...]
     """The findings, `MAX_FINDING_COUNT` at most, ascending."""

@@ -42,7 +42,7 @@ class Operator:
 
     compile: Compile
     negated: bool = False
-    """Whether it holds where none of its values matches."""
+    """Whether it holds if none of its values matches."""
 
 
 def _text(*, wildcards: bool = False, fold: bool = False) -> Compile:
@@ -73,7 +73,7 @@ def _number(text: str) -> Decimal | None:
 
 
 def _moment(text: str) -> Decimal | None:
-    """Seconds since 1970 of a date in ISO 8601 (in UTC where it names no zone), or of digits as they are."""
+    """Seconds since 1970 of a date in ISO 8601 (in UTC if it names no zone), or of digits as they are."""
     match = _DATE.fullmatch(text)
     if match is None:
         return _number(text)

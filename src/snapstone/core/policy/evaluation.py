@@ -62,7 +62,7 @@ def decide(question: Question, policies: Policies) -> Decision:
 
     - the account or its root: the choice is left to identity policies, boundary and session policies;
     - everyone, or the role of a session: no identity policy is needed, boundary and session policies must allow;
-    - the user itself: neither an identity policy nor the boundary must allow; where the user acts through a session
+    - the user itself: neither an identity policy nor the boundary must allow; if the user acts through a session
       that was narrowed, the session's policies must;
     - the session of a role itself: no other policy must allow.
 

@@ -42,7 +42,7 @@ class Variable:
     default: str | None
 
     def value(self, keys: Keys) -> str | None:
-        """None if there is none, or where there are several and none of them is the one."""
+        """None if there is none, or if there are several and none of them is the one."""
         held = keys.get(self.key)
         return held if isinstance(held, str) else self.default
 

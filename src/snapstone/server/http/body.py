@@ -112,7 +112,7 @@ class Stream:
             self._end += receive(self._view[self._end : self._end + RECEIVE_SIZE])
 
     def send(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Send all pieces, one after the other. Raises ClientGoneError, also where the client takes too long."""
+        """Send all pieces, one after the other. Raises ClientGoneError, also if the client takes too long."""
         waiting: list[memoryview | bytes] = list(pieces)
         begun_at = moved_at = monotonic()
         while True:

@@ -45,7 +45,7 @@ POLL_SECONDS: Final = 1.0
 
 WAIT_PER_CONNECTION_SECONDS: Final = 0.000_25
 MOST_WAIT_SECONDS: Final = 0.005
-"""Where several processes share the socket: how long a connection is left to a process that has fewer, for each one
+"""If several processes share the socket: how long a connection is left to a process that has fewer, for each one
 that this process has, and at most. So a client's connections, made at once and kept, are spread over the processes."""
 
 _log = logging.getLogger(__name__)

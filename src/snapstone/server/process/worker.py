@@ -30,7 +30,7 @@ from snapstone.server.process.worker_channel import MessageKind, inherited_chann
 from snapstone.system.processes import StopSignals
 
 FILE_LIMIT: Final = 8_192
-"""Descriptors that a worker allows itself, where the system does."""
+"""Descriptors that a worker allows itself, if the system does."""
 
 TURN_LOOKS: Final = 15
 """Looks, one a second, after which a turn to write that has not been given back is one that hangs. Transactions take

@@ -109,7 +109,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start all workers and wait until each is ready.
 
-        Raises WorkerFailedError if one cannot be made or ends first, StartRefusedError where one refuses to start.
+        Raises WorkerFailedError if one cannot be made or ends first, StartRefusedError if one refuses to start.
         """
         for processor in processors_for(self.settings):
             slot = _Slot(processor)
@@ -329,7 +329,7 @@ def processors_for(settings: Settings) -> list[int | None]:
 
 
 def worker_command() -> tuple[str, ...]:
-    """What starts a worker; it looks for modules in the current folder only where this process does."""
+    """What starts a worker; it looks for modules in the current folder only if this process does."""
     try:
         places = {"", os.getcwd()}
     except FileNotFoundError:  # The folder has been removed.

@@ -39,7 +39,7 @@ def _on_snapshots(action: str, *names: str) -> Permissions:
 
 
 def _start(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
-    """The new snapshot; its parent, with the parent's own tags; and ec2:CreateTags where tags are sent."""
+    """The new snapshot; its parent, with the parent's own tags; and ec2:CreateTags if tags are sent."""
     tags = sent_tags(members)
     parent_id = text_of(members, "parent_snapshot_id")
     asked = _asked(caller, members, parent_id) | request_keys(tags)

@@ -65,7 +65,7 @@ class Permission:
     """Whose the resource is; None if it has no owner, and for a snapshot that is shared with the caller: sharing,
     not a policy, lets it in."""
     resource_policy: str | None = None
-    """JSON of the resource's own policy (a KMS key's, a role's trust), or None where such resources have none."""
+    """JSON of the resource's own policy (a KMS key's, a role's trust), or None if such resources have none."""
     policy_kind: PolicyKind = PolicyKind.RESOURCE
     denied_as: str | None = None
     """What a denial calls the resource if that is not its ARN: who named an alias is not told the key behind it."""
@@ -123,7 +123,7 @@ def sent_tags(members: Members, name: str = "tags", key: str = "Key", value: str
 
 
 def request_keys(tags: Pairs) -> Keys:
-    """aws:RequestTag/k and aws:TagKeys; neither where no tag is sent."""
+    """aws:RequestTag/k and aws:TagKeys; neither if no tags are sent."""
     pairs = list(tags)
     keys: Keys = {f"aws:requesttag/{key.lower()}": value for key, value in pairs}
     if pairs:

@@ -37,7 +37,7 @@ def enable_ebs_encryption_by_default(engine: Engine, caller: Caller, *, dry_run:
 
 
 def disable_ebs_encryption_by_default(engine: Engine, caller: Caller, *, dry_run: bool = False) -> Answer:
-    """From now on a new snapshot is encrypted where its maker asks for it."""
+    """From now on a new snapshot is encrypted if its maker asks for it."""
     if dry_run:
         raise DryRunPassedError
     engine.catalog.set_encryption_by_default(caller.account_id, caller.region, False)
@@ -45,7 +45,7 @@ def disable_ebs_encryption_by_default(engine: Engine, caller: Caller, *, dry_run
 
 
 def get_ebs_default_kms_key_id(engine: Engine, caller: Caller, *, dry_run: bool = False) -> Answer:
-    """The ARN of the key that was set; where none was, the alias of the AWS managed key, which exists from then on."""
+    """The ARN of the key that was set; if none was, the alias of the AWS managed key, which exists from then on."""
     if dry_run:
         raise DryRunPassedError
     defaults = engine.catalog.encryption_defaults(caller.account_id, caller.region)

@@ -66,7 +66,7 @@ def create_tags(
 def delete_tags(
     engine: Engine, caller: Caller, *, resources: Sequence[str], tags: SentTags | None = None, dry_run: bool = False
 ) -> Answer:
-    """Take tags from snapshots: by key, by key and value where a value is sent (it may be empty), or all of them.
+    """Take tags from snapshots: by key, by key and value if a value is sent (it may be empty), or all of them.
 
     Raises InvalidTagKeyError for AWS's own, `aws:`. A key that has that prefix in another case is a user's.
     """
@@ -93,7 +93,7 @@ def delete_tags(
 def _change(
     engine: Engine, caller: Caller, snapshot_ids: Collection[SnapshotId], change: Callable[[Tags], Tags]
 ) -> None:
-    """Change the tags of the caller's snapshots. Raises SnapshotNotFoundError, and changes none, where one is not."""
+    """Change the tags of the caller's snapshots. Raises SnapshotNotFoundError, and changes none, if one is not."""
 
     def changed(snapshot_id: SnapshotId, snapshot: Snapshot | None) -> Tags:
         if snapshot is None:

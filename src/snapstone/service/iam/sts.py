@@ -172,7 +172,7 @@ def _refuse_second_factor(serial_number: str | None, token_code: str | None) -> 
 
 
 def _refuse_given(**members: object) -> None:
-    """Members that would be disregarded: better refused, where what they ask for is protection."""
+    """Members that would be disregarded: better refused, if what they ask for is protection."""
     for name, value in members.items():
         if value:
             raise IdentityValidationError(f"{name} is not supported by this server.")

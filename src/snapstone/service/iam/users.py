@@ -186,7 +186,7 @@ def remove_user(engine: IdentityEngine, account_id: AccountId, user_name: str) -
 def list_account_aliases(
     engine: IdentityEngine, caller: Caller, *, marker: str | None = None, max_items: int | None = None
 ) -> dict[str, object]:
-    """The account's name, where it has one."""
+    """The account's name, if it has one."""
     account = engine.catalog.account(caller.account_id)
     names = [account.name] if account is not None and account.name else []
     return page_of(names, str, "AccountAliases", str, marker, max_items)

@@ -174,7 +174,7 @@ def _role_session(engine: IdentityEngine, role: Identity, session: Session) -> P
 
 
 def _session_policies(engine: IdentityEngine, session: Session) -> tuple[str, ...]:
-    """The documents that a session is narrowed to: none at all, so nothing is allowed, where one of them is gone."""
+    """The documents that a session is narrowed to: none at all, so nothing is allowed, if one of them is gone."""
     documents = [policy_document(engine, arn) for arn in session.policy_arns]
     present = [document for document in (session.policy, *documents) if document is not None]
     return tuple(present) if None not in documents else ()

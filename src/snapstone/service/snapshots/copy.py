@@ -167,7 +167,7 @@ class _BlockCopy:
 
 
 def _usable_key(engine: Engine, arn: str) -> KmsKey:
-    """The key of an ARN, where it is enabled. Raises KeyHiddenError."""
+    """The key of an ARN, if it is enabled. Raises KeyHiddenError."""
     key = engine.keys.stored_key(arn)
     if key is None or key.state is not KeyState.ENABLED:
         raise KeyHiddenError

@@ -44,7 +44,7 @@ def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
     """Delete a snapshot in any state, or put it into the recycle bin if a rule requires it; False if it was gone.
 
     Once that is committed the snapshot is deleted for everyone and this succeeds; upkeep does the rest. Raises
-    SnapshotLockedError where a lock is in force.
+    SnapshotLockedError if a lock is in force.
     """
     moment = engine.timekeeper.moment()
     try:
