@@ -47,7 +47,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A page of a listing: how it is asked for, and which block indexes it must hold."""
+    """A page of a listing: how it is requested, and which block indexes it must hold."""
 
     name: str
     member: str

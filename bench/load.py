@@ -48,7 +48,7 @@ class Job:
     pass_count: int = 1
     """How often a get job reads every block."""
     sample_count: int = 16
-    """Blocks that a get job reads once more and hashes after the clock has stopped."""
+    """Blocks that a get job reads again and hashes after the clock has stopped."""
 
     def content(self, number: int) -> int:
         """Which distinct block is at a block number."""

@@ -39,7 +39,7 @@ class Rates:
 
 
 class Rival:
-    """A server that is put under load again and again; its outcomes are added to `rates`."""
+    """A server that is put under load repeatedly; its outcomes are added to `rates`."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from bench.snapstone_server import CHECKOUT
 
 TIMEOUT_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 0.05
-"""Between two looks at the memory of a client."""
+"""Between two checks of the memory of a client."""
 
 
 class ClientFailedError(Exception):

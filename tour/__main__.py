@@ -116,7 +116,7 @@ class Tour:
         return Generation(number, path, files, current, snapshot_id)
 
     def _encrypted(self, plain: Generation) -> None:
-        """The same image once more, under a KMS key: equal to the plain one in all but what lies on disk."""
+        """The same image again, under a KMS key: equal to the plain one in all but what lies on disk."""
         key = self._kms.create_key(Description="the tour's")["KeyMetadata"]
         started = self._ebs.start_snapshot(VolumeSize=VOLUME_SIZE_GIB, Encrypted=True, KmsKeyArn=key["Arn"])
         sealed = replace(plain, snapshot_id=str(started["SnapshotId"]))

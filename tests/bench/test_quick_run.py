@@ -1,4 +1,4 @@
-"""The benchmark runs from end to end; what it measures in a quick run says nothing and is not looked at."""
+"""The benchmark runs from end to end; what it measures in a quick run says nothing and is not checked."""
 
 from __future__ import annotations
 

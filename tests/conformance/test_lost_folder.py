@@ -17,7 +17,7 @@ from tests.server_process import ServerProcess
 from tests.unit.server.loopback import RawClient
 
 NOTICE_SECONDS = 3.0
-"""The folder is looked at once a second; the rest is for a machine under load."""
+"""The folder is checked once a second; the rest is for a machine under load."""
 
 READY = b"GET /ready HTTP/1.1\r\nHost: test\r\n\r\n"
 

@@ -348,7 +348,7 @@ class Endpoint:
         before_sending()
 
     def complete_snapshot(self, *_: object, **__: object) -> str:
-        self._scenario.promise("seal", "asked for")
+        self._scenario.promise("seal", "requested")
         return "completed"
 
     def describe(self, _: object) -> list[object]:

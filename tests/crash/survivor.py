@@ -75,7 +75,7 @@ class Written:
             return sum(pool.map(write, range(WRITERS)))
 
     def settle(self, ebs: Any) -> None:
-        """Put what is in doubt once more, so that every index is known."""
+        """Put what is in doubt again, so that every index is known."""
         for block_index, stamp in list(self.in_doubt.items()):
             self.put(ebs, block_index, stamp)
 

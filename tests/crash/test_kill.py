@@ -1,4 +1,4 @@
-"""kill -9 of the server, again and again: what was acknowledged is there, what was begun is finished.
+"""kill -9 of the server, repeatedly: what was acknowledged is there, what was begun is finished.
 
 CRASH_LOOPS sets how often (default 100, half of them while blocks are put and half during a seal).
 """

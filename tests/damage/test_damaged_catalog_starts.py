@@ -23,7 +23,7 @@ from tests.server_process import ServerProcess
 SNAPSHOT_COUNT = 12
 
 LEFT_OUT = shutil.ignore_patterns("*.segment", "reserve")
-"""Of a copy: preallocated files, which a start does not look at before it has looked at the catalog."""
+"""Of a copy: preallocated files, which a start does not look at before it has checked the catalog."""
 
 Damage = Callable[[Path, random.Random], None]
 

@@ -284,7 +284,7 @@ def test_the_same_upload_heals_a_full_segment_whose_header_is_damaged(
     for offset in (24, HEADER_COPY_SIZE + 24):
         flip_bit(segment_file(installation.folder), offset)
     if while_it_runs:
-        with pytest.raises(DamageError):  # one block is asked for; all are lost
+        with pytest.raises(DamageError):  # one block is requested; all are lost
             installation.get(snapshot_id, 0, token)
     else:
         installation.__post_init__()

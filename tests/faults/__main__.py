@@ -72,7 +72,7 @@ PARTS: Final[dict[str, Make]] = {
 
 
 def main() -> int:
-    """Run the parts that were asked for."""
+    """Run the parts that were requested."""
     options = _parse()
     if options.list:
         for name, make in PARTS.items():

@@ -1,4 +1,4 @@
-"""What a client asked for, what it was told, and when: the facts that a server is held against after a fault.
+"""What a client requested, what it was told, and when: the facts that a server is held against after a fault.
 
 Moments are those of the recordings (`Control.moment`): an answer read at a moment rests only on what ended before it,
 and a call has had no effect before the moment at which it was sent.
@@ -82,7 +82,7 @@ class Story:
         return self.completion is not None and self.completion.is_sure(moment)
 
     def may_be_deleted(self, moment: int) -> bool:
-        """Whether its deletion had been asked for by then."""
+        """Whether its deletion had been requested by then."""
         return self.deletion is not None and self.deletion.is_possible(moment)
 
     def is_deleted(self, moment: int) -> bool:

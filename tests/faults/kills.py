@@ -1,4 +1,4 @@
-"""kill -9 of a worker, of the supervisor alone and of everything, under load, again and again on one folder."""
+"""kill -9 of a worker, of the supervisor alone and of everything, under load, repeatedly on one folder."""
 
 from __future__ import annotations
 

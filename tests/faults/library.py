@@ -77,7 +77,7 @@ class Rule:
     delay_ms: float = 0.0
     """How long the call takes before it fails."""
     short: bool = False
-    """Half of what was asked for is read or written."""
+    """Half of what was requested is read or written."""
     late: bool = False
     """The call is done and says that it failed: write, rename, link, unlink and mkdir."""
 

@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 
 class GivenUpError(Exception):
-    """A call was refused by the server again and again."""
+    """A call was refused by the server repeatedly."""
 
 
 class LimitedError(Exception):

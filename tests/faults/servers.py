@@ -1,4 +1,4 @@
-"""Servers that are started, killed and looked at: as people start them, or forked from a process that is loaded."""
+"""Servers that are started, killed and checked: as people start them, or forked from a process that is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process in which everything a server needs is loaded, and which forks a server whenever it is asked for one.
+"""A process in which everything a server needs is loaded, and which forks a server whenever it is requested one.
 
 A fresh interpreter takes half a second to load; a thousand recoveries would take ten minutes for that alone. A fork of
 this process runs the very command, `snapstone serve`, from the reading of its arguments on. Requests and answers are

@@ -9,7 +9,7 @@ import pytest
 from snapstone.catalog.contract.catalog import Catalog
 
 Opener = Callable[[], Catalog]
-"""Opens the test's catalog, again and again the same one; can be pickled, so that other processes open it."""
+"""Opens the test's catalog, repeatedly the same one; can be pickled, so that other processes open it."""
 
 
 class CatalogFixtures:

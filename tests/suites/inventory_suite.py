@@ -1,4 +1,4 @@
-"""The part of a catalog's contract that goes through everything, and puts lost rows back, as a suite."""
+"""The part of a catalog's contract that scans everything, and puts lost rows back, as a suite."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ SUITE_DOMAIN: Final = Domain(b"a" * 32)
 Outcome = TypeVar("Outcome")
 
 StoreOpener = Callable[[], ObjectStore]
-"""Opens the test's store, again and again the same one; can be pickled, so that other processes open it."""
+"""Opens the test's store, repeatedly the same one; can be pickled, so that other processes open it."""
 
 
 def suite_data_key(data_key_id: bytes) -> DataKey:
@@ -136,7 +136,7 @@ class ObjectStoreSuite:
 
     @pytest.fixture
     def opener(self) -> StoreOpener:
-        """Opens the store of `store` once more, beside those that are open."""
+        """Opens the store of `store` again, beside those that are open."""
         pytest.fail("each implementation supplies this")
 
     @pytest.fixture

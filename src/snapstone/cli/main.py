@@ -146,7 +146,7 @@ def _after_failed_call(options: argparse.Namespace, error: OSError) -> Exit:
     try:
         sys.stdout.flush()
     except OSError:
-        # What is left in the buffer goes nowhere, instead of failing once more when Python ends.
+        # What is left in the buffer goes nowhere, instead of failing again when Python ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -63,7 +63,7 @@ class ProgressView:
 
 
 class Meter:
-    """Looks at a tally again and again, and knows its rates. `look` is called from one thread at a time."""
+    """Samples a tally and computes rates. `look` is called from one thread at a time."""
 
     def __init__(self, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
         self.tally = tally
@@ -148,7 +148,7 @@ class Display(Protocol):
         ...
 
     def end(self, look: ProgressView) -> None:
-        """Work is over."""
+        """Work has ended."""
         ...
 
 

@@ -35,7 +35,7 @@ _LIMITS: Final = {
 def add_command(
     subparsers: Subparsers, name: str, text: str, run: Callable[[argparse.Namespace], Exit], description: str = ""
 ) -> argparse.ArgumentParser:
-    """A command of the client: help for it, and `run` when it is asked for."""
+    """A command of the client: help for it, and `run` when it is requested."""
     parser = subparsers.add_parser(
         name,
         help=text,

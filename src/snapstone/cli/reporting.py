@@ -65,7 +65,7 @@ class Reporter:
         self.note(Note(kind, message, facts))
 
     def end(self, tally: Tally) -> None:
-        """Work is over."""
+        """Work has ended."""
         with self._lock:
             for meter in [meter for meter in self._meters if meter.tally is tally]:
                 self._meters.remove(meter)

@@ -18,7 +18,7 @@ class ClientError(Exception):
 
 
 class UsageError(ClientError):
-    """Asked for what cannot be done: values that do not go together, a target that must not be overwritten."""
+    """Something impossible was requested: values that do not go together, a target that must not be overwritten."""
 
 
 class NotFoundError(ClientError):
@@ -54,7 +54,7 @@ class StalledError(ClientError):
 
 
 class InterruptedTransferError(ClientError):
-    """Somebody asked for the end (Ctrl-C, SIGTERM)."""
+    """Somebody requested a stop (Ctrl-C, SIGTERM)."""
 
     resumable = True
 

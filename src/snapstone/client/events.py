@@ -1,4 +1,4 @@
-"""What long work tells about itself while it runs: a tally that can be looked at at any time, and notes."""
+"""Progress of long work: a tally that can be read at any time, and notes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tally:
         self.what = what
         """One word: `upload`, `download`, `copy`, `verify`."""
         self.expected_count: int | None = None
-        """Blocks that the work goes through in all, as far as is known."""
+        """Blocks that the work covers in total, if known."""
         self.visited_count = 0
         """Blocks dealt with, in whatever way."""
         self.moved_count = 0
@@ -61,7 +61,7 @@ class Observer(Protocol):
         ...
 
     def end(self, tally: Tally) -> None:
-        """Work is over, well or not."""
+        """Work has ended, successfully or not."""
         ...
 
 

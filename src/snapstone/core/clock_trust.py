@@ -128,7 +128,7 @@ def agree(before: ClockReading, after: ClockReading) -> bool:
 
 
 def expected_ms(trust: Trust, reading: ClockReading) -> int:
-    """What the wall clock should say at a reading, as far as is known: at least the last trusted time."""
+    """What the wall clock should say at a reading, as far as known: at least the last trusted time."""
     elapsed_ms = reading.boot_ms - trust.reference.boot_ms
     if trust.reference.boot_id == reading.boot_id and elapsed_ms >= 0:
         return max(trust.last_ms, trust.reference.wall_ms + elapsed_ms)

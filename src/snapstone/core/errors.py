@@ -522,7 +522,7 @@ class PublicSnapshotError(SnapstoneError):
 
 @dataclass(eq=False)
 class NotShareableError(SnapstoneError):
-    """A snapshot whose encryption forbids the share that was asked for."""
+    """A snapshot whose encryption forbids the share that was requested."""
 
     message: str
 

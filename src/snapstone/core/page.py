@@ -61,7 +61,7 @@ class Page:
 
     @property
     def fingerprints(self) -> int:
-        """The fingerprints of the page's runs of entries, made when they are first asked for."""
+        """The fingerprints of the page's runs of entries, made when they are first requested."""
         if self._fingerprints is None:
             self._fingerprints = _fingerprints(self.content)
         return self._fingerprints
@@ -104,7 +104,7 @@ class Page:
         """The slots in which two pages differ, ascending, with what each holds; work follows the differences.
 
         Where the same children are present, the runs whose fingerprints differ are found, then the entries in them, so
-        little of either page is looked at. Both are found as bits of a number that holds where two numbers differ, from
+        little of either page is checked. Both are found as bits of a number that holds where two numbers differ, from
         the highest bit down: that is what Python finds without a loop.
         """
         if self.bitmap != other.bitmap:

@@ -106,7 +106,7 @@ class SnapshotLock:
         return max(1, -(-(self.expiration_ms - started) // DAY_MS))
 
     def outlasts(self, other: SnapshotLock, completed_at_ms: int | None) -> bool:
-        """Whether this lock ends no earlier than the other one, as far as is known."""
+        """Whether this lock ends no earlier than the other one, as far as known."""
         mine, others = self.expires_at_ms(completed_at_ms), other.expires_at_ms(completed_at_ms)
         if mine is not None and others is not None:
             return mine >= others

@@ -41,7 +41,7 @@ def _normalised(path: str) -> str:
 
 
 def canonical_path(path: str) -> str:
-    """The wire path percent-encoded once more: every service but S3 signs it doubly encoded."""
+    """The wire path percent-encoded a second time: every service but S3 signs it doubly encoded."""
     return quote(path, safe="/" + _UNRESERVED)
 
 

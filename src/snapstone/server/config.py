@@ -255,7 +255,7 @@ def _check_faults(settings: Settings) -> None:
         raise SettingsError(f"--faults is {settings.faults!r}, which also needs --allow-fault-injection")
     if settings.faults is None:
         return
-    from snapstone.server.fault_rules import parse_rules  # It brings the wire along, and a help text needs none.
+    from snapstone.server.fault_rules import parse_rules  # It imports the wire floor, which a help text does not need.
 
     try:
         parse_rules(Path(settings.faults).read_text())

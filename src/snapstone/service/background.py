@@ -126,7 +126,7 @@ FIRST_PAUSE_MS: Final = 10_000
 LONGEST_PAUSE_MS: Final = 600_000
 
 LEAST_ATTEMPTS: Final = 5
-"""Before anything is given up, however much time has passed: the server may have been busy with other things."""
+"""Before anything is given up, however much time has passed: the server may have been busy with other work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Damage of what the catalog holds goes to the damage log and to `/ready`, and is an error for the caller that hit it. A
 row that cannot be opened, or that is missing though another one needs it, is never "not found": that would answer what
-was asked for, and the fault is the store's.
+was requested, and the fault is the store's.
 
 The gate is closed while the data folder is not the one that this process opened. Whatever changes something passes the
 gate twice: before it begins, and before its success is reported. So nothing that was under way when the folder was lost
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong now."""
+    """One current problem."""
 
     subject: str
     """One of a few fixed words, such as `clock`, `space`, `data folder` or `catalog`: a later report replaces it."""
@@ -114,7 +114,7 @@ def report_catalog_damage(engine: Reporting, damage: DamageError) -> None:
 
 
 class StoreGate:
-    """Open until told otherwise. Safe from many threads; passing it costs one look at an attribute."""
+    """Open until told otherwise. Safe from many threads; passing it costs one attribute access."""
 
     def __init__(self) -> None:
         self._loss: str | None = None

@@ -4,7 +4,7 @@ Keys hang in a chain. The root key, which is not in the catalog, seals secrets, 
 (32 random bytes for each version). Material seals data keys, which encrypt blocks, domain keys, which turn digests into
 addresses, and texts.
 
-What is cached never outlives its KMS key: the key's row is asked for each time, and rows are never stale
+What is cached never outlives its KMS key: the key's row is requested each time, and rows are never stale
 (`catalog/sqlite/changes.py`). Whether a key may be used now, and by whom, is for `service/snapshots/encryption.py` to
 say. Keys that are missing although their KMS key exists are damage, and so are those that it does not open.
 """
@@ -181,11 +181,11 @@ class KeyRing:
         return found[1]
 
     def under(self, kms_key_arn: str | None) -> DataKeysUnder:
-        """A block in which data keys of one KMS key are asked for; None for a snapshot that has none."""
+        """A block in which data keys of one KMS key are requested; None for a snapshot that has none."""
         return DataKeysUnder(self, kms_key_arn)
 
     def domain(self, key: KmsKey) -> Domain:
-        """The encryption domain of a KMS key, made when first asked for.
+        """The encryption domain of a KMS key, made when first requested.
 
         Raises KeyHiddenError if the key is gone, DamageError if it has no domain any more.
         """
@@ -240,7 +240,7 @@ class KeyRing:
 
 
 class DataKeysUnder:
-    """Inside, data keys of one KMS key are asked for: one that is not found is damage, unless that key was destroyed.
+    """Inside, data keys of one KMS key are requested: one that is not found is damage, unless that key was destroyed.
 
     All that a snapshot refers to is encrypted under data keys of its own KMS key. A class and not a generator, because
     every read of a block enters it.

@@ -112,7 +112,7 @@ class Timekeeper:
         self._row = row
 
     def _seen(self, row: ClockRow) -> ClockRow:
-        """The row after one more look at the clocks."""
+        """The row after one more reading of the clocks."""
         trust = judge(row.trust, self._clocks.read())
         running_ms = self.running_ms()
         due_running_ms = row.due_running_ms if trust.held else running_ms

@@ -70,7 +70,7 @@ class Upkeep:
         self._step("drop old answers", lambda: catalog.drop_expired_answers(timekeeper.due_ms()))
         self._step("destroy KMS keys", lambda: destroy_due_keys(self._engine, timekeeper.due_ms()))
         self._step("rotate KMS keys", lambda: rotate_due_keys(self._engine, timekeeper.due_ms()))
-        self._step("look at failing seals", self._tell_failing_work)
+        self._step("report failing seals", self._tell_failing_work)
         self._step("compare rows and manifests", self._compare)
 
     # -- at every tick --

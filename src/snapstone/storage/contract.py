@@ -81,7 +81,7 @@ class ObjectStore(Protocol):
         """A block's bytes, in a buffer that the caller releases. Raises as `get` and `borrow_block_buffer`."""
 
     def has(self, address: Address) -> bool:
-        """Whether an object of this address can be read, as far as the index knows."""
+        """Whether an object of this address can be read, according to the index."""
 
     def remove(self, addresses: Iterable[Address]) -> int:
         """Permanently remove objects that nobody puts or reads any more; return how many existed.

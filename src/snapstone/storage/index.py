@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS leftover (
 """Second records of manifests, which the disk refused to erase: erased with their manifest at the latest."""
 
 _UPGRADES: Final = {
-    # Version 1 called a segment whose file was missing full, and never searched it again: each is searched once more.
+    # Version 1 called a segment whose file was missing full, and never searched it again: each is searched again.
     1: """
 ALTER TABLE segment ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE segment ADD COLUMN present_size INTEGER;
@@ -93,7 +93,7 @@ ADD_ROW_COUNT: Final = 64
 """Records that one statement adds."""
 
 _LOST: Final = "(damaged OR coalesce(offset + 4096 + payload_size > present_size, 0))"
-"""Of an object joined with its segment: it cannot be read, as far as the index knows."""
+"""Of an object joined with its segment: it cannot be read, according to the index."""
 
 _FIND: Final = (
     f"SELECT kind, object.segment_id, offset, payload_size, {_LOST}"
@@ -140,7 +140,7 @@ class SegmentRow:
     full: bool
     """Nothing more is appended to it."""
     size: int = 0
-    """Bytes that its file has at least, as far as that was noted."""
+    """Minimum size of its file, as noted."""
     present_size: int | None = None
     """Bytes of its file that are there, if some are lost: 0 if the file is missing or cannot be read."""
 
@@ -335,7 +335,7 @@ class Index:
             )
 
     def count_behind(self, segment_id: int, size: int) -> int:
-        """How many objects end behind that many bytes of a segment; goes through the whole index."""
+        """How many objects end behind that many bytes of a segment; scans the whole index."""
         with self._reader() as reader:
             [(count,)] = reader.execute(
                 "SELECT count(*) FROM object WHERE segment_id = ? AND offset + 4096 + payload_size > ?",

@@ -15,7 +15,7 @@ from snapstone.storage.contract import ObjectKind, ObjectStore
 
 
 class _CachedPage:
-    """A page in the cache. Using it takes no lock: it leaves a mark, which is looked at when room is needed."""
+    """A page in the cache. Using it takes no lock: it sets a flag, which is checked when space is needed (CLOCK)."""
 
     __slots__ = ("page", "was_used")
 

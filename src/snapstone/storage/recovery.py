@@ -71,7 +71,7 @@ class OpenSegment:
 
 
 class Recovery:
-    """One look at all segments."""
+    """One check of all segments."""
 
     def __init__(self, index: Index, folder: Path, damage: DamageLog, *, segment_size: int, read_only: bool) -> None:
         self._index = index
@@ -122,7 +122,7 @@ class Recovery:
         path = segment_path(self._folder, row.segment_id)
         try:
             if row.full and row.present_size is None and _size_of(path) >= row.size:
-                header_damage = read_segment_header(path)[1]  # the usual case: one look at its header
+                header_damage = read_segment_header(path)[1]  # the usual case: one check of its header
                 if header_damage is not None:
                     self._damage.report_segment(path, header_damage)
                 return None

@@ -123,7 +123,7 @@ class Segment:
         """Write a damaged copy of the header again from the whole one, for the owner; if the disk refuses, the whole
         copy continues alone.
 
-        Nothing rests on this sync, so one that fails is like one that was never asked for.
+        Nothing rests on this sync, so one that fails is like one that was never requested.
         """
         whole = memoryview(mmap(-1, HEADER_COPY_SIZE))
         whole[:] = _segment_header(self.segment_id, self.salt)
@@ -391,7 +391,7 @@ def _read_header_copy(fd: int, offset: int) -> bytes:
 
 
 def _read_fully(fd: int, buffer: memoryview, offset: int, alignment: int) -> int:
-    """Read until the buffer is full or the file ends, and return how many bytes: one call may bring less than there is.
+    """Read until the buffer is full or the file ends; returns how many bytes. One call may return less than there is.
 
     Each call begins at a multiple of `alignment` behind `offset`, as reading past the page cache demands.
     """

@@ -197,7 +197,7 @@ class SegmentStore:
         return buffer
 
     def has(self, address: Address) -> bool:
-        """Whether an object of this address can be read, as far as the index knows."""
+        """Whether an object of this address can be read, according to the index."""
         place = self._index.find(address)
         return place is not None and not place.damaged
 
@@ -442,7 +442,7 @@ class SegmentStore:
         return self._damage.report(address, f"{path} at {place.offset}", str(error))
 
     def _note_loss(self, segment_id: int) -> bool:
-        """Note if a whole segment is gone or cannot be opened: all its objects are lost, not only the one asked for."""
+        """Note if a whole segment is gone or cannot be opened: all its objects are lost, not only the one requested."""
         try:
             read_segment_header(segment_path(self._segments_folder, segment_id))
         except (BadRecordError, OSError) as error:

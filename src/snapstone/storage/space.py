@@ -106,7 +106,7 @@ class SpaceGuard:
         seconds: Callable[[], float] = monotonic,
         measure: Callable[[Path], Room | None] = measure,
     ) -> None:
-        """`folder` is on the disk to look at, `reserve` a folder in it that need not be there yet."""
+        """`folder` is on the disk to watch, `reserve` a folder in it that need not be there yet."""
         self.folder = folder
         self._reserve = reserve
         self._seconds = seconds
@@ -114,7 +114,7 @@ class SpaceGuard:
         self._lock = Lock()
         self._refusal: str | None = None
         self.read_only = False
-        """Whether the disk takes no changes (any more), as far as was looked."""
+        """Whether the disk was read-only at the last check."""
         self._look_again_at = 0.0
 
     @property

@@ -5,7 +5,7 @@ so the next sync succeeds, and reads give what was written for as long as it sta
 neither a later sync nor reading it back proves anything. What was written before it is written again, or given up.
 
 Names cannot be written again. But a file system that could not put a name on the disk (its journal failed) stops, and
-every later sync in it fails too; so a folder may be synced once more.
+every later sync in it fails too; so a folder may be synced again.
 """
 
 from __future__ import annotations

@@ -17,12 +17,12 @@ WAITING_FOR_DISK: Final = "D"
 """In a system call that no signal ends, SIGKILL included."""
 
 _ACTIVE: Final = frozenset({"R", WAITING_FOR_DISK, "t"})
-"""Runs or would if it had a processor; waits for a disk; is looked at by a debugger."""
+"""Running or runnable; waiting for a disk; traced by a debugger."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """One look at a process."""
+    """One check of a process."""
 
     thread_states: frozenset[str]
     """The letters of proc(5), each that a thread is in."""
@@ -47,7 +47,7 @@ class ProcessState:
 
 
 def look_at(process_id: int | str = "self") -> ProcessState:
-    """A look at a process of this machine; one that is gone has no threads."""
+    """The state of a process of this machine; one that is gone has no threads."""
     states: set[str] = set()
     ticks = 0
     folder = Path("/proc") / str(process_id) / "task"

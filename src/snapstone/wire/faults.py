@@ -395,7 +395,7 @@ _row(errors.SnapshotNotLockedError, NEVER, "IncorrectState", NEVER, NEVER,
 _row(errors.PublicAccessBlockedError, NEVER, "OperationNotPermitted", NEVER, NEVER,
      lambda e: f"Block public access for snapshots is enabled in {_short(e.region)}: none can be shared with all.")
 _row(errors.PublicAccessRequestError, NEVER, "InvalidRequest", NEVER, NEVER,
-     lambda e: f"The state '{_short(e.state)}' cannot be asked for; disable block public access instead.")
+     lambda e: f"The state '{_short(e.state)}' cannot be set; disable block public access instead.")
 _row(errors.SnapshotArchivedError, "ValidationException/INVALID_SNAPSHOT_ID", "IncorrectState",
      NEVER, NEVER,
      lambda e: f"The snapshot '{_short(e.snapshot_id)}' is archived; restore it from the archive tier first.")

@@ -153,7 +153,7 @@ def test_while_the_clock_is_trusted_it_is_one_time_for_all() -> None:
 
 
 def test_a_step_counts_before_anybody_has_judged_it() -> None:
-    """Between two looks at the clock a request comes: it is not answered by a clock that has just been set."""
+    """Between two checks of the clock a request comes: it is not answered by a clock that has just been set."""
     ahead = moment_of(TRUSTED, after(SECOND, YEAR))
     assert ahead == Moment(due_ms=WALL, latest_ms=NEVER_MS, dated_ms=WALL + SECOND + YEAR)
     behind = moment_of(TRUSTED, after(SECOND, -YEAR))

@@ -1,4 +1,4 @@
-"""The file of the audit log: whole lines, rotated by size, no more files than asked for."""
+"""The file of the audit log: whole lines, rotated by size, no more files than requested."""
 
 from __future__ import annotations
 

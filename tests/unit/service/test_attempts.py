@@ -184,7 +184,7 @@ def test_attempts_come_at_growing_intervals(installation: Installation) -> None:
 def test_an_outage_in_which_a_seal_cannot_even_be_claimed_does_not_lengthen_the_pause(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CompleteSnapshot is called again and again meanwhile, as a client does that waits for the end."""
+    """CompleteSnapshot is called repeatedly meanwhile, as a client does that waits for the end."""
     snapshot_id = written(installation)
 
     def unavailable(*arguments: object) -> bool:

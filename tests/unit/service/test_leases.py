@@ -54,7 +54,7 @@ def abandoned_seal(installation: Installation) -> SnapshotId:
 
 
 def copied(installation: Installation, source: SnapshotId) -> SnapshotId:
-    """A copy under another key, asked for and not begun."""
+    """A copy under another key, requested and not begun."""
     metadata: Any = create_key(installation.engine, installation.caller)["KeyMetadata"]
     answer = copy_snapshot(
         *(installation.engine, installation.caller),

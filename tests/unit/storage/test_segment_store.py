@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Reopening:
-    """Opens a store's folder again and again; at most one is open."""
+    """Opens a store's folder repeatedly; at most one is open."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -130,7 +130,7 @@ class Catalog(
         """
 
     def pending_writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
-        """A snapshot's writes in ascending order of block index, as of one moment: that of the first one asked for.
+        """A snapshot's writes in ascending order of block index, as of one moment: that of the first one requested.
 
         Only a pending or sealing snapshot has any. Streams, so close it (or read it to its end) to free its reader.
         """

@@ -1,4 +1,4 @@
-"""The part of the catalog's contract that goes through everything: to compare it with the store, and to check it."""
+"""The part of the catalog's contract that scans everything: to compare it with the store, and to check it."""
 
 from __future__ import annotations
 

@@ -83,10 +83,10 @@ class ProtectionCatalog(Protocol):
     def restore_recycled(
         self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, due_ms: int
     ) -> Snapshot | None:
-        """Take a snapshot out of the bin; None if it is not there, or its time is over at `due_ms`."""
+        """Take a snapshot out of the bin; None if it is not there, or has expired at `due_ms`."""
 
     def empty_recycle_bin(self, due_ms: int) -> list[SnapshotId]:
-        """Begin the deletion of all whose time is over; returns which."""
+        """Begin the deletion of all that have expired; returns which."""
 
     # -- the archive tier --
 
@@ -94,7 +94,7 @@ class ProtectionCatalog(Protocol):
         """Change where a snapshot is stored; returns that, or None if it is gone or in the recycle bin."""
 
     def end_temporary_restores(self, due_ms: int) -> int:
-        """Send snapshots whose temporary restore is over back to the archive; returns how many."""
+        """Return snapshots whose temporary restore has ended to the archive; returns how many."""
 
     # -- copies --
 

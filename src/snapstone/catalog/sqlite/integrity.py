@@ -1,4 +1,4 @@
-"""A look at the whole catalog for damage, row by row and in bounded memory, and statements that go through every row.
+"""A check of the whole catalog for damage, row by row and in bounded memory, and statements that visit every row.
 
 Checking changes nothing and blocks nobody. One statement restores a lost row.
 """
@@ -52,7 +52,7 @@ def _bounded(problems: Iterator[str]) -> Iterator[str]:
 
 
 def _structure(connection: sqlite3.Connection) -> Iterator[str]:
-    """SQLite's own look at its pages, and at each index against its table."""
+    """SQLite's own check of its pages, and of each index against its table."""
     for (problem,) in connection.execute(f"PRAGMA integrity_check({PROBLEM_LIMIT + 1})"):
         if problem != "ok":
             yield str(problem)

@@ -107,7 +107,7 @@ def _recycled_by_a_rule(connection: sqlite3.Connection, snapshot: Snapshot, now_
     days = retained_days((rule.retention for rule in rules), snapshot.tags)
     if days is None:
         return False
-    drop_lock(connection, snapshot.snapshot_id)  # an expired one: it is over, also after a restore
+    drop_lock(connection, snapshot.snapshot_id)  # an expired one: it stays expired, also after a restore
     recycle(connection, snapshot.snapshot_id, now_ms, now_ms + days * DAY_MS)
     return True
 

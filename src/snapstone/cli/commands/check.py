@@ -1,4 +1,4 @@
-"""`snapstone check`: looks at everything in a data folder, says what is damaged and whom it affects, and repairs."""
+"""`snapstone check`: checks everything in a data folder, reports damage and what it affects, and repairs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Print each problem as it is found, and how much was looked at."""
+    """Print each problem when found, and how much was checked."""
     from snapstone.server.config import SettingsError, read_settings
     from snapstone.server.folder.check import CheckOptions, check_folder
     from snapstone.server.folder.data_folder import DataFolderError

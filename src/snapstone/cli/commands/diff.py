@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> Exit:
 def _compared(
     options: argparse.Namespace, service: Service, observer: Observer
 ) -> Iterator[tuple[int, Iterable[Difference]]]:
-    """Blocks of the volume, and the differences, which are found while they are asked for."""
+    """Blocks of the volume, and the differences, which are found while they are requested."""
     from snapstone.client.transfer.compare import diff_snapshots
     from snapstone.core.ids import is_minted_snapshot_id
 

@@ -89,7 +89,7 @@ FAIL_SKEW_SECONDS: Final = 300.0
 SLOW_SECONDS: Final = 1.0
 
 _UNTOLD: Final = frozenset({FaultKind.BROKEN, FaultKind.THROTTLED, FaultKind.DAMAGED, FaultKind.FULL, FaultKind.LOST})
-"""Refusals that say nothing about what was asked for."""
+"""Refusals that do not depend on the request."""
 
 
 @dataclass(frozen=True)

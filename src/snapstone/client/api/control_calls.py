@@ -16,7 +16,7 @@ from snapstone.client.errors import ExpiredCredentialsError, UsageError
 from snapstone.core.blocks import Digest, checksum_from_digest
 
 LONGEST_PAGE: Final = 10_000
-"""Entries that a page of blocks is asked for: the most there is."""
+"""Entries requested per page of blocks: the maximum."""
 
 SHORTEST_PAGE: Final = 100
 DESCRIBED_AT_ONCE: Final = 1_000

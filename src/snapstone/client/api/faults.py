@@ -41,11 +41,11 @@ class FaultKind(Enum):
     FULL = auto()
     """The endpoint's disk is full: it passes if somebody there makes room."""
     LOST = auto()
-    """The endpoint's data folder is gone: it passes if somebody there brings it back."""
+    """The endpoint's data folder is gone: it ends when an operator restores it."""
     CORRUPT = auto()
     """The bytes that arrived are not those sent: try again, a few times."""
     EXPIRED = auto()
-    """The credentials' time is over: renew them, try again."""
+    """The credentials have expired: renew them and retry."""
     SKEWED = auto()
     """This machine's clock is wrong: correct for it, try again."""
     ABSENT = auto()

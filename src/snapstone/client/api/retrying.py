@@ -33,7 +33,7 @@ MAX_FAULT_COUNT: Final = 15
 """Answers of 500 to one call: an outage answers 503 or nothing, but a damaged block answers 500 forever."""
 
 MAX_DAMAGED_COUNT: Final = 2
-"""Answers to one call that what is stored is damaged: once more, because a disk may read right at a second try."""
+"""Damage answers to one call: one retry, because a disk may read correctly at a second try."""
 
 MAX_REPAIR_COUNT: Final = 2
 """Times that credentials are renewed, or the clock is corrected, for one call."""
@@ -55,7 +55,7 @@ class CallHistory:
             self._failed_at += seconds
 
     def may_repair(self, kind: FaultKind) -> bool:
-        """Whether credentials, or the clock, may be set right once more."""
+        """Whether credentials, or the clock, may be corrected again."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return self._counts[kind] <= MAX_REPAIR_COUNT
 
@@ -126,7 +126,7 @@ class RetryStats:
 
 
 class Interruption(Stopping, Protocol):
-    """Asks for the end; what waits looks at it, and wakes."""
+    """Requests a stop; waiting threads check it and wake."""
 
     def wait(self, seconds: float) -> bool:
         """Sleep this long, or until a stop is requested."""

@@ -155,7 +155,7 @@ class Service:
     def block_pages(
         self, snapshot_id: str, starting_block_index: int = 0, page_length: int = LONGEST_PAGE
     ) -> Iterator[BlockPage]:
-        """The blocks that are present from an index on, page by page, each fetched when it is asked for."""
+        """The blocks that are present from an index on, page by page, each fetched when it is requested."""
         return self._pages(
             f"list the blocks of {snapshot_id}",
             lambda start, token: self._control.block_page(snapshot_id, start, token, page_length),

@@ -77,7 +77,7 @@ class ProtocolError(ClientError):
 
 
 class RequestError(ClientError):
-    """The NBD server could not do what a request asked for; the connection is as good as before."""
+    """The NBD server could not do what a request requested; the connection is as good as before."""
 
     def __init__(self, command: str, number: int, words: str) -> None:
         super().__init__(f"{command}: {words}")
@@ -123,7 +123,7 @@ class Export:
 
     size: int
     reads_whole: bool
-    """Whether READ_WHOLE may be asked for."""
+    """Whether READ_WHOLE may be requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def parse_export(payload: bytes) -> Export | None:
 def parse_context(payload: bytes) -> int:
     """The id under which the server will tell the meta context."""
     if payload[4:] != ALLOCATION:
-        raise ProtocolError(f"the server grants the meta context {payload[4:]!r}, which nobody asked for")
+        raise ProtocolError(f"the server grants the meta context {payload[4:]!r}, which nobody requested")
     return int.from_bytes(payload[:4])
 
 
@@ -238,7 +238,7 @@ def parse_extents(payload: bytes, context_id: int) -> list[NbdExtent]:
 
 
 class Coverage:
-    """Holds the chunks of a read against what was asked for: each byte once, none beyond."""
+    """Checks the chunks of a read: each requested byte once, none beyond."""
 
     def __init__(self, offset: int, size: int) -> None:
         self._offset = offset

@@ -30,7 +30,7 @@ def check_space(path: str | os.PathLike[str], needed_bytes: int) -> None:
     try:
         room = os.statvfs(folder)
     except OSError as error:
-        raise refusal(error, str(folder), "be asked for its free space") from error
+        raise refusal(error, str(folder), "be queried for its free space") from error
     free_blocks = room.f_bfree if os.geteuid() == 0 else room.f_bavail
     free_bytes = free_blocks * room.f_frsize
     if free_bytes < needed_bytes:
@@ -109,7 +109,7 @@ def start_part_from_copy(image: Path, part: Path) -> None:
     except OSError as error:
         raise refusal(error, str(image), f"be copied to {part}, to which the changes are applied") from error
     finally:
-        unfinished.unlink(missing_ok=True)  # also if somebody asked for the end
+        unfinished.unlink(missing_ok=True)  # also if somebody requested a stop
 
 
 def _clone(image: Path, copy: Path) -> bool:
@@ -186,7 +186,7 @@ def restrict_like(fd: int, path: Path) -> None:
 
 
 def take_over_owner(fd: int, path: Path) -> None:
-    """Give an open file the owner, as far as this user may, and the permissions of a file that it will replace."""
+    """Give an open file the owner (if permitted) and the permissions of a file that it will replace."""
     with suppress(OSError):
         status = os.stat(path, follow_symlinks=False)
         with suppress(PermissionError):

@@ -71,7 +71,7 @@ SECTOR_SIZE: Final = 512
 """QEMU's images are whole sectors."""
 
 TOOL_SECONDS: Final = 300.0
-"""For an answer of qemu-img; none of what it is asked for moves data."""
+"""Time limit of qemu-img; none of its calls moves data."""
 
 
 def tool(name: str) -> str:
@@ -170,7 +170,7 @@ def environment() -> dict[str, str]:
 
 
 def _own_files(image: dict[str, Any]) -> list[Path]:
-    """Of one image in qemu-img's answer: its file, its extents, its data file, as far as they are local."""
+    """Of one image in qemu-img's answer: its file, its extents, its data file, if local."""
     folder = Path(image["filename"]).parent
     facts = image.get("format-specific", {}).get("data", {})
     names = [image["filename"], *(extent["filename"] for extent in facts.get("extents", ())), facts.get("data-file")]

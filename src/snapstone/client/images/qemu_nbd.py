@@ -50,7 +50,7 @@ exit "$status"
 """
 """Standard input is the listening socket, which becomes qemu-nbd's descriptor 3; standard output is the pipe.
 
-SIGTERM is sent again and again: a qemu-nbd that has just begun forgets the first.
+SIGTERM is sent repeatedly: a qemu-nbd that has just begun forgets the first.
 """
 
 

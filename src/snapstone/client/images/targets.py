@@ -72,7 +72,7 @@ def _open_file(path: Path, size: int, part: Path, *, force: bool, existing: bool
     fd, existed = open_part(part)
     replace = force or existing
     try:
-        if existing:  # an image that is larger than asked for stays so: nothing of it is cut off
+        if existing:  # a larger image stays as large: nothing is cut off
             size = max(size, os.fstat(fd).st_size)
         os.ftruncate(fd, size)
         if replace:

@@ -17,7 +17,7 @@ class Readable(Protocol):
     options: Options
 
     def block_pages(self, snapshot_id: str, starting_block_index: int = 0) -> Iterator[BlockPage]:
-        """The blocks that are present from an index on, page by page, each fetched when it is asked for."""
+        """The blocks that are present from an index on, page by page, each fetched when it is requested."""
         ...
 
     def get_block(self, snapshot_id: str, block_index: int, token: str, into: memoryview) -> Digest:

@@ -1,6 +1,6 @@
 """Which blocks of a snapshot are present, by which token each is read, and all of them in order, fetched in parallel.
 
-Listings are asked for piece by piece, never whole.
+Listings are requested in pieces, never as a whole.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Listing:
         return window.tokens.get(block_index)
 
     def is_known_absent(self, block_index: int) -> bool:
-        """Whether a block is absent, as far as can be said without asking the endpoint."""
+        """Whether a block is known to be absent, without asking the endpoint."""
         window = self._known(block_index)
         return window is not None and block_index not in window.tokens
 

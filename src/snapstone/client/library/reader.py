@@ -105,7 +105,7 @@ class SnapshotReader(io.RawIOBase):
     """A completed snapshot, from its first byte to the last of the volume; absent blocks read as zeros.
 
     `pread` may be called from many threads; position and `read` are for one at a time, as with any file. Every read
-    gives all the bytes that were asked for, up to the end. Raises ClientError: DamagedError if bytes do not have the
+    gives all the bytes that were requested, up to the end. Raises ClientError: DamagedError if bytes do not have the
     checksum that came with them.
     """
 

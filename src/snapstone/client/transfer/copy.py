@@ -82,7 +82,7 @@ class CopyOptions:
 
 @dataclass(frozen=True)
 class SourceSnapshot:
-    """The snapshot that is copied, as far as its endpoint tells."""
+    """The snapshot that is copied, as far as its endpoint describes it."""
 
     snapshot_id: str
     volume_size_gib: int
@@ -102,7 +102,7 @@ class Plan:
     counterpart: Counterpart | None
     reason: str
     rejected: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Snapshots there that were looked at and cannot be the parent, each with the reason."""
+    """Snapshots there that were checked and cannot be the parent, each with the reason."""
 
     @property
     def kind(self) -> str:
@@ -290,7 +290,7 @@ class _Copy:
         return self._outcome(pending.snapshot_id, plan, self._tally.moved_count)
 
     def _check_rights(self) -> None:
-        """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
+        """Check in advance the permission needed at the end; only a warning, because it may depend on tags."""
         if not self._target.may_complete():
             text = "the target's credentials appear to lack ebs:CompleteSnapshot; the copy could not be completed"
             self._observer.note(Note("warning", text))

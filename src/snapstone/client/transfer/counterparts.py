@@ -26,10 +26,10 @@ COPIED_FROM: Final = "snapstone:copied-from"
 """Tag of a copy: the id of the snapshot that it is a copy of, its region and its owner, with spaces between."""
 
 MAX_CANDIDATE_COUNT: Final = 64
-"""Candidates that are looked at, newest copy first; each costs a request."""
+"""Candidates that are checked, newest copy first; each costs a request."""
 
 LOOK_COUNT: Final = 8
-"""Candidates that are looked at at once."""
+"""Candidates that are checked at once."""
 
 PROOF_BLOCK_COUNT: Final = 8
 """Blocks that are compared before a counterpart is believed."""
@@ -57,7 +57,7 @@ class CounterpartSearch:
     why: str
     """Why this one, or why none: for people."""
     rejected: Mapping[str, str] = field(default_factory=dict)
-    """Candidates there that were looked at and cannot be used, each with the reason."""
+    """Candidates there that were checked and cannot be used, each with the reason."""
 
 
 @dataclass(frozen=True)

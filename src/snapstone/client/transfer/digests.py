@@ -211,7 +211,7 @@ class DigestTable:
             self._header = read_again
 
     def write_again(self) -> None:
-        """Write what an earlier run left once more, and make it durable, with its name.
+        """Rewrite what an earlier run left, and make it durable, with its name.
 
         Who finds a table that another process wrote cannot know whether a sync failed there: what it reads may be in
         memory alone. Entries that were taken out are written too, for the disk may still have them.
@@ -264,11 +264,11 @@ class DigestTable:
                 yield first + begin // DIGEST_SIZE, chunk[begin:end]
 
     def count(self) -> int:
-        """How many digests there are; goes through all of them."""
+        """How many digests there are; scans all of them."""
         return sum(len(joined) for _, joined in self.runs()) // DIGEST_SIZE
 
     def aggregate(self) -> Digest:
-        """SHA-256 of all digests, joined in ascending order of block index; goes through all of them."""
+        """SHA-256 of all digests, joined in ascending order of block index; scans all of them."""
         return self.summary()[1]
 
     def summary(self) -> tuple[int, Digest]:

@@ -1,7 +1,7 @@
 """A snapshot into an image: blocks in any order, each checked, into a target that becomes visible whole.
 
 A journal of an earlier run is trusted only for blocks that the target still has: each is read and hashed.
-If that run came as far as the sync of the whole, which may have failed, each is written again too: reading what was
+If that run reached the final sync, which may have failed, each is written again too: reading what was
 written before a failed sync proves nothing.
 """
 
@@ -252,7 +252,7 @@ class _Download:
         )
 
     def _image_size(self, asked: int | None) -> int:
-        """As asked for, as the upload noted, as the image to be changed has it, or the volume's."""
+        """The requested size, else that of the upload, of the image to update, or of the volume."""
         if asked is not None:
             return asked
         noted = "" if self._info is None else self._info.tags.get(SIZE_TAG, "")

@@ -53,7 +53,7 @@ class Journal:
         self.table.set_facts({**self.table.facts, **facts})
 
     def remove(self) -> None:
-        """The work is done, or given up: close, and remove what is on disk."""
+        """The work is done or abandoned: close, and remove what is on disk."""
         self.table.close()
         with _failures(self.table.path):
             self.table.path.unlink(missing_ok=True)
@@ -63,7 +63,7 @@ class Journal:
     def finish(self, observer: Observer) -> None:
         """`remove`, if a failure is said and no more: a journal that stays, or comes back, does no harm.
 
-        Who finds one of a transfer that is done, or was given up, sees that at the endpoint and in the image.
+        A later run sees from the endpoint and the image that the transfer is done or abandoned.
         """
         try:
             self.remove()

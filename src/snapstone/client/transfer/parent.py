@@ -23,7 +23,7 @@ from snapstone.client.transfer.pipeline import StopSignal, run
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
 
 PROBE_COUNT: Final = 4
-"""Places that are looked at, the volume's beginning among them."""
+"""Places that are checked, the volume's beginning among them."""
 
 
 def probes(service: Service, snapshot_id: str, block_count: int) -> Iterator[tuple[int, ListedBlock | None]]:

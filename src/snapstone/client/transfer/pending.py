@@ -66,7 +66,7 @@ class PendingSnapshot:
         self._has_earlier = journal.resumed
         """Whether there are entries of an earlier run: without them, none need be looked for."""
         self.is_sealed = False
-        """An earlier run came as far as the seal. Nothing more is put: `complete` once more, and it is done."""
+        """An earlier run reached the seal. Nothing more is put: calling `complete` again finishes it."""
         self.snapshot_id = self._resumed(request) or self._started(request)
 
     def known(self, block_index: int) -> Digest | None:

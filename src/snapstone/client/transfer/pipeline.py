@@ -39,7 +39,7 @@ class StopSignal:
         self._open()
 
     def is_set(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether a stop was requested."""
         return self._set
 
     def wait(self, seconds: float) -> bool:

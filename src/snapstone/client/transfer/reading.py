@@ -15,7 +15,7 @@ from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, Digest, digest_of
 
 ZERO_BLOCK: Final = bytes(BLOCK_SIZE)
 _LOOKED_AT: Final = tuple(range(0, BLOCK_SIZE, 8_192 + 8))
-"""Places that are looked at first: one in every other page of memory, at changing places in it."""
+"""Offsets that are checked first: one in every other page of memory, at varying positions."""
 
 
 def is_zero(block: memoryview) -> bool:
@@ -41,7 +41,7 @@ def visits(
     """Where the source may have data, where zeros have to hide what the parent has, and what was sent before.
 
     `data` are ranges of the source, ascending and apart; `held` are the parent's entries, `sent` the journal's. With
-    `within`, only blocks in these ranges (ascending, apart) are looked at; those that were sent always are.
+    `within`, only blocks in these ranges (ascending, apart) are checked; those that were sent always are.
     """
     found = _merged(((index, False) for indexes in data for index in indexes), ((index, True) for index, _ in held))
     limited = found if within is None else _inside(found, within)

@@ -77,7 +77,7 @@ class UploadOptions:
             )
 
     def volume_size_for(self, source: Source, parent_size_gib: int) -> int:
-        """GiB: as asked for; else what the image needs, and no less than the parent's (0 if there is none)."""
+        """GiB: as requested; else what the image needs, and no less than the parent's (0 if there is none)."""
         needed = -(-source.size // GIB)
         least = max(needed, parent_size_gib)
         chosen = self.volume_size_gib or least
@@ -148,7 +148,7 @@ class Sending:
             held = () if self._held is None else self._held.items()
             return visits(self._source.ranges(), held, sent)
         if self._held is None:
-            # Nothing here knows what the parent holds: every dirty block is looked at, holes too.
+            # Nothing here knows what the parent holds: every dirty block is checked, holes too.
             return visits(self._dirty_ranges(), (), sent)
         return visits(self._source.ranges(), self._held.items(), sent, within=self._dirty.block_ranges())
 
@@ -328,7 +328,7 @@ class _Upload:
                 self._observer.note(Note("warning", text))
 
     def _check_rights(self) -> None:
-        """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
+        """Check in advance the permission needed at the end; only a warning, because it may depend on tags."""
         if not self._service.may_complete():
             text = "these credentials appear to lack ebs:CompleteSnapshot; the upload could not be completed"
             self._observer.note(Note("warning", text))

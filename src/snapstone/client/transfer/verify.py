@@ -46,7 +46,7 @@ class VerifyResult:
     listed_count: int
     """Blocks that could have been checked."""
     checked_count: int
-    """Blocks that were: fewer if a sample was asked for."""
+    """Blocks that were: fewer if a sample was requested."""
     finding_count: int
     findings: tuple[Mismatch, ...]
     """The findings, `MAX_FINDING_COUNT` at most, ascending."""

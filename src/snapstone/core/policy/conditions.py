@@ -166,7 +166,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "ArnNotEquals": Operator(_arn, negated=True),
     "ArnNotLike": Operator(_arn, negated=True),
 }
-"""All but Null, which looks at no value."""
+"""All but Null, which ignores values."""
 
 
 Clause = Callable[[Keys], bool]

@@ -1,7 +1,7 @@
-"""A data folder looked at as a whole: its files, its root key and credentials, and all that catalog and store hold.
+"""A data folder checked completely: its files, its root key and credentials, and all that catalog and store hold.
 
 Beside a running server it is one more process on the same catalog and store; without one it opens them as a start does,
-so records that a crash left out of the index are found first. Nothing is changed but what a repair is asked for.
+so records that a crash left out of the index are found first. Nothing is changed unless a repair is requested.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NOT_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What a check is asked for."""
+    """Options of a check."""
 
     repair: bool = False
     read_data: bool = False

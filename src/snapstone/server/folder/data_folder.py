@@ -7,7 +7,7 @@ credentials    the administrator's access key, as an AWS credentials file
 root.key       the root key, which seals all keys and secrets in the catalog
 reserve/       room that is given back when the disk is full
 server.json    where the running server listens, and by what it knows its folder again
-.first-start   there until the first start is over: from then on, what is missing was lost
+.first-start   there until the first start has ended: from then on, what is missing was lost
 server.lock    locked, as the folder itself, for as long as a server runs
 
 At most one server uses a data folder. It locks the folder itself, which cannot be replaced under the lock, and

@@ -58,7 +58,7 @@ class FolderWatch:
     """What was in a folder when the watch began. Safe from many threads."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
-        """Names of nothing are not watched. Raises OSError if one cannot be looked at."""
+        """Names of nothing are not watched. Raises OSError if one cannot be checked."""
         self._folder = folder
         found = {}
         with ExitStack() as opened:

@@ -21,10 +21,10 @@ from snapstone.system.sockets import limit_receive, limit_send
 from snapstone.wire.http import BodyTooLargeError, ClientGoneError
 
 RECEIVE_SIZE: Final = 4096
-"""Asked for at once while a head is read: most heads are shorter, and what comes along of a body has to be copied."""
+"""Received at once while a head is read: most heads are shorter, and what comes along of a body has to be copied."""
 
 SEND_SLICE_SECONDS: Final = 5.0
-"""A send comes back at least this often, so that its time limits are looked at."""
+"""A send comes back at least this often, so that its time limits are checked."""
 
 PIECES_AT_ONCE: Final = 1024
 """Linux takes no more pieces in one sendmsg (IOV_MAX)."""
@@ -186,7 +186,7 @@ class StreamBody(ABC):
         self._deadline: float | None = None
         self._broken = False
         self.awaits_continue = awaits_continue
-        """Whether the client waits to be asked for the body."""
+        """Whether the client waits to be requested the body."""
 
     @property
     @abstractmethod
@@ -261,7 +261,7 @@ class StreamBody(ABC):
         """Whether the rest is known to be longer than what is drained."""
 
     def _receive(self, view: memoryview, flags: int = MSG_WAITALL) -> int:
-        """Bytes from the stream into `view`: all that fit, or what came until it was time to look at the clock.
+        """Bytes from the stream into `view`: all that fit, or what came until it was time to check the clock.
 
         Without MSG_WAITALL: what is there, at least one byte.
         """

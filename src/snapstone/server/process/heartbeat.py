@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Ticker:
-    """Calls `tick` again and again until stopped; an error in it is logged, and the next tick still comes."""
+    """Calls `tick` repeatedly until stopped; an error in it is logged, and the next tick still comes."""
 
     def __init__(self, tick: Callable[[], object], seconds: float = TICK_SECONDS, name: str = "ticker") -> None:
         self._tick = tick

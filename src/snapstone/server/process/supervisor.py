@@ -83,7 +83,7 @@ def _serve_by_workers(
 
 
 def _prepare_catalog(settings: Settings, folder: DataFolder) -> None:
-    """Done before workers start; what it takes is loaded only now, and not for a mere look at this module."""
+    """Done before workers start; its imports are loaded only now, not with this module."""
     from snapstone.server.process.preparation import prepare_catalog
 
     prepare_catalog(settings, folder)

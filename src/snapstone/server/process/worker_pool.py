@@ -37,7 +37,7 @@ SOUND_SECONDS: Final = 60.0
 START_POLL_SECONDS: Final = 0.05
 
 LOOK_SECONDS: Final = 1.0
-"""Between two looks at the workers."""
+"""Between two checks of the workers."""
 
 LATE_LOOK_SECONDS: Final = 3.0
 """A check this late means that this process did not run: no worker is blamed for that time."""

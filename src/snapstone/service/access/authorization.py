@@ -45,7 +45,7 @@ EPOCH_TIME: Final = "aws:epochtime"
 
 
 class RequestKeys(Mapping[str, str | tuple[str, ...]]):
-    """Condition keys that notice whether the moment or the request itself was looked at.
+    """Condition keys that record whether the time or the request itself was used.
 
     An answer that came without looking at either holds for every request of the same caller, for the same permission.
     """
@@ -128,7 +128,7 @@ def authorize_call(engine: Engine, caller: Caller, service: str, operation: str,
         return
     lasts = [_lasts(engine, caller, permission) for permission in needed(engine, caller, members)]
     if not lasts:
-        # Nothing was named that could be allowed: no permission may be missing because none was asked for.
+        # Nothing was named that could be allowed: a missing permission must not pass because none was listed.
         raise AccessDeniedError(caller.principal.arn, f"{service}:{operation}", "*", explicit=False)
     if row is not None and all(lasts):
         _remember(asked, row, caller)

@@ -58,7 +58,7 @@ def _keys_of(identity: Identity | None) -> Keys:
 
 
 def _create_identity(action: str, tagging: str, kind: IdentityKind) -> Permissions:
-    """A new user or role, at the path that is asked for."""
+    """A new user or role, at the path that is requested."""
 
     def needs(engine: Engine, caller: Caller, members: Members) -> Iterable[Permission]:
         path = text_of(members, "path") or "/"

@@ -23,7 +23,7 @@ Keys = dict[str, str | tuple[str, ...]]
 
 
 class SentMembers(Mapping[str, object]):
-    """The members of a call, of which only names that its operation takes can be asked for.
+    """The members of a call, by name; asking for a name that its operation does not take is an error.
 
     A row that asks for a misspelt or renamed member would else find nothing, and ask for too few permissions.
     """
@@ -138,7 +138,7 @@ def removed_keys(members: Members, name: str = "tag_keys") -> Keys:
 
 
 def tagging_keys(members: Members) -> Keys:
-    """The tags that a request sends, or the keys of those that it takes away, in operations that may have either."""
+    """The tags that a request sends, or the keys of those that it removes, in operations that may have either."""
     keys = request_keys(sent_tags(members)) if "tags" in members else {}
     return keys | (removed_keys(members) if "tag_keys" in members else {})
 

@@ -1,1 +1,1 @@
-"""`snapstone check`: a look at all that an installation holds, and what can be repaired of it."""
+"""`snapstone check`: checks all that an installation holds, and repairs what it can."""

@@ -37,7 +37,7 @@ def of_one(snapshot_id: str) -> Affected:
 
 @dataclass(frozen=True, slots=True)
 class CheckProblem:
-    """One thing that is wrong."""
+    """One problem."""
 
     where: str
     """A file, or what in it: `snapshot snap-...`."""
@@ -49,7 +49,7 @@ class CheckProblem:
 
 @dataclass(slots=True)
 class Counts:
-    """What has been looked at."""
+    """What has been checked so far."""
 
     snapshots: int = 0
     pages: int = 0

@@ -13,7 +13,7 @@ from snapstone.service.check.problems import Affected, CheckProblem, Counts
 from snapstone.service.engine import Engine
 
 REMEMBERED_PAGES: Final = 1_000_000
-"""Pages that are known to be sound with all below them, 100 MB of memory; past it, pages are looked at again."""
+"""Pages that are known to be sound with all below them, 100 MB of memory; past it, pages are checked again."""
 
 NAMED_OBJECTS: Final = 1_000
 """Damaged objects that are named one by one; past it, they are counted together."""
@@ -97,7 +97,7 @@ class Reachable:
                 if damaged is not None:
                     found.add(damaged)
         except DamageError:
-            pass  # a damaged row, which the look at the catalog tells of
+            pass  # a damaged row, which the check of the catalog reports
         return frozenset(found)
 
     def _of_block(self, address: Address, zero: Address) -> Address | None:

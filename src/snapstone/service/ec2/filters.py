@@ -46,7 +46,7 @@ Facts = Mapping[str, Callable[[Subject], Iterable[str]]]
 
 
 Tags = Callable[[Subject], Iterable[tuple[str, str]]]
-"""The tags of a subject, which the filters `tag:KEY` and `tag-key` look at."""
+"""The tags of a subject, for the filters `tag:KEY` and `tag-key`."""
 
 
 def matcher(

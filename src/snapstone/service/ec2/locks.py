@@ -42,7 +42,7 @@ def lock_snapshot(
     expiration_date: int | None = None,
     dry_run: bool = False,
 ) -> Answer:
-    """Lock a snapshot, or change its lock as far as that admits it; a pending one's duration begins at its seal."""
+    """Lock a snapshot, or change its lock if that is allowed; a pending one's duration begins at its seal."""
     require_ids((snapshot_id,))
     moment = engine.timekeeper.moment()
     asked = _asked(moment, lock_mode, cool_off_period, lock_duration, expiration_date)
@@ -61,7 +61,7 @@ def lock_snapshot(
 
 
 def unlock_snapshot(engine: Engine, caller: Caller, *, snapshot_id: str, dry_run: bool = False) -> Answer:
-    """Take the lock off a snapshot: in governance mode, while it cools off, or when it is over."""
+    """Remove the lock of a snapshot: in governance mode, while it cools off, or when it has expired."""
     require_ids((snapshot_id,))
     if dry_run:
         raise DryRunPassedError

@@ -215,7 +215,7 @@ def _is_restorable(engine: Engine, caller: Caller, snapshot: Snapshot, reader: s
 def _candidates(
     engine: Engine, caller: Caller, reaches: Sequence[SnapshotScope], start: ListPosition | None, count: int
 ) -> Iterator[Snapshot]:
-    """Every snapshot within reach from a place on, read as far as the iteration goes: `count` at first, then more."""
+    """Every snapshot within reach from a place on, read lazily: `count` at first, then more."""
     while True:
         rows = engine.catalog.visible_snapshots(caller.account_id, caller.region, reaches, start, count + 1)
         yield from rows[:count]

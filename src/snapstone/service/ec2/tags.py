@@ -168,7 +168,7 @@ def _value_under(key: str) -> Callable[[OwnTag], Iterable[str]]:
 
 
 def _tags(engine: Engine, caller: Caller, start: Start | None) -> Iterator[OwnTag]:
-    """Every tag from a place on, read as far as the iteration goes."""
+    """Every tag from a place on, read lazily."""
     while True:
         rows = engine.catalog.tags(caller.account_id, caller.region, start, ROWS_AT_ONCE + 1)
         yield from rows[:ROWS_AT_ONCE]

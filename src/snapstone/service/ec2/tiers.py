@@ -1,4 +1,4 @@
-"""ModifySnapshotTier, RestoreSnapshotTier and DescribeSnapshotTierStatus: snapshots put away, and brought back.
+"""ModifySnapshotTier, RestoreSnapshotTier and DescribeSnapshotTierStatus: snapshots archived and restored.
 
 Both moves are complete when answered: nothing is copied; archived means that reads are refused.
 """

@@ -107,7 +107,7 @@ def update_access_key(
 def delete_access_key(
     engine: IdentityEngine, caller: Caller, *, access_key_id: str, user_name: str | None = None
 ) -> dict[str, object]:
-    """Delete a key; the sessions that it asked for end with it."""
+    """Delete a key; the sessions that it requested end with it."""
     key = find_key(engine, caller.account_id, _owner(caller, user_name), access_key_id)
     if not engine.catalog.delete_access_key(key):
         raise _no_key(access_key_id)

@@ -45,7 +45,7 @@ DEFAULT_ROLE_SECONDS: Final = 3_600
 LEAST_SECONDS: Final = 900
 MOST_ROLE_SECONDS: Final = 43_200
 MOST_CHAINED_SECONDS: Final = 3_600
-"""Of a role's session that was asked for by a role's session."""
+"""Of a role's session that was requested by a role's session."""
 
 DEFAULT_USER_SECONDS: Final = 43_200
 MOST_USER_SECONDS: Final = 129_600
@@ -64,7 +64,7 @@ def get_caller_identity(engine: IdentityEngine, caller: Caller) -> dict[str, obj
 
 
 def get_access_key_info(engine: IdentityEngine, caller: Caller, *, access_key_id: str) -> dict[str, object]:
-    """Which account a key belongs to; a temporary one says it itself, also when its time is over."""
+    """Which account a key belongs to; a temporary one contains it, even after it has expired."""
     if not _ACCESS_KEY_ID.fullmatch(access_key_id):
         raise IdentityValidationError("1 validation error detected: Value at 'accessKeyId' is not an access key id")
     if access_key_id.startswith(TEMPORARY_PREFIX):

@@ -42,7 +42,7 @@ class Session:
     session_name: str = ""
     """Of a role's session."""
     parent_key_id: str = ""
-    """Of a user's or root's session: the long-term key that asked for it, and that it ends with."""
+    """Of a user's or root's session: the long-term key that requested it, and that it ends with."""
     policy: str | None = None
     """The policy document that the session is narrowed to."""
     policy_arns: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 An interrupted copy is resumed by the next holder of its lease, after the writes that it has: each block is
 a pending write of the copy before the next is begun, in batches. Deleting the copy ends the work; the source is not
-needed any more but for its blocks, whose map was noted when the copy was asked for.
+needed any more but for its blocks, whose map was noted when the copy was requested.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BLOCKS_AT_ONCE: Final = 4
 """Blocks of one copy on their way at a time: they share the syncs that make them durable."""
 
 BATCH_SIZE: Final = 64
-"""Blocks between two looks at the keys, the lease and the order to stop."""
+"""Blocks between two checks of the keys, the lease and the stop signal."""
 
 
 class Copier:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def follow_up(what: str, snapshot_id: SnapshotId) -> Iterator[None]:
-    """Around work that upkeep does again: what was asked for is durable, so to answer an error would be untrue.
+    """Around work that upkeep repeats: the request itself is durable, so an error would be a wrong answer.
 
     Whatever goes wrong is logged, a full disk and a failing one among it.
     """
@@ -33,7 +33,7 @@ def follow_up(what: str, snapshot_id: SnapshotId) -> Iterator[None]:
 
 
 SEAL_GRACE_MS: Final = 60_000
-"""How long the row of a snapshot that was deleted while it was sealed stays: a sealer looks at its state just before it
+"""How long the row of a snapshot that was deleted while it was sealed stays: a sealer checks its state just before it
 stores the manifest, so one that was about to has stored it by then, and the row is what the manifest is found by."""
 
 ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000

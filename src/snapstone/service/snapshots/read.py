@@ -136,7 +136,7 @@ class _Listing:
         return self._engine.tokens.open_page_token(next_token, self._call, self._now_seconds)
 
     def page(self, entries: Iterable[Entry]) -> tuple[list[Entry], int | None]:
-        """As many entries as the caller asked for, and the block index of the next one, if any."""
+        """As many entries as the caller requested, and the block index of the next one, if any."""
         taken = list(islice(entries, self._max_results + 1))
         next_index = taken.pop()[0] if len(taken) > self._max_results else None
         return taken, next_index

@@ -1,4 +1,4 @@
-"""SQLite keeps the contract that goes through everything."""
+"""SQLite keeps the contract that scans everything."""
 
 from __future__ import annotations
 

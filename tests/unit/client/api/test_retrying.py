@@ -87,7 +87,7 @@ class Bench:
     now: list[float]
 
     def run(self, *outcomes: Exception | str, awaited: tuple[FaultKind, ...] = (), pace: Pace | None = None) -> str:
-        """Attempts that end as told; the last one again and again."""
+        """Attempts that end as told; the last one repeatedly."""
         self.attempts: list[AccessKey] = []
 
         def attempt(key: AccessKey) -> str:

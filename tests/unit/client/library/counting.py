@@ -1,4 +1,4 @@
-"""A service that counts what it is asked for, and can be made slow or faulty; the real one does the work."""
+"""A service that counts what it is requested, and can be made slow or faulty; the real one does the work."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Counting:
         self.in_flight = 0
         self.most_in_flight = 0
         self.doubled: list[int] = []
-        """Blocks that were asked for, or sent, while they were on their way."""
+        """Blocks that were requested, or sent, while they were on their way."""
         self._on_their_way: set[int] = set()
         self.failures: dict[int, ClientError] = {}
         """What getting or putting a block meets, once."""

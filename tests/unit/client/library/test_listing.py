@@ -1,4 +1,4 @@
-"""Which blocks are present: asked for around the place that is read, remembered within limits, renewed when old."""
+"""Which blocks are present: requested around the place that is read, remembered within limits, renewed when old."""
 
 from __future__ import annotations
 

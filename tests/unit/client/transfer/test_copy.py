@@ -585,7 +585,7 @@ class TestFailure:
             sides.copy(snapshot_id, target)
         copied = sides.copy(snapshot_id)
         assert sides.ids_there() - before == {copied.snapshot_id}
-        assert (copied.sent_count, copied.resumed_count) == (0, 0), "nothing of it is looked at again"
+        assert (copied.sent_count, copied.resumed_count) == (0, 0), "nothing of it is checked again"
         assert sides.holds(copied) == {0: A, 1: B}
 
     def test_blocks_that_somebody_else_wrote_are_noticed_by_the_seal(self, sides: Sides, other: ServerProcess) -> None:

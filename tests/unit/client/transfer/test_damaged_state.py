@@ -1,7 +1,7 @@
 """Journals and digest indexes that are damaged at random places: transfers end right, or are refused and then right.
 
 The damage is drawn with a seed, so that every run tries the same. If it falls on the facts or the sizes, the table is
-refused and all begins anew; if it falls on a digest, a block is moved once more than needed.
+refused and all begins anew; if it falls on a digest, a block is moved again than needed.
 """
 
 from __future__ import annotations

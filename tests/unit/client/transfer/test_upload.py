@@ -195,7 +195,7 @@ def test_a_dirty_bitmap_says_where_to_look(service: Watched, state: Folders, par
     dirty = DirtyRanges()
     dirty.add(3 * BLOCK_SIZE + 5, 10)
     dirty.add(7 * BLOCK_SIZE, 2 * BLOCK_SIZE)
-    changed = image({0: block("not looked at"), 3: block("B"), 2_047: block("d")})
+    changed = image({0: block("not checked"), 3: block("B"), 2_047: block("d")})
     uploaded = upload(service, changed, UploadOptions(parent_id=parent, dirty=dirty), state=state)
     assert sorted(service.put_indexes) == [3, 7]
     assert set(changed.read_indexes) == {3}

@@ -1,4 +1,4 @@
-"""Verification: every block is looked at, and each that is wrong is reported, not only the first."""
+"""Verification: every block is checked, and each that is wrong is reported, not only the first."""
 
 from __future__ import annotations
 

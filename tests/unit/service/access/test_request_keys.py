@@ -1,4 +1,4 @@
-"""Condition keys of a question: what they hold, and whether the moment or the request was looked at."""
+"""Condition keys of a question: what they hold, and whether the moment or the request was checked."""
 
 from __future__ import annotations
 

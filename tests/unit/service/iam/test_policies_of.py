@@ -1,4 +1,4 @@
-"""The policies that are asked for a principal: all that it has, as they stand at that moment."""
+"""The policies that are requested a principal: all that it has, as they stand at that moment."""
 
 from __future__ import annotations
 
