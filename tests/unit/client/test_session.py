@@ -40,7 +40,7 @@ class Record:
 
 @pytest.fixture(scope="module")
 def record() -> Record:
-    """Who is told."""
+    """Receives the progress of the client under test."""
     return Record()
 
 
