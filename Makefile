@@ -1,5 +1,5 @@
-# The commands people type. Each does all of its own set-up: Python packages go into .venv and .tools, from the lock files
-# in requirements/ and by pip as you have configured it; what is missing of the system comes by apt-get.
+# The commands people type. Each does all of its own setup: Python packages go into .venv and .tools, from the lock files
+# in requirements/ and by pip as you have configured it; missing system packages come by apt-get.
 
 PYTHON ?= python3
 ARGS ?=
@@ -17,12 +17,12 @@ CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
 .DEFAULT_GOAL := help
 .PHONY: help setup serve check test soak mutate tour bench coverage trace lock clean clients disk-tools image-tools backup-tools fault-tools
 
-help:  ## say what can be made
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/project  ## make .venv, with everything that development needs
 
-serve: setup  ## run a server; ARGS="--data DIR --port N" are handed on
+serve: setup  ## run a server; ARGS="--data DIR --port N" are passed on
 	$(BIN)/snapstone serve $(ARGS)
 
 check: setup  ## format, lint, types, layers, unit tests that need no server
@@ -32,21 +32,21 @@ check: setup  ## format, lint, types, layers, unit tests that need no server
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2 -m "not served" tests/unit tests/tidy
 
-test: disk-tools image-tools fault-tools check clients  ## every test there is, but for the long ones of `make soak`
+test: disk-tools image-tools fault-tools check clients  ## all tests, except the long ones of `make soak`
 	$(BIN)/pytest -q -n 2 -m served tests/unit
 	$(BIN)/pytest -q -n 2 -m "not soak" --dist loadgroup tests --ignore=tests/unit --ignore=tests/tidy $(SERIAL_TESTS:%=--ignore=%)
 	$(BIN)/pytest -q $(SERIAL_TESTS)
 
-soak: setup fault-tools disk-tools  ## power cuts, failing calls, kills, damage, clocks, by the thousand; ARGS="--list"
+soak: setup fault-tools disk-tools  ## inject power cuts, failing calls, kills, damage and clock jumps, by the thousand; ARGS="--list"
 	$(BIN)/python -m tests.faults $(ARGS)
 
-mutate: setup disk-tools image-tools fault-tools clients  ## change code of FLOOR in COUNT places, one at a time: what no test notices; SEED
+mutate: setup disk-tools image-tools fault-tools clients  ## change code of FLOOR in COUNT places, one at a time, and list changes that no test detects; SEED
 	$(BIN)/python -m tests.mutation $(FLOOR) --count $(COUNT) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-tour: setup disk-tools  ## the main job on a real ext4 image in three generations, step by step
+tour: setup disk-tools  ## the main workflow on a real ext4 image in three generations, step by step
 	$(BIN)/python -m tour
 
-bench: setup backup-tools  ## speed and size beside their targets
+bench: setup backup-tools  ## measure speed and size against their targets
 	$(BIN)/python -m bench $(ARGS)
 
 coverage: setup  ## lines and branches that the tests of `make check` run, floor by floor
@@ -56,10 +56,10 @@ coverage: setup  ## lines and branches that the tests of `make check` run, floor
 trace: setup  ## which files a request enters, and counts of modules
 	$(BIN)/python -m tests.tidy.trace $(ARGS)
 
-lock: .tools/lock/ready  ## write the lock files anew
+lock: .tools/lock/ready  ## rewrite the lock files
 	setup/lock .tools/lock/bin/uv
 
-clean:  ## remove everything that set-up made
+clean:  ## remove everything that setup created
 	rm -rf .venv .tools build dist
 
 clients: $(CLIENTS:%=%/ready)

@@ -1,1 +1,1 @@
-"""The benchmark: what Snapstone is measured by, its peers measured beside it, and the tools that measure."""
+"""The benchmark: what Snapstone is measured by, its peers, and the measuring tools."""

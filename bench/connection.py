@@ -33,7 +33,7 @@ class Answer:
 
 
 class Connection:
-    """Keep-alive where the server allows it; connects anew where the server closes after an answer."""
+    """Keep-alive where the server allows it; reconnects if the server closes after an answer."""
 
     def __init__(self, host: str, port: int, timeout_seconds: int = TIMEOUT_SECONDS) -> None:
         self._address = (host, port)

@@ -23,7 +23,7 @@ HOST: Final = "127.0.0.1"
 
 
 def prepare() -> Path:
-    """The folder of the peers' programs; installed anew where the locked requirements have changed."""
+    """The folder of the peers' programs; reinstalled if the locked requirements have changed."""
     stamp = ENVIRONMENT / "installed"
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     programs = ENVIRONMENT / "venv" / "bin"

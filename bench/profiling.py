@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class Profiler:
-    """Runs py-spy on one process while something else goes on, and prints where it found the threads."""
+    """Runs py-spy on one process while something else runs, and prints where it found the threads."""
 
     def __init__(self, programs: Path, process_id: int, output: Path) -> None:
         self._program = str(programs / "py-spy")

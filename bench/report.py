@@ -44,7 +44,7 @@ class Line:
     ratio_target: Bound | None = None
     """For the median of `values` divided by the peer's."""
     details: dict[str, object] = field(default_factory=dict)
-    """Raw values beside the line: for the JSON file only."""
+    """Raw values in addition to the line: for the JSON file only."""
 
     @property
     def reached(self) -> float:

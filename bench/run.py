@@ -92,7 +92,7 @@ class Run:
     def __init__(self, sizes: Sizes, scratch: Path, *, with_peer: bool, before: Path | None = None) -> None:
         self.sizes = sizes
         self.before = before
-        """Another checkout, whose server this one's is held against."""
+        """Another checkout, to compare this one's server with."""
         self.scratch = scratch
         self.with_peer = with_peer
         self._moto: MotoServer | None = None

@@ -47,7 +47,7 @@ def measure(run: Run) -> list[Line]:
 
 
 def _after_kill(run: Run, worker_count: int) -> Line:
-    """Start after kill -9 in the middle of puts, beside a start of the same folder after a stop."""
+    """Start after kill -9 in the middle of puts, compared with a start of the same folder after a stop."""
     killed, stopped = [], []
     with run.folder("killed") as folder:
         for _ in range(run.sizes.repeat_count):

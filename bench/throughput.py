@@ -43,7 +43,7 @@ def measure(run: Run) -> list[Line]:
 
 
 def measure_workers(run: Run) -> list[Line]:
-    """Puts and gets with two server processes, beside one: for information, no bound."""
+    """Puts and gets with two server processes and with one: for information, no bound."""
     sizes = run.sizes
     ours, theirs = Rates(), Rates()
     with (
@@ -62,7 +62,7 @@ def measure_workers(run: Run) -> list[Line]:
 
 
 def measure_before(run: Run) -> list[Line]:
-    """Puts and gets, with one process and with the default number, beside another checkout's server, in turn."""
+    """Puts and gets, with one process and with the default number, in turn with another checkout's server."""
     if run.before is None:
         return []
     lines = []
@@ -109,7 +109,7 @@ def _before_line(kind: Kind, worker_count: int | None, now: Rates, then: Rates) 
 
 
 def measure_encrypted(run: Run) -> list[Line]:
-    """Puts and gets of encrypted snapshots beside plain ones, in turn on one server."""
+    """Puts and gets of encrypted and plain snapshots, in turn on one server."""
     sizes = run.sizes
     encrypted, plain = Rates(), Rates()
     with run.folder("encrypted") as folder, SnapstoneServer(folder / "data") as server:

@@ -1,6 +1,6 @@
 -- What the clocks said last, and how long servers have run on this catalog. One row.
 
--- `reference` is the reading that the wall clock is held against, `suspect` the first one of a clock that is not trusted.
+-- `reference` is the reading that the wall clock is compared with, `suspect` the first one of a clock that is not trusted.
 -- Earlier versions noted no time: their newest row tells when the catalog was in use, and that is compared with the clock.
 CREATE TABLE clock (
     clock_key INTEGER PRIMARY KEY CHECK (clock_key = 1),
