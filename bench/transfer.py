@@ -1,4 +1,4 @@
-"""A full image up and down through the client, compared with `cp` and `sync`, restic and borg; then up again, 1 % changed.
+"""A full image up and down through the client, next to `cp` and `sync`, restic and borg; then again, 1 % changed.
 
 Whoever stores, stores bytes that the place does not hold yet: servers and repositories are new for each repeat. The
 image is in memory for all alike, and everything is durable when the clock stops.
