@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,14 +25,27 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server on an empty data folder, shared by tests that leave each other's snapshots alone."""
     with ServerProcess(tmp_path_factory.mktemp("server") / "data") as process:
         yield process
 
 
+@pytest.fixture(scope="session")
+def server(shared_server: ServerProcess) -> ServerProcess:
+    """The shared server; a folder of tests may put another one in its place."""
+    return shared_server
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Mark what `make check` leaves out to stay quick: tests at the shared server, and all that are not unit tests."""
     for item in items:
-        if not any(map(item.path.is_relative_to, QUICK)) or "server" in getattr(item, "fixturenames", ()):
+        in_memory = isinstance(item, pytest.Function) and "memory" in _parameters(item)
+        needs_server = "server" in getattr(item, "fixturenames", ()) and not in_memory
+        if not any(map(item.path.is_relative_to, QUICK)) or needs_server:
             item.add_marker("served")
+
+
+def _parameters(item: pytest.Function) -> Collection[object]:
+    callspec = getattr(item, "callspec", None)
+    return () if callspec is None else [callspec.params.get("server")]

@@ -124,7 +124,7 @@ def test_a_copy_is_encrypted_anew(operator: Operator, here: ServerProcess, there
 
     second = completed(here.client("ebs"), {1: C}, ParentSnapshotId=first)
     increment, said = operator.run("copy", second, *TO_THERE)
-    assert said.startswith(f"incremental copy: {copied} there")
+    assert said.startswith(f"incremental copy: {copied} on the target")
     assert described(there, increment)["KmsKeyId"] == key_there
     assert content(there.client("ebs"), increment) == {0: A, 1: C}
 

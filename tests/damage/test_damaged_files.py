@@ -51,7 +51,7 @@ def test_a_start_without_any_segment_that_was_there_is_refused_and_changes_nothi
     for away in (segments, segment_file(installation.folder)):
         away.rename(installation.folder / "away")
         for _ in range(2):
-            with pytest.raises(StoreMissingError, match="holds none of the 1 segments"):
+            with pytest.raises(StoreMissingError, match="has none of the 1 segments"):
                 installation.__post_init__()
         (installation.folder / "away").rename(away)
     installation.__post_init__()

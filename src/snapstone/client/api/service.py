@@ -37,7 +37,15 @@ class Service:
     it, ends waiting with InterruptedTransferError once it is set.
     """
 
-    def __init__(self, endpoint: Endpoint, options: Options | None = None, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: Options | None = None,
+        observer: Observer | None = None,
+        *,
+        blocks: BlockCalls | None = None,
+    ) -> None:
+        """`blocks` replaces how blocks are sent and received: by default over HTTP, to the endpoint."""
         self.endpoint = endpoint
         self.options = options or Options()
         self.observer: Observer = observer or NullObserver()
@@ -48,7 +56,7 @@ class Service:
             proxy=endpoint.proxy,
         )
         self._signer = Signer(remote.host_header, endpoint.region)
-        self._blocks = BlockCalls(remote, self._signer)
+        self._blocks = blocks or BlockCalls(remote, self._signer)
         self._control = ControlCalls(endpoint)
         self._retrying = Retrying(endpoint, self._signer, self.options, self.observer)
         limit = self.options.limit_bytes_per_second

@@ -17,25 +17,25 @@ from snapstone.client.transfer.compare import Difference, diff_image, diff_snaps
 from snapstone.client.transfer.digests import DigestTable
 from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, digest_of
 from tests.conformance.given import ZERO, A, B, C, completed, started
-from tests.server_process import Client, ServerProcess
-from tests.unit.client.transfer.two_sides import Memory, MemoryImage, endpoint_of, service_of
+from tests.server_process import Client
+from tests.unit.client.transfer.two_sides import AnyServer, Memory, MemoryImage, ServiceAt, service_of
 
 GIB = 2**30
 BLOCKS = {0: A, 1: B, 2: C, 3: ZERO}
 
 
 @pytest.fixture(scope="module")
-def ebs(server: ServerProcess) -> Client:
+def ebs(server: AnyServer) -> Client:
     return server.client("ebs")
 
 
 @pytest.fixture(scope="module")
-def service(server: ServerProcess) -> Iterator[Service]:
+def service(server: AnyServer) -> Iterator[Service]:
     with service_of(server) as made:
         yield made
 
 
-class EagerLister(Service):
+class EagerLister(ServiceAt):
     """Lists as AWS does: blocks that were rewritten with the very same bytes, too."""
 
     def changed_pages(self, first_id: str, second_id: str, starting_block_index: int = 0) -> Iterator[ChangePage]:
@@ -92,10 +92,10 @@ class TestSnapshots:
         exact = [Difference(0, "removed"), Difference(3, "added")]
         assert list(diff_snapshots(service, parent, child, exact=True)) == exact
 
-    def test_exactly_blocks_rewritten_with_the_same_bytes_are_equal(self, server: ServerProcess, ebs: Client) -> None:
+    def test_exactly_blocks_rewritten_with_the_same_bytes_are_equal(self, server: AnyServer, ebs: Client) -> None:
         parent = completed(ebs, {0: A, 1: B, 2: C})
         child = completed(ebs, {0: A, 1: A}, ParentSnapshotId=parent)
-        with EagerLister(endpoint_of(server), Options(max_in_flight=4)) as eager:
+        with EagerLister(server, Options(max_in_flight=4)) as eager:
             listed = [Difference(0, "changed"), Difference(1, "changed"), Difference(2, "changed")]
             assert list(diff_snapshots(eager, parent, child)) == listed
             assert list(diff_snapshots(eager, parent, child, exact=True)) == [Difference(1, "changed")]
@@ -110,14 +110,14 @@ class TestSnapshots:
             list(diff_snapshots(service, completed(ebs, {}), started(ebs)))
 
     @pytest.mark.parametrize("seed", range(4))
-    def test_random_generations_differ_as_their_bytes_do(self, server: ServerProcess, ebs: Client, seed: int) -> None:
+    def test_random_generations_differ_as_their_bytes_do(self, server: AnyServer, ebs: Client, seed: int) -> None:
         chance = random.Random(seed)
         first = {index: BLOCKS[chance.randrange(4)] for index in chance.sample(range(40), 15)}
         written = {index: BLOCKS[chance.randrange(4)] for index in chance.sample(range(40), 15)}
         parent = completed(ebs, first)
         child = completed(ebs, written, ParentSnapshotId=parent)
         second = first | written
-        with EagerLister(endpoint_of(server), Options(max_in_flight=4)) as eager:
+        with EagerLister(server, Options(max_in_flight=4)) as eager:
             assert list(diff_snapshots(eager, parent, child, exact=True)) == expected(first, second)
             assert list(diff_snapshots(eager, child, parent, exact=True)) == expected(second, first)
 

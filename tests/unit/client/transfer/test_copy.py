@@ -31,22 +31,26 @@ from snapstone.client.transfer.journal import JournalStore
 from snapstone.client.transfer.pipeline import StopSignal
 from snapstone.core.blocks import Digest, digest_of
 from tests.conformance.given import ZERO, A, B, C, block, completed, content, put, started
+from tests.memory_server import MemoryServer
 from tests.server_process import Client, ServerProcess
-from tests.unit.client.transfer.two_sides import Memory, endpoint_of, service_of
+from tests.unit.client.transfer.two_sides import AnyServer, Memory, ServiceAt, service_of
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """The server that is copied to."""
+def other(server: AnyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyServer]:
+    """The server that is copied to, of the same kind."""
+    if isinstance(server, MemoryServer):
+        yield MemoryServer()
+        return
     with ServerProcess(tmp_path_factory.mktemp("other") / "data") as process:
         yield process
 
 
-class Breaking(Service):
+class Breaking(ServiceAt):
     """An endpoint that breaks with an error when it has acknowledged so many blocks."""
 
-    def __init__(self, server: ServerProcess, after: int, error: Exception | None) -> None:
-        super().__init__(endpoint_of(server), Options(retry_seconds=20.0, max_in_flight=1))
+    def __init__(self, server: AnyServer, after: int, error: Exception | None) -> None:
+        super().__init__(server, Options(retry_seconds=20.0, max_in_flight=1))
         self.after = after
         self.error = error
         self.put_indexes: list[int] = []
@@ -130,7 +134,7 @@ class Sides:
 
 
 @pytest.fixture
-def sides(server: ServerProcess, other: ServerProcess, tmp_path: Path) -> Iterator[Sides]:
+def sides(server: AnyServer, other: AnyServer, tmp_path: Path) -> Iterator[Sides]:
     """A source and a target."""
     with service_of(server) as source, service_of(other) as target:
         yield Sides(
@@ -194,7 +198,7 @@ class TestFull:
         assert JournalStore(sides.state.journals).list() == []
         assert sides.copy(snapshot_id, carry_tags=False).snapshot_id is not None
 
-    def test_a_copy_is_encrypted_with_the_key_that_was_asked_for(self, sides: Sides, other: ServerProcess) -> None:
+    def test_a_copy_is_encrypted_with_the_key_that_was_asked_for(self, sides: Sides, other: AnyServer) -> None:
         key_arn = other.client("kms").create_key()["KeyMetadata"]["Arn"]
         copied = sides.copy(completed(sides.here, {0: A}), kms_key_arn=key_arn, encrypted=True)
         described = sides.described(copied.snapshot_id)
@@ -215,8 +219,8 @@ class TestFull:
         with IndexStore(sides.state.indexes).find(copied.snapshot_id, 1) as index:  # type: ignore[union-attr]
             assert dict(index.items()) == {0: digest_of(A), 3: digest_of(C), 5: digest_of(A)}
 
-    def test_a_token_that_has_expired_is_replaced(self, sides: Sides, server: ServerProcess) -> None:
-        class Expired(Service):
+    def test_a_token_that_has_expired_is_replaced(self, sides: Sides, server: AnyServer) -> None:
+        class Expired(ServiceAt):
             """Lists with tokens that the endpoint does not take any more, the first time."""
 
             listings = 0
@@ -233,7 +237,7 @@ class TestFull:
                         yield BlockPage(page.volume_size_gib, stale)
 
         snapshot_id = completed(sides.here, {0: A, 7: B})
-        with Expired(endpoint_of(server), Options(max_in_flight=1)) as source:
+        with Expired(server, Options(max_in_flight=1)) as source:
             copied = copy(source, sides.target, snapshot_id, CopyOptions(parent_id=None), state=sides.state)
         assert sides.holds(copied) == {0: A, 7: B}
 
@@ -326,7 +330,7 @@ class TestIncremental:
         assert f"block 1 of {liar} does not match" in copied.reason
 
     def test_a_plain_parent_is_not_built_on_where_snapshots_have_to_be_encrypted_since(
-        self, sides: Sides, other: ServerProcess
+        self, sides: Sides, other: AnyServer
     ) -> None:
         parent = completed(sides.here, {0: A})
         region = "ap-south-1"
@@ -341,9 +345,9 @@ class TestIncremental:
         assert found["Encrypted"] is True
 
     def test_where_the_parent_may_not_be_read_its_tag_is_taken_on_trust_and_that_is_said(
-        self, sides: Sides, other: ServerProcess
+        self, sides: Sides, other: AnyServer
     ) -> None:
-        class WriteOnly(Service):
+        class WriteOnly(ServiceAt):
             """Lets nobody list blocks."""
 
             def block_pages(self, *_: object, **__: object) -> Iterator[BlockPage]:
@@ -351,29 +355,27 @@ class TestIncremental:
 
         parent = completed(sides.here, {0: A})
         sides.copy(parent)
-        with WriteOnly(endpoint_of(other)) as target:
+        with WriteOnly(other) as target:
             copied = sides.copy(completed(sides.here, {1: B}, ParentSnapshotId=parent), target, wait=False)
         assert (copied.kind, copied.sent_count) == ("incremental", 1)
         (warning,) = sides.memory.messages("warning")
         assert "(ebs:ListSnapshotBlocks is denied)" in warning
 
-    def test_where_copies_may_not_be_looked_for_it_is_full_and_says_so(
-        self, sides: Sides, other: ServerProcess
-    ) -> None:
-        class Undescribed(Service):
+    def test_where_copies_may_not_be_looked_for_it_is_full_and_says_so(self, sides: Sides, other: AnyServer) -> None:
+        class Undescribed(ServiceAt):
             """Describes nothing."""
 
             def describe(self, *_: object, **__: object) -> list[SnapshotInfo]:
                 raise DeniedError("ec2:DescribeSnapshots is denied")
 
         snapshot_id = completed(sides.here, {0: A}, Description="described")
-        with Undescribed(endpoint_of(other)) as target:
+        with Undescribed(other) as target:
             copied = sides.copy(snapshot_id, target)
         assert copied.reason == "could not search for copies on the target (ec2:DescribeSnapshots is denied)"
         assert sides.described(copied.snapshot_id)["Description"] == "described"
 
-    def test_credentials_that_ran_out_are_no_reason_for_a_full_copy(self, sides: Sides, other: ServerProcess) -> None:
-        class Expired(Service):
+    def test_credentials_that_ran_out_are_no_reason_for_a_full_copy(self, sides: Sides, other: AnyServer) -> None:
+        class Expired(ServiceAt):
             """Describes nothing until somebody logs in again."""
 
             def describe(self, *_: object, **__: object) -> list[SnapshotInfo]:
@@ -382,21 +384,21 @@ class TestIncremental:
         parent = completed(sides.here, {0: A})
         sides.copy(parent)
         child = completed(sides.here, {1: B}, ParentSnapshotId=parent)
-        with Expired(endpoint_of(other)) as target, pytest.raises(ExpiredCredentialsError):
+        with Expired(other) as target, pytest.raises(ExpiredCredentialsError):
             sides.copy(child, target)
         assert sides.copy(child).kind == "incremental"
 
     def test_a_source_that_may_not_be_described_is_copied_without_description_and_tags(
-        self, sides: Sides, server: ServerProcess
+        self, sides: Sides, server: AnyServer
     ) -> None:
-        class Undescribed(Service):
+        class Undescribed(ServiceAt):
             """Describes nothing."""
 
             def describe(self, *_: object, **__: object) -> list[SnapshotInfo]:
                 raise DeniedError("ec2:DescribeSnapshots is denied")
 
         snapshot_id = completed(sides.here, {0: A}, Description="described")
-        with Undescribed(endpoint_of(server)) as source:
+        with Undescribed(server) as source:
             copied = copy(source, sides.target, snapshot_id, state=sides.state, observer=sides.memory)
         assert sides.described(copied.snapshot_id)["Description"] == ""
         assert sides.tags(copied.snapshot_id) == {COPIED_FROM: f"{snapshot_id} eu-central-1"}
@@ -492,7 +494,7 @@ class TestNamedParent:
 
 
 class TestFailure:
-    def test_an_interrupted_copy_goes_on_and_sends_nothing_twice(self, sides: Sides, other: ServerProcess) -> None:
+    def test_an_interrupted_copy_goes_on_and_sends_nothing_twice(self, sides: Sides, other: AnyServer) -> None:
         blocks = {index: block(str(index)) for index in range(12)}
         snapshot_id = completed(sides.here, blocks)
         with Breaking(other, after=5, error=UnreachableError("gone")) as target:
@@ -506,7 +508,7 @@ class TestFailure:
         assert sides.holds(copied) == blocks
         assert JournalStore(sides.state.journals).list() == []
 
-    def test_an_interrupted_increment_goes_on_with_the_same_parent(self, sides: Sides, other: ServerProcess) -> None:
+    def test_an_interrupted_increment_goes_on_with_the_same_parent(self, sides: Sides, other: AnyServer) -> None:
         parent = completed(sides.here, {0: A})
         there = sides.copy(parent)
         child = completed(sides.here, {1: A, 2: B, 3: C}, ParentSnapshotId=parent)
@@ -523,35 +525,35 @@ class TestFailure:
         )
         assert sides.holds(copied) == {0: A, 1: A, 2: B, 3: C}
 
-    def test_a_copy_that_cannot_go_on_takes_its_snapshot_back(self, sides: Sides, other: ServerProcess) -> None:
+    def test_a_copy_that_cannot_go_on_takes_its_snapshot_back(self, sides: Sides, other: AnyServer) -> None:
         snapshot_id, before = completed(sides.here, {0: A, 1: B}), sides.ids_there()
         with Breaking(other, after=1, error=DeniedError("no")) as target, pytest.raises(DeniedError):
             sides.copy(snapshot_id, target)
         assert sides.ids_there() == before
         assert JournalStore(sides.state.journals).list() == []
 
-    def test_that_the_end_may_be_denied_is_said_at_the_beginning(self, sides: Sides, other: ServerProcess) -> None:
-        class Unsealable(Service):
+    def test_that_the_end_may_be_denied_is_said_at_the_beginning(self, sides: Sides, other: AnyServer) -> None:
+        class Unsealable(ServiceAt):
             """Does not let anybody complete anything."""
 
             def complete_snapshot(self, *_: object, **__: object) -> str:
                 raise DeniedError("ebs:CompleteSnapshot is denied")
 
         snapshot_id, before = completed(sides.here, {0: A}), sides.ids_there()
-        with Unsealable(endpoint_of(other)) as target, pytest.raises(DeniedError):
+        with Unsealable(other) as target, pytest.raises(DeniedError):
             sides.copy(snapshot_id, target)
         assert "could not be completed" in sides.memory.messages("warning")[0]
         assert [note.kind for note in sides.memory.notes].index("warning") == 0
         assert sides.ids_there() == before
 
-    def test_unless_it_is_to_be_kept(self, sides: Sides, other: ServerProcess) -> None:
+    def test_unless_it_is_to_be_kept(self, sides: Sides, other: AnyServer) -> None:
         snapshot_id, before = completed(sides.here, {0: A, 1: B}), sides.ids_there()
         with Breaking(other, after=1, error=DeniedError("no")) as target, pytest.raises(DeniedError):
             sides.copy(snapshot_id, target, keep_failed=True)
         (left,) = sides.ids_there() - before
         assert sides.described(left)["State"] == "pending"
 
-    def test_where_the_pending_snapshot_is_gone_the_copy_starts_anew(self, sides: Sides, other: ServerProcess) -> None:
+    def test_where_the_pending_snapshot_is_gone_the_copy_starts_anew(self, sides: Sides, other: AnyServer) -> None:
         snapshot_id, before = completed(sides.here, {0: A, 1: B, 2: C}), sides.ids_there()
         with Breaking(other, after=2, error=UnreachableError("gone")) as target, pytest.raises(UnreachableError):
             sides.copy(snapshot_id, target)
@@ -564,13 +566,13 @@ class TestFailure:
         assert (copied.resumed_count, copied.sent_count) == (0, 3)
         assert sides.holds(copied) == {0: A, 1: B, 2: C}
 
-    def test_not_resuming_starts_anew(self, sides: Sides, other: ServerProcess) -> None:
+    def test_not_resuming_starts_anew(self, sides: Sides, other: AnyServer) -> None:
         snapshot_id = completed(sides.here, {0: A, 1: B, 2: C})
         with Breaking(other, after=2, error=UnreachableError("gone")) as target, pytest.raises(UnreachableError):
             sides.copy(snapshot_id, target)
         assert sides.copy(snapshot_id, resume=False).resumed_count == 0
 
-    def test_a_seal_that_was_not_seen_to_its_end_is_recognized(self, sides: Sides, other: ServerProcess) -> None:
+    def test_a_seal_that_was_not_seen_to_its_end_is_recognized(self, sides: Sides, other: AnyServer) -> None:
         class Forgetful(Breaking):
             """Completes, and then does not say so."""
 
@@ -588,7 +590,7 @@ class TestFailure:
         assert (copied.sent_count, copied.resumed_count) == (0, 0), "nothing of it is checked again"
         assert sides.holds(copied) == {0: A, 1: B}
 
-    def test_blocks_that_somebody_else_wrote_are_noticed_by_the_seal(self, sides: Sides, other: ServerProcess) -> None:
+    def test_blocks_that_somebody_else_wrote_are_noticed_by_the_seal(self, sides: Sides, other: AnyServer) -> None:
         snapshot_id, before = completed(sides.here, {0: A, 1: B}), sides.ids_there()
         with Breaking(other, after=1, error=UnreachableError("gone")) as target, pytest.raises(UnreachableError):
             sides.copy(snapshot_id, target)
@@ -598,8 +600,8 @@ class TestFailure:
             sides.copy(snapshot_id)
         assert sides.ids_there() == before
 
-    def test_a_parent_that_vanished_before_the_start_leaves_nothing(self, sides: Sides, other: ServerProcess) -> None:
-        class Starting(Service):
+    def test_a_parent_that_vanished_before_the_start_leaves_nothing(self, sides: Sides, other: AnyServer) -> None:
+        class Starting(ServiceAt):
             """Loses the parent just before the start."""
 
             def start_snapshot(self, request: object) -> str:
@@ -608,7 +610,7 @@ class TestFailure:
         parent = completed(sides.here, {0: A})
         sides.copy(parent)
         child = completed(sides.here, {1: B}, ParentSnapshotId=parent)
-        with Starting(endpoint_of(other)) as target, pytest.raises(NotFoundError):
+        with Starting(other) as target, pytest.raises(NotFoundError):
             sides.copy(child, target)
         assert "cannot be built on" in sides.memory.messages("plan")[-1]
         assert JournalStore(sides.state.journals).list() == []

@@ -12,33 +12,33 @@ from snapstone.client.transfer.counterparts import COPIED_FROM, Counterparts, Co
 from snapstone.client.transfer.moves import Moves
 from snapstone.client.transfer.pipeline import StopSignal
 from tests.conformance.given import A, completed, started
-from tests.server_process import Client, ServerProcess
-from tests.unit.client.transfer.two_sides import Memory, service_of
+from tests.server_process import Client
+from tests.unit.client.transfer.two_sides import AnyServer, Memory, service_of
 
 HERE, THERE = "sa-east-1", "ca-central-1"
 """Regions in which nothing else is."""
 
 
 @pytest.fixture
-def here(server: ServerProcess) -> Iterator[Client]:
+def here(server: AnyServer) -> Iterator[Client]:
     yield server.client("ebs", region=HERE)
     empty(server, HERE)
 
 
 @pytest.fixture
-def there(server: ServerProcess) -> Iterator[Client]:
+def there(server: AnyServer) -> Iterator[Client]:
     yield server.client("ebs", region=THERE)
     empty(server, THERE)
 
 
-def empty(server: ServerProcess, region: str) -> None:
+def empty(server: AnyServer, region: str) -> None:
     """Delete all snapshots of a region."""
     ec2 = server.client("ec2", region=region)
     for found in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]:
         ec2.delete_snapshot(SnapshotId=found["SnapshotId"])
 
 
-def search(server: ServerProcess, snapshot_id: str) -> CounterpartSearch:
+def search(server: AnyServer, snapshot_id: str) -> CounterpartSearch:
     """For a copy of a snapshot of 1 GiB from here to there."""
     with service_of(server, HERE) as source, service_of(server, THERE) as target:
         return Counterparts(source, target, snapshot_id, 1, observer=Memory()).search()
@@ -65,13 +65,13 @@ def test_the_origin_is_read_from_the_tag_or_not_at_all(value: str, origin: str |
     assert origin_of({"Name": value}) is None
 
 
-def test_where_there_are_no_copies_the_search_says_so(server: ServerProcess, here: Client) -> None:
+def test_where_there_are_no_copies_the_search_says_so(server: AnyServer, here: Client) -> None:
     found = search(server, completed(here, {0: A}))
     assert (found.found, found.why, found.rejected) == (None, "no copy of an earlier snapshot was found", {})
 
 
 def test_so_many_candidates_are_looked_at_and_no_more(
-    server: ServerProcess, here: Client, there: Client, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, here: Client, there: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counterparts, "MAX_CANDIDATE_COUNT", 2)
     stranger = completed(here, {})
@@ -84,7 +84,7 @@ def test_so_many_candidates_are_looked_at_and_no_more(
     assert found.why.startswith(why)
 
 
-def test_a_larger_snapshot_is_no_candidate(server: ServerProcess, here: Client, there: Client) -> None:
+def test_a_larger_snapshot_is_no_candidate(server: AnyServer, here: Client, there: Client) -> None:
     first = completed(here, {0: A})
     completed(there, {0: A}, VolumeSize=2, Tags=[{"Key": COPIED_FROM, "Value": first}])
     child = completed(here, {}, ParentSnapshotId=first)
@@ -92,7 +92,7 @@ def test_a_larger_snapshot_is_no_candidate(server: ServerProcess, here: Client, 
 
 
 def test_an_original_there_that_is_gone_or_pending_is_no_candidate(
-    server: ServerProcess, here: Client, there: Client
+    server: AnyServer, here: Client, there: Client
 ) -> None:
     for original in ("snap-0123456789abcdef0", started(there)):
         copied = completed(here, {0: A}, Tags=[{"Key": COPIED_FROM, "Value": original}])
@@ -101,7 +101,7 @@ def test_an_original_there_that_is_gone_or_pending_is_no_candidate(
 
 
 def test_moves_beyond_what_is_listed_ahead_are_moved_too_but_not_counted(
-    server: ServerProcess, here: Client, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, here: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(moves, "AHEAD_COUNT", 4)
     few, many = (completed(here, dict.fromkeys(range(count), A)) for count in (3, 9))

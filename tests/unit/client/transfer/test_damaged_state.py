@@ -21,9 +21,9 @@ from snapstone.client.transfer.download import download
 from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.upload import UploadOptions, upload
 from snapstone.core.blocks import DIGEST_SIZE
-from tests.server_process import ServerProcess
 from tests.unit.client.transfer.test_download import Failing, blocks_in
 from tests.unit.client.transfer.test_upload import ZERO, block, content, image
+from tests.unit.client.transfer.two_sides import AnyServer
 
 BLOCKS = {index: block(chr(97 + index)) for index in range(20)}
 CHANGED = {**BLOCKS, 3: block("Z"), 500: block("new")}
@@ -84,7 +84,7 @@ damaged_at_random = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def service(server: ServerProcess) -> Iterator[Failing]:
+def service(server: AnyServer) -> Iterator[Failing]:
     with Failing(server) as failing:
         yield failing  # type: ignore[misc]
 

@@ -18,10 +18,9 @@ from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.upload import UploadOptions, upload
 from snapstone.core.blocks import BLOCK_SIZE, Digest
-from tests.server_process import ServerProcess
 from tests.unit.client.losing_disk import LosingDisk
 from tests.unit.client.transfer.test_upload import BASE, GIB, MIB, ZERO, Watched, block, image, journals
-from tests.unit.client.transfer.two_sides import Memory
+from tests.unit.client.transfer.two_sides import AnyServer, Memory
 
 
 class Failing(Watched):
@@ -40,7 +39,7 @@ class Failing(Watched):
 
 
 @pytest.fixture
-def service(server: ServerProcess) -> Iterator[Failing]:
+def service(server: AnyServer) -> Iterator[Failing]:
     with Failing(server) as failing:
         yield failing  # type: ignore[misc]
 

@@ -13,13 +13,12 @@ from snapstone.client.transfer.folders import Folders
 from snapstone.client.transfer.stream_out import write_out
 from snapstone.client.transfer.upload import upload
 from snapstone.core.blocks import BLOCK_SIZE
-from tests.server_process import ServerProcess
 from tests.unit.client.transfer.test_upload import MIB, block, image
-from tests.unit.client.transfer.two_sides import service_of
+from tests.unit.client.transfer.two_sides import AnyServer, service_of
 
 
 @pytest.mark.parametrize("size", [1, BLOCK_SIZE, 4 * MIB, 4 * MIB + 1, 6 * MIB])
-def test_it_is_the_image_in_order(server: ServerProcess, tmp_path: Path, size: int) -> None:
+def test_it_is_the_image_in_order(server: AnyServer, tmp_path: Path, size: int) -> None:
     blocks = {1: block("a"), 2: block("b"), 8: block("c")}
     whole = b"".join(blocks.get(index, bytes(BLOCK_SIZE)) for index in range(12))
     with service_of(server) as service:
@@ -30,7 +29,7 @@ def test_it_is_the_image_in_order(server: ServerProcess, tmp_path: Path, size: i
     assert path.read_bytes() == whole[:size]
 
 
-def test_a_reader_that_goes_away_ends_it(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_ends_it(server: AnyServer, tmp_path: Path) -> None:
     with service_of(server) as service:
         blocks = {index: block(chr(97 + index)) for index in range(20)}
         uploaded = upload(service, image(blocks), state=Folders(tmp_path / "state"))

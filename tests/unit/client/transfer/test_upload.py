@@ -26,19 +26,18 @@ from snapstone.client.transfer.index import IndexStore
 from snapstone.client.transfer.journal import JournalStore
 from snapstone.client.transfer.upload import UploadOptions, UploadResult, upload
 from snapstone.core.blocks import BLOCK_SIZE, Digest, digest_of
-from tests.server_process import ServerProcess
-from tests.unit.client.transfer.two_sides import Memory, MemoryImage, endpoint_of
+from tests.unit.client.transfer.two_sides import AnyServer, Memory, MemoryImage, ServiceAt
 
 GIB = 2**30
 MIB = 2**20
 ZERO = bytes(BLOCK_SIZE)
 
 
-class Watched(Service):
+class Watched(ServiceAt):
     """A service that remembers what was put and got, and can fail or pause when told to."""
 
-    def __init__(self, server: ServerProcess) -> None:
-        super().__init__(endpoint_of(server), Options(retry_seconds=20, stall_seconds=30, max_in_flight=4))
+    def __init__(self, server: AnyServer) -> None:
+        super().__init__(server, Options(retry_seconds=20, stall_seconds=30, max_in_flight=4))
         self.put_indexes: list[int] = []
         self.got_indexes: list[int] = []
         self.fail_put_number: int | None = None
@@ -82,7 +81,7 @@ class Watched(Service):
 
 
 @pytest.fixture
-def service(server: ServerProcess) -> Iterator[Watched]:
+def service(server: AnyServer) -> Iterator[Watched]:
     with Watched(server) as watched:
         yield watched  # type: ignore[misc]
 

@@ -14,19 +14,19 @@ from snapstone.client.transfer import verify
 from snapstone.client.transfer.verify import Mismatch, verify_image, verify_snapshot
 from snapstone.core.blocks import Digest
 from tests.conformance.given import ZERO, A, B, C, completed
-from tests.server_process import Client, ServerProcess
-from tests.unit.client.transfer.two_sides import Memory, MemoryImage, endpoint_of, service_of
+from tests.server_process import Client
+from tests.unit.client.transfer.two_sides import AnyServer, Memory, MemoryImage, ServiceAt, service_of
 
 GIB = 2**30
 
 
 @pytest.fixture(scope="module")
-def ebs(server: ServerProcess) -> Client:
+def ebs(server: AnyServer) -> Client:
     return server.client("ebs")
 
 
 @pytest.fixture(scope="module")
-def service(server: ServerProcess) -> Iterator[Service]:
+def service(server: AnyServer) -> Iterator[Service]:
     with service_of(server) as made:
         yield made
 
@@ -37,11 +37,11 @@ def snapshot_id(ebs: Client) -> str:
     return completed(ebs, dict.fromkeys(range(30), A))
 
 
-class Harmed(Service):
+class Harmed(ServiceAt):
     """An endpoint some of whose blocks are not what their checksums say, and some of which it cannot read."""
 
-    def __init__(self, server: ServerProcess, damaged: set[int], unreadable: set[int], is_up: bool = True) -> None:
-        super().__init__(endpoint_of(server), Options(max_in_flight=4))
+    def __init__(self, server: AnyServer, damaged: set[int], unreadable: set[int], is_up: bool = True) -> None:
+        super().__init__(server, Options(max_in_flight=4))
         self.damaged = damaged
         self.unreadable = unreadable
         self.is_up = is_up
@@ -73,9 +73,7 @@ class TestSnapshot:
         verified = verify_snapshot(service, completed(ebs, {}))
         assert (verified.passed, verified.checked_count) == (True, 0)
 
-    def test_every_damaged_block_is_found_and_the_rest_is_checked(
-        self, server: ServerProcess, snapshot_id: str
-    ) -> None:
+    def test_every_damaged_block_is_found_and_the_rest_is_checked(self, server: AnyServer, snapshot_id: str) -> None:
         with Harmed(server, damaged={7, 21}, unreadable={3}) as harmed:
             verified = verify_snapshot(harmed, snapshot_id)
         assert not verified.passed
@@ -87,12 +85,12 @@ class TestSnapshot:
         ]
         assert "InternalServerException" in verified.findings[0].message
 
-    def test_an_endpoint_that_does_not_answer_is_no_damage(self, server: ServerProcess, snapshot_id: str) -> None:
+    def test_an_endpoint_that_does_not_answer_is_no_damage(self, server: AnyServer, snapshot_id: str) -> None:
         with Harmed(server, damaged=set(), unreadable={3}, is_up=False) as harmed, pytest.raises(UnreachableError):
             verify_snapshot(harmed, snapshot_id)
 
     def test_findings_beyond_the_limit_are_counted(
-        self, server: ServerProcess, snapshot_id: str, monkeypatch: pytest.MonkeyPatch
+        self, server: AnyServer, snapshot_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(verify, "MAX_FINDING_COUNT", 4)
         with Harmed(server, damaged=set(range(10)), unreadable=set()) as harmed:
@@ -144,7 +142,7 @@ class TestImage:
         assert verified.findings == (Mismatch(0, "changed"), Mismatch(2, "removed"), Mismatch(5, "added"))
         assert verified.checked_count == 4
 
-    def test_damage_of_the_snapshot_is_told_from_differences(self, server: ServerProcess, snapshot_id: str) -> None:
+    def test_damage_of_the_snapshot_is_told_from_differences(self, server: AnyServer, snapshot_id: str) -> None:
         image = MemoryImage({**dict.fromkeys(range(30), A), 4: B}, GIB)
         with Harmed(server, damaged={9}, unreadable=set()) as harmed:
             verified = verify_image(harmed, snapshot_id, image)

@@ -1,4 +1,4 @@
-"""Services at real servers, images in memory, and an observer that remembers, for tests of what moves blocks."""
+"""Services at servers, real or in memory; images in memory; an observer that remembers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from snapstone.client.api.service import Service
 from snapstone.client.events import Note, Tally
 from snapstone.client.images.contract import State
 from snapstone.core.blocks import BLOCK_SIZE
+from tests.memory_server import MemoryBlocks, MemoryEndpoint, MemoryServer
 from tests.server_process import REGION, AccessKeyPair, ServerProcess
 
+AnyServer = ServerProcess | MemoryServer
 
-def endpoint_of(server: ServerProcess, region: str = REGION, key: AccessKeyPair | None = None) -> Endpoint:
+
+def endpoint_of(server: AnyServer, region: str = REGION, key: AccessKeyPair | None = None) -> Endpoint:
     """A server as the client sees it, whatever AWS's variables and files say."""
+    if isinstance(server, MemoryServer):
+        return MemoryEndpoint(server, region)
     key = key or server.key
 
     def session() -> botocore.session.Session:
@@ -29,9 +34,24 @@ def endpoint_of(server: ServerProcess, region: str = REGION, key: AccessKeyPair 
     return Endpoint(session(), session, server.endpoint)
 
 
-def service_of(server: ServerProcess, region: str = REGION, key: AccessKeyPair | None = None) -> Service:
+class ServiceAt(Service):
+    """The service of a server, or of one in memory; to be subclassed."""
+
+    def __init__(
+        self,
+        server: AnyServer,
+        options: Options | None = None,
+        region: str = REGION,
+        key: AccessKeyPair | None = None,
+    ) -> None:
+        endpoint = endpoint_of(server, region, key)
+        blocks = MemoryBlocks(endpoint) if isinstance(endpoint, MemoryEndpoint) else None
+        super().__init__(endpoint, options, blocks=blocks)
+
+
+def service_of(server: AnyServer, region: str = REGION, key: AccessKeyPair | None = None) -> Service:
     """A service that gives up soon."""
-    return Service(endpoint_of(server, region, key), Options(retry_seconds=20.0, stall_seconds=30.0, max_in_flight=8))
+    return ServiceAt(server, Options(retry_seconds=20.0, stall_seconds=30.0, max_in_flight=8), region, key)
 
 
 class MemoryImage:
