@@ -32,6 +32,7 @@ from snapstone.service.upkeep import Upkeep
 from snapstone.storage.contract import ObjectStore
 from snapstone.storage.pages import PageStore
 from snapstone.storage.segment_store import SegmentStore
+from tests.fresh import copy_databases
 
 START_MS: Final = 1_790_337_440_328
 """What the clock says first."""
@@ -133,6 +134,8 @@ class Installation:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not any(self.folder.iterdir()):
+            copy_databases(self.folder)
         self.catalog = self.wrap_catalog(SqliteCatalog(self.folder / "catalog.db"))
         health, damage = Health(), LoggedDamage()
         root_key = HeldRootKey(b"r" * 32, os.urandom)

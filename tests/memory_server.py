@@ -1,4 +1,4 @@
-"""An endpoint in memory, for tests of the client that need no server: the EBS direct APIs, and what EC2, KMS and STS add.
+"""An endpoint in memory, for tests of the client: the EBS direct APIs, and what EC2, KMS and STS add.
 
 It is used as a `ServerProcess` is (`client`, `endpoint`, `key`), by the client through `MemoryEndpoint` and
 `MemoryBlocks`. What it answers follows docs/aws-behaviour/: states, counts, checksums, lineages, idempotent starts and

@@ -20,6 +20,7 @@ from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.opening import NewerCatalogError, UnusableCatalogError
 from snapstone.catalog.sqlite.snapshots import SELECT_OWNED, SELECT_OWNED_OF
 from snapstone.system import sqlite as system_sqlite
+from tests.fresh import catalog_opener
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.catalog_rows import (
     ALICE,
@@ -58,7 +59,7 @@ class TestSqliteCatalog(CatalogSuite):
 
     @pytest.fixture
     def opener(self, path: Path) -> Opener:
-        return partial(SqliteCatalog, path)
+        return catalog_opener(path)
 
 
 class TestFile:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.clock import UNKNOWN
 from snapstone.catalog.sqlite.opening import known_migrations, migrate
 from snapstone.core.clock_trust import ClockReading, Trust
+from tests.fresh import catalog_opener
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.clock_suite import TRUSTED, ClockSuite
 
@@ -31,7 +31,7 @@ INSERT_KEY = (
 class TestSqliteClock(ClockSuite):
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
-        return partial(SqliteCatalog, tmp_path / "catalog.db")
+        return catalog_opener(tmp_path / "catalog.db")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.sqlite.catalog import SqliteCatalog
+from tests.fresh import catalog_opener
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.inventory_suite import InventorySuite
 
@@ -15,4 +14,4 @@ from tests.suites.inventory_suite import InventorySuite
 class TestSqliteInventory(InventorySuite):
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
-        return partial(SqliteCatalog, tmp_path / "catalog.db")
+        return catalog_opener(tmp_path / "catalog.db")

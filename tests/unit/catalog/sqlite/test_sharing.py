@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from snapstone.catalog.sqlite.catalog import SqliteCatalog
 from snapstone.catalog.sqlite.snapshots import SELECT_TAGS, select_visible
+from tests.fresh import catalog_opener
 from tests.suites.catalog_fixtures import Opener
 from tests.suites.catalog_rows import ALICE, FRANKFURT
 from tests.suites.sharing_suite import EVERY_REACH, SharingSuite
@@ -23,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 class TestSqliteSharing(SharingSuite):
     @pytest.fixture
     def opener(self, path: Path) -> Opener:
-        return partial(SqliteCatalog, path)
+        return catalog_opener(path)
 
     @pytest.mark.usefixtures("catalog")
     def test_no_statement_goes_through_all_that_there_is(self, path: Path) -> None:
