@@ -156,7 +156,7 @@ def test_an_upload_ended_politely_says_how_to_go_on_and_does(
         process.send_signal(sent)
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (INTERRUPTED, ""), errors
-    assert "the same command goes on" in errors
+    assert "run the same command to resume" in errors
     client.run("upload", image)
     assert one_snapshot_of_the_image(server)
     assert requests.done("PUT").total() <= BLOCK_COUNT + IN_FLIGHT

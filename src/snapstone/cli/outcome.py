@@ -1,4 +1,4 @@
-"""How a command ends: its exit codes, and the error that ends it with one line."""
+"""Exit codes, and the error that ends a command with one line."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ EXIT_CODES: Final = """\
 exit codes:
   0    done
   1    failed while running
-  2    wrong usage: an option, or a data folder or server that is not there
-  3    unfinished: no answer, no progress or no space; the same command goes on
-  4    denied: by the endpoint, or by the operating system
-  5    throttled for longer than --retry-time; the same command goes on
-  6    damaged: bytes are not what their checksum says
-  7    not found: a snapshot, or a file
-  8    the source was written to while it was read
-  9    different: what was compared is not the same
-  130  interrupted (Ctrl-C, SIGTERM); the same command goes on
-  141  the reader of standard output went away
+  2    usage error: invalid option, or no such data folder or server
+  3    incomplete (unreachable, stalled or out of space); run the same command to resume
+  4    denied by the endpoint or the operating system
+  5    throttled for longer than --retry-time; run the same command to resume
+  6    damaged: bytes do not match their checksum
+  7    snapshot or file not found
+  8    the source changed while it was being read
+  9    the compared contents differ
+  130  interrupted (Ctrl-C, SIGTERM); run the same command to resume
+  141  standard output was closed (broken pipe)
 """
 
 
 @dataclass(eq=False)
 class CommandError(Exception):
-    """Ends a command with `code`; `message` says what was wrong, with which value, and what to do."""
+    """Ends a command with `code`; `message` states what happened, which value, and what to do."""
 
     message: str
     code: Exit
 
 
 def say(options: argparse.Namespace, message: str, code: Exit) -> Exit:
-    """The one line that standard error gets about an error; an event, where a command promised those."""
+    """Report an error: one line on standard error, or an event if the command emits JSON events."""
     if getattr(options, "json_errors", False) and options.json:
         from snapstone.cli.progress import write_event
 

@@ -1,4 +1,4 @@
-"""Options that say which endpoint, as whom and how hard; and the service that they mean."""
+"""Options for endpoint, identity and transfer limits, and the service they select."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_IN_FLIGHT: Final = 512
 def add_command(
     subparsers: Subparsers, name: str, text: str, run: Callable[[argparse.Namespace], Exit], description: str = ""
 ) -> argparse.ArgumentParser:
-    """A command of the client: help for it, and `run` when it is asked for."""
+    """Add a command of the client, with its help."""
     parser = subparsers.add_parser(
         name,
         help=text,
@@ -43,11 +43,15 @@ def add_command(
 
 
 def endpoint_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
-    """Which endpoint, and as whom: all that is not said here, AWS's own variables and files say."""
-    title = "the other side's endpoint" if prefix else "endpoint (default: what AWS's variables and files say)"
+    """Add options for endpoint and identity; the defaults are AWS's own variables and files."""
+    title = (
+        "the other side's endpoint"
+        if prefix
+        else "endpoint (default: from AWS environment variables and configuration files)"
+    )
     group = parser.add_argument_group(title)
-    group.add_argument(f"--{prefix}profile", metavar="NAME", help="profile of AWS's configuration files")
-    group.add_argument(f"--{prefix}endpoint-url", metavar="URL", help="a server, such as http://127.0.0.1:9800")
+    group.add_argument(f"--{prefix}profile", metavar="NAME", help="profile in the AWS configuration files")
+    group.add_argument(f"--{prefix}endpoint-url", metavar="URL", help="server URL, e.g. http://127.0.0.1:9800")
     group.add_argument(f"--{prefix}region", metavar="REGION", help="region")
     if not prefix:
         group.add_argument(
@@ -55,35 +59,35 @@ def endpoint_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
             metavar="TIME",
             type=quantities.duration,
             default=RETRY_SECONDS,
-            help="give up on a request that fails or is throttled for so long (default: 5m)",
+            help="give up on a request that fails or is throttled for this long (default: 5m)",
         )
 
 
 def transfer_options(parser: argparse.ArgumentParser) -> None:
-    """How hard to work, and how long to stand still."""
+    """Add options for rate, concurrency and stall time."""
     group = parser.add_argument_group("transfer")
     group.add_argument(
-        "--limit-rate", metavar="RATE", type=quantities.rate, help="bytes a second at most, such as 50M or 1.5GiB/s"
+        "--limit-rate", metavar="RATE", type=quantities.rate, help="maximum bytes per second, e.g. 50M or 1.5GiB/s"
     )
     group.add_argument(
         "--max-in-flight",
         metavar="N",
         type=quantities.count(1, MOST_IN_FLIGHT),
         default=MAX_IN_FLIGHT,
-        help=f"requests in flight at most (default: {MAX_IN_FLIGHT}); how many really are is learned",
+        help=f"maximum requests in flight (default: {MAX_IN_FLIGHT}); the actual number adapts",
     )
     group.add_argument(
         "--stall-time",
         metavar="TIME",
         type=quantities.duration,
         default=STALL_SECONDS,
-        help="give up where no block is finished for so long (default: 2m)",
+        help="give up if no block completes for this long (default: 2m)",
     )
 
 
 @contextmanager
 def open_service(options: argparse.Namespace, observer: Observer, prefix: str = "") -> Iterator[Service]:
-    """The endpoint that the options mean, until the block ends; `prefix` is that of its options."""
+    """The endpoint that the options select, open until the block ends; `prefix` is that of its options."""
     from snapstone.client.api.endpoint import resolve
     from snapstone.client.api.retrying import Options
     from snapstone.client.api.service import Service
@@ -96,7 +100,7 @@ def open_service(options: argparse.Namespace, observer: Observer, prefix: str = 
         limit_bytes_per_second=getattr(options, "limit_rate", None),
     )
     service = Service(resolve(**given), limits, observer)
-    # All that is imported stays until the end: looking through it for garbage, at the end too, takes 0.1 s and more.
+    # Imported modules stay until exit; scanning them for garbage, at exit too, takes 0.1 s or more.
     gc.freeze()
     try:
         yield service

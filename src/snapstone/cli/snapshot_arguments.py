@@ -1,6 +1,6 @@
-"""Snapshot ids, tags and filters on the command line: checked before anything is asked, ids completed by the shell.
+"""Snapshot ids, tags and filters on the command line: validated before any request; the shell completes ids.
 
-Completion asks the endpoint for its snapshots: quickly, or not at all.
+Completion lists the endpoint's snapshots, but gives up after a short time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from snapstone.core.ids import is_minted_snapshot_id
 from snapstone.core.tags import MAX_KEY_LENGTH, MAX_VALUE_LENGTH, is_removable, is_reserved
 
 ANSWER_SECONDS: Final = 2.0
-"""Longer nobody waits for a completion."""
+"""How long a completion waits for the endpoint."""
 CACHE_SECONDS: Final = 10.0
 MAX_KNOWN_COUNT: Final = 1_000
 MAX_WORDS_LENGTH: Final = 40
@@ -42,7 +42,7 @@ _MEANT_BY: Final = (
 
 
 def known_snapshots(options: argparse.Namespace) -> dict[str, str]:
-    """Ids and a few words about each, newest first; none where the endpoint does not answer in time."""
+    """Ids and a few words about each, newest first; empty if the endpoint does not answer in time."""
     cache = _cache_path(options)
     cached = _read(cache)
     if cached is not None:
@@ -61,7 +61,7 @@ def words_about(snapshot: SnapshotInfo) -> str:
 
 
 def _ask(options: argparse.Namespace) -> dict[str, str] | None:
-    """Ask in a thread that may be left behind: the process ends soon."""
+    """Query the endpoint in a thread that may be abandoned: the process ends soon."""
     answers: list[dict[str, str]] = []
 
     def ask() -> None:
@@ -84,7 +84,7 @@ def _ask(options: argparse.Namespace) -> dict[str, str] | None:
 
 
 def _cache_path(options: argparse.Namespace) -> Path:
-    """One file for each endpoint and identity that could be meant."""
+    """The cache file: one for each combination of endpoint and identity settings."""
     meant = [getattr(options, name, None) for name in ("profile", "endpoint_url", "region")]
     meant += [os.environ.get(name) for name in _MEANT_BY]
     name = hashlib.sha256(json.dumps(meant).encode()).hexdigest()[:32]
@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, str] | None:
 
 
 def _write(path: Path, known: dict[str, str]) -> None:
-    """Whole or not at all; where it cannot be written, the next completion asks again."""
+    """Write atomically; on failure the next completion queries the endpoint again."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -126,12 +126,12 @@ def snapshot_argument(parser: argparse.ArgumentParser, name: str, text: str, *, 
 def snapshot_id(text: str) -> str:
     """The id; a `type` of argparse."""
     if not is_minted_snapshot_id(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no snapshot id, such as snap-0123456789abcdef0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a snapshot ID (expected e.g. snap-0123456789abcdef0)")
     return text
 
 
 def complete(prefix: str, parsed_args: argparse.Namespace, **_: object) -> dict[str, str]:
-    """What argcomplete asks for: ids that begin with `prefix` and are not given yet, each with a few words about it."""
+    """The completer for argcomplete: unused ids that begin with `prefix`, each with a short description."""
     from snapstone.cli.snapshot_arguments import known_snapshots
 
     given = vars(parsed_args).get("snapshots") or ()
@@ -143,12 +143,12 @@ def tag(text: str) -> tuple[str, str]:
     """`KEY=VALUE`; the value may be empty and may hold `=`. A `type` of argparse."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is no tag: KEY=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a tag (expected KEY=VALUE)")
     return _key(name, allowed=not is_reserved(name)), _bounded(value, MAX_VALUE_LENGTH, "a tag's value")
 
 
 def tag_key(text: str) -> str:
-    """The key of a tag that is to go; a `type` of argparse."""
+    """The key of a tag to remove; a `type` of argparse."""
     return _key(text, allowed=is_removable(text))
 
 
@@ -156,7 +156,7 @@ def _key(text: str, *, allowed: bool) -> str:
     if not text:
         raise argparse.ArgumentTypeError("a tag's key is empty")
     if not allowed:
-        raise argparse.ArgumentTypeError(f"tag keys that begin with aws: are AWS's own, as {text!r}")
+        raise argparse.ArgumentTypeError(f"tag key {text!r} is reserved: it begins with aws:")
     return _bounded(text, MAX_KEY_LENGTH, "a tag's key")
 
 
@@ -164,7 +164,7 @@ def filter_values(text: str) -> tuple[str, tuple[str, ...]]:
     """`NAME=VALUE,VALUE`: a filter as EC2's DescribeSnapshots takes it. A `type` of argparse."""
     name, equals, values = text.partition("=")
     if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is no filter: NAME=VALUE,VALUE, such as status=completed")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a filter (expected NAME=VALUE,VALUE, e.g. status=completed)")
     return name, tuple(values.split(","))
 
 

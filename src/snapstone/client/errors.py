@@ -1,6 +1,6 @@
-"""What ends the client's work: one family, each member a kind of end that a caller, or an exit code, tells apart.
+"""Errors of the client: one family, with a class for each failure that callers and exit codes distinguish.
 
-An OSError becomes a member of the family where it is met.
+An OSError is converted where it is caught.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from typing import ClassVar, Final
 
 
 class ClientError(Exception):
-    """Root of the family. The text says what went wrong, with which value, and what to do about it."""
+    """Base class. The text states what went wrong, which value, and what to do about it."""
 
     resumable: ClassVar[bool] = False
-    """Whether the same call, made again, goes on where this one ended."""
+    """True if repeating the same call resumes."""
 
 
 class UsageError(ClientError):
-    """Asked for what cannot be done: values that do not go together, a target that must not be overwritten."""
+    """Invalid request: conflicting values, or a target that must not be overwritten."""
 
 
 class NotFoundError(ClientError):
-    """The endpoint knows no such snapshot, or the machine no such file."""
+    """No such snapshot at the endpoint, or no such file."""
 
 
 class DeniedError(ClientError):
-    """The endpoint, or the operating system, does not permit it; trying again does not help."""
+    """Denied by the endpoint or the operating system; retrying does not help."""
 
 
 class ExpiredCredentialsError(DeniedError):
-    """The credentials' time is over, or the clock is wrong: log in again, or set it, and go on."""
+    """The credentials have expired, or the clock is wrong: log in again or set the clock, then resume."""
 
     resumable = True
 
@@ -48,39 +48,39 @@ class UnreachableError(ClientError):
 
 
 class StalledError(ClientError):
-    """No block was finished for longer than the stall limit."""
+    """No block completed within the stall limit."""
 
     resumable = True
 
 
 class InterruptedTransferError(ClientError):
-    """Somebody asked for the end (Ctrl-C, SIGTERM)."""
+    """Interrupted by the user (Ctrl-C, SIGTERM)."""
 
     resumable = True
 
 
 class DamagedError(ClientError):
-    """Bytes are not what their checksum says, here or there."""
+    """Bytes do not match their checksum, locally or at the endpoint."""
 
 
 class SourceChangedError(ClientError):
-    """The source was written to while it was read: what was read is no state that it ever had."""
+    """The source changed while it was being read, so what was read is not a consistent state."""
 
 
 class NoSpaceError(ClientError):
-    """There is no room for what is to be written."""
+    """Not enough space to write."""
 
     resumable = True
 
 
 class RemoteError(ClientError):
-    """The endpoint refused for a reason of its own; the text has its code, message and request id."""
+    """Any other refusal by the endpoint; the text has its code, message and request id."""
 
     def __init__(self, message: str, code: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
-        """What the EBS direct APIs give beside the code, such as `INVALID_BLOCK_TOKEN`."""
+        """The reason that the EBS direct APIs give in addition to the code, such as `INVALID_BLOCK_TOKEN`."""
 
 
 _KINDS: Final[dict[int, type[ClientError]]] = {
@@ -107,18 +107,18 @@ _KINDS: Final[dict[int, type[ClientError]]] = {
 }
 
 _ADVICE: Final[dict[int, str]] = {
-    errno.EACCES: "run it as a user who may, or give that user the right",
-    errno.EROFS: "it can only be read; write elsewhere",
-    errno.ENOSPC: "make room and run the same command again: it goes on where it ended",
-    errno.EDQUOT: "the quota is used up; make room and run the same command again: it goes on where it ended",
-    errno.EBUSY: "something on this machine holds it; `lsblk` and `fuser -v` show what",
+    errno.EACCES: "run as a permitted user, or grant the permission",
+    errno.EROFS: "it is read-only; write elsewhere",
+    errno.ENOSPC: "free some space and run the same command to resume",
+    errno.EDQUOT: "the quota is used up; free some space and run the same command to resume",
+    errno.EBUSY: "it is in use; `lsblk` and `fuser -v` show by what",
     errno.EFBIG: "the file system, or the limit of this process (`ulimit -f`), does not allow a file of that size",
-    errno.EIO: "the disk reports that it cannot; `dmesg` has the cause",
+    errno.EIO: "the disk reported an error; see `dmesg` for the cause",
 }
 
 
 def refusal(error: OSError, name: str, action: str) -> ClientError:
-    """What to raise for an OSError that came up in an action (`be read`, `be opened`) on something called `name`."""
+    """The error to raise for an OSError during an action (`be read`, `be opened`) on `name`."""
     code = error.errno or 0
     cause = os.strerror(code) if code else str(error)
     advice = _ADVICE.get(code)

@@ -36,5 +36,5 @@ def test_a_filter_has_a_name_and_values() -> None:
     assert filter_values("status=completed,pending") == ("status", ("completed", "pending"))
     assert filter_values("tag:a=b=c") == ("tag:a", ("b=c",))
     for text in ("status", "=x"):
-        with pytest.raises(argparse.ArgumentTypeError, match="is no filter"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a filter"):
             filter_values(text)

@@ -144,8 +144,8 @@ def test_rm_asks_nothing_in_scripts_and_goes_on_after_a_failure(client: Client, 
     first, second = make_snapshot(), make_snapshot(complete=False)
     done = client.run("rm", first, ABSENT, second, first)
     assert (done.returncode, done.stdout) == (7, "")
-    assert done.stderr.splitlines()[0] == f"{first} is deleted"
-    assert done.stderr.splitlines()[2] == f"{second} is deleted"
+    assert done.stderr.splitlines()[0] == f"{first} deleted"
+    assert done.stderr.splitlines()[2] == f"{second} deleted"
     assert client.run("show", first, second).returncode == 7
 
 
@@ -256,7 +256,7 @@ def test_closed_standard_streams_are_no_matter(client: Client, make_snapshot: Ma
 def test_what_is_no_id_is_refused_before_anything_is_asked(client: Client, command: str) -> None:
     done = client.run(command, "snap-123", "a=b" if command == "tag" else "snap-XYZ")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "'snap-123' is no snapshot id" in done.stderr
+    assert "'snap-123' is not a snapshot ID" in done.stderr
 
 
 def test_who_is_denied_hears_it_and_gets_its_code(server: ServerProcess, tmp_path: Path) -> None:

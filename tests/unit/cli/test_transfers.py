@@ -165,12 +165,12 @@ def test_who_is_interrupted_hears_how_to_go_on_and_goes_on(client: Client, image
         process.send_signal(number)
         output, errors = process.communicate(timeout=LIMIT_SECONDS)
     assert (process.returncode, output) == (130, "")
-    assert "the same command goes on" in errors
+    assert "run the same command to resume" in errors
     assert "Traceback" not in errors
     done = client.run("upload", "disk.img")
     assert done.returncode == 0
     assert client.output_bytes("download", done.stdout.strip(), "-") == image.read_bytes()
-    assert "going on with" in done.stderr
+    assert "resuming snap-" in done.stderr
 
 
 def test_quiet_says_how_to_go_on_too(client: Client, image: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_reader_of_a_download_that_goes_away_ends_it_quietly(client: Client, u
         (("upload", "disk.img", "--volume-size", "0"), 2, "from 1 to 65536"),
         (("upload", "-"), 2, "--size"),
         (("download", "snap-0123456789abcdef0", "x"), 7, "snap-0123456789abcdef0"),
-        (("download", "snapshot", "x"), 2, "'snapshot' is no snapshot id"),
+        (("download", "snapshot", "x"), 2, "'snapshot' is not a snapshot ID"),
         (("download", "snap-0123456789abcdef0", "x", "--limit-rate", "0"), 2, "moves nothing"),
         (("download", "snap-0123456789abcdef0", "x", "--max-in-flight", "0"), 2, "from 1 to 512"),
     ],

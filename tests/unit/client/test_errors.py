@@ -36,7 +36,7 @@ def test_each_kind_of_refusal_has_its_member(code: int, kind: type[ClientError])
 
 def test_the_text_says_what_why_and_what_to_do() -> None:
     text = str(refusal(OSError(errno.ENOSPC, "x"), "/srv/disk", "be written at block 5"))
-    assert text.startswith("/srv/disk cannot be written at block 5: No space left on device (make room")
+    assert text.startswith("/srv/disk cannot be written at block 5: No space left on device (free some space")
 
 
 def test_an_error_without_a_number_keeps_its_text() -> None:

@@ -1,4 +1,4 @@
-"""`snapstone account`: accounts, each a namespace of its own with a root that may do everything in it."""
+"""`snapstone account`: accounts, each a separate namespace with an all-powerful root."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the command line."""
-    group = add_group(subparsers, "account", "make, list and name accounts")
-    create = add_command(group, "create", "make an account; prints its root's access key", run_create, of_account=False)
+    group = add_group(subparsers, "account", "create, list and rename accounts")
+    create = add_command(
+        group, "create", "create an account; prints its root's access key", run_create, of_account=False
+    )
     create.add_argument("name", metavar="NAME", help="name of the account")
-    add_command(group, "ls", "list accounts: id, name, date", run_list, of_account=False)
-    rename = add_command(group, "rename", "name an account", run_rename, of_account=False)
-    rename.add_argument("account", metavar="ACCOUNT", help="id or name of the account")
-    rename.add_argument("name", metavar="NAME", help="its new name")
+    add_command(group, "ls", "list accounts: ID, name, date", run_list, of_account=False)
+    rename = add_command(group, "rename", "rename an account", run_rename, of_account=False)
+    rename.add_argument("account", metavar="ACCOUNT", help="ID or name of the account")
+    rename.add_argument("name", metavar="NAME", help="the new name")
     show = add_command(group, "show", "show an account", run_show, of_account=False)
-    show.add_argument("account", metavar="ACCOUNT", help="id or name of the account")
+    show.add_argument("account", metavar="ACCOUNT", help="ID or name of the account")
 
 
 def run_create(options: argparse.Namespace) -> Exit:
-    """Make an account."""
+    """Create an account."""
     with opened(options) as engine:
         from snapstone.service.iam.access_keys import create_account
 
@@ -46,7 +48,7 @@ def run_list(options: argparse.Namespace) -> Exit:
 
 
 def run_rename(options: argparse.Namespace) -> Exit:
-    """Name an account; its id stays."""
+    """Rename an account; its id stays."""
     with opened(options) as engine:
         from snapstone.service.iam.access_keys import find_account, rename_account
 
@@ -55,7 +57,7 @@ def run_rename(options: argparse.Namespace) -> Exit:
 
 
 def run_show(options: argparse.Namespace) -> Exit:
-    """Show one account, and how much it has."""
+    """Show one account and its number of identities."""
     with opened(options) as engine:
         from snapstone.catalog.contract.identities import IdentityKind
         from snapstone.service.iam.access_keys import find_account

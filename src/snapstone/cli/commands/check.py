@@ -1,4 +1,4 @@
-"""`snapstone check`: looks at everything in a data folder, says what is damaged and whom it affects, and repairs."""
+"""`snapstone check`: check a data folder, report damage and the affected snapshots, and repair it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PROGRESS_SECONDS: Final = {True: 0.5, False: 30.0}
-"""Between two words about the progress, on a terminal and elsewhere."""
+"""Interval between progress messages, on a terminal and elsewhere."""
 
 _DESCRIPTION: Final = """\
-Look at everything in a data folder, beside a running server or without one: files and their modes, the root key and
-credentials, the catalog row by row, every key, each snapshot's row against its manifest, and that every page and block
-that a snapshot refers to is there. Ends with exit code 6 if something is wrong that was not repaired.
+Check a data folder, with or without a running server: files and their modes, the root key and credentials, every
+catalog row and key, each snapshot's row against its manifest, and that every page and block that a snapshot refers to
+exists. Exits with code 6 if unrepaired problems remain.
 """
 
 
@@ -30,26 +30,26 @@ def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "check",
-        help="look for damage in a data folder",
+        help="check a data folder for damage",
         description=_DESCRIPTION,
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", metavar="DIR", help="data folder of the server [SNAPSTONE_DATA]")
-    parser.add_argument("--repair", action="store_true", help="write lost manifests again, bring lost rows back")
-    parser.add_argument("--read-data", action="store_true", help="read every byte that is stored")
+    parser.add_argument("--repair", action="store_true", help="rewrite lost manifests and restore lost rows")
+    parser.add_argument("--read-data", action="store_true", help="read and verify all stored data")
     parser.add_argument("--json", action="store_true", help="print problems as JSON, one object a line")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Print each problem as it is found, and how much was looked at."""
+    """Print each problem as it is found, then a summary."""
     from snapstone.server.config import SettingsError, read_settings
     from snapstone.server.folder.check import CheckOptions, check_folder
     from snapstone.server.folder.data_folder import DataFolderError
     from snapstone.service.check.problems import Counts
 
-    logging.disable(logging.CRITICAL)  # what is found is printed here
+    logging.disable(logging.CRITICAL)  # problems are printed here
     counts, found, left = Counts(), 0, 0
     progress = _Progress()
     try:
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 class _Progress:
-    """Words on standard error, not too many of them."""
+    """Rate-limited progress on standard error."""
 
     def __init__(self) -> None:
         self._on_terminal = sys.stderr.isatty()
@@ -85,7 +85,7 @@ class _Progress:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the words away before something else is printed."""
+        """Erase the progress line before other output."""
         if self._shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
             self._shown = False

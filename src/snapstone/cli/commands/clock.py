@@ -1,4 +1,4 @@
-"""`snapstone clock`: whether a server trusts its machine's clock, and the operator's word that it is right."""
+"""`snapstone clock`: show or confirm whether a server trusts its machine's clock."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _DESCRIPTION: Final = """\
-Show whether the machine's clock is trusted. While it is not, because it jumped or is far from the time at which the
-data folder was last in use, nothing expires or is destroyed by date. That ends when the clock is back where it should
-be, when it has been steady for an hour, or by `snapstone clock confirm`. Works beside a running server, or without one.
-Fails (exit code 1) if the clock is not trusted.
+Show whether the machine's clock is trusted. It is not if it jumped or is far from the time the data folder was last in
+use; until it is trusted again, nothing expires or is destroyed by date. Trust returns when the clock is correct again,
+after an hour of steady time, or with `snapstone clock confirm`. Works with or without a running server. Exits with
+code 1 if the clock is not trusted.
 """
 
 
@@ -34,7 +34,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run_show)
     group = parser.add_subparsers(title="commands", metavar="COMMAND")
-    text = "trust the machine's clock as it is now; every server process does within a second or two"
+    text = "trust the machine's clock as it is now; server processes follow within two seconds"
     confirm = group.add_parser(
         "confirm",
         help=text,
@@ -42,14 +42,14 @@ def register(subparsers: Subparsers) -> None:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    # Without defaults of their own: these would take the place of what was given before `confirm`.
+    # No defaults here: they would override options given before `confirm`.
     confirm.add_argument("--data", metavar="DIR", default=argparse.SUPPRESS, help="as above")
     confirm.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as above")
     confirm.set_defaults(run=run_confirm)
 
 
 def run_show(options: argparse.Namespace) -> Exit:
-    """Show what is known of the clock."""
+    """Show the clock's state."""
     with opened(options) as engine:
         from snapstone.core.clock_trust import judge
         from snapstone.system.clock import MachineClocks

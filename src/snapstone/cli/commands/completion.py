@@ -1,4 +1,4 @@
-"""`snapstone completion`: what makes a shell complete commands, options, snapshot ids and file names."""
+"""`snapstone completion`: print a shell completion script."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ if TYPE_CHECKING:
 SHELLS: Final = ("bash", "zsh", "fish")
 
 _DESCRIPTION: Final = """\
-Print the code that makes a shell complete snapstone's commands, options, snapshot ids and file names. For good:
+Print a shell completion script for snapstone's commands, options, snapshot IDs and file names.
+
+To install permanently:
 
   bash   snapstone completion bash > ~/.local/share/bash-completion/completions/snapstone
-  zsh    snapstone completion zsh > ~/.zfunc/_snapstone     (a folder of $fpath, before compinit)
+  zsh    snapstone completion zsh > ~/.zfunc/_snapstone     (a directory in $fpath, before compinit)
   fish   snapstone completion fish > ~/.config/fish/completions/snapstone.fish
 
-Or for this shell: eval "$(snapstone completion bash)"
+For the current shell only: eval "$(snapstone completion bash)"
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "completion", "print the code of a shell's completion", run, _DESCRIPTION)
+    parser = add_command(subparsers, "completion", "print a shell completion script", run, _DESCRIPTION)
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
 
 

@@ -19,13 +19,12 @@ TARGET_PREFIX: Final = "to-"
 _DESCRIPTION: Final = """\
 Copy a snapshot to another account, region or endpoint. Prints the new snapshot's id.
 
-The source is read as --profile, --endpoint-url and --region say, the copy written as their --to-... siblings say.
-What is not given, AWS's own variables and files say for both sides: unset AWS_ENDPOINT_URL where it is set, for it
-goes before the endpoint of either profile.
+--profile, --endpoint-url and --region select the source, the --to-... options the target. Both default to AWS's own
+variables and files. Unset AWS_ENDPOINT_URL if it is set: it overrides the endpoint of either profile.
 
-Where the other side has a copy of an earlier snapshot of the same lineage (or this side a copy of one of the
-other's), only what changed since is carried. A few blocks are compared before that is believed. What was interrupted
-goes on where it ended when the same command is given again.
+If the target has a copy of an earlier snapshot of the same lineage (or the source has a copy of one of the target's),
+only later changes are copied; a few blocks are compared first to confirm the match. Run the same command again to
+resume an interrupted copy.
 """
 
 
@@ -40,14 +39,14 @@ def register(subparsers: Subparsers) -> None:
         "--parent",
         metavar="SNAP",
         type=snapshot_id,
-        help="snapshot on the other side to build on (default: looked for there)",
+        help="parent snapshot at the target (default: auto-detect)",
     )
-    parent.add_argument("--full", action="store_true", help="build on none: carry everything")
+    parent.add_argument("--full", action="store_true", help="copy everything, without a parent")
     source_parent = parser.add_argument(
         "--source-parent",
         metavar="SNAP",
         type=snapshot_id,
-        help="what the --parent is a copy of, where its tag does not say so",
+        help="snapshot that --parent is a copy of, if its tag does not name it",
     )
     vars(source_parent)["completer"] = complete
     parser.add_argument("--description", metavar="TEXT", help="description of the copy (default: the source's)")
@@ -57,15 +56,17 @@ def register(subparsers: Subparsers) -> None:
         type=tag,
         action="append",
         default=[],
-        help="tag of the copy, over the source's",
+        help="tag of the copy; overrides the source's tag (repeatable)",
     )
-    parser.add_argument("--no-tags", action="store_true", help="leave the source's tags behind")
-    parser.add_argument("--encrypted", action="store_const", const=True, help="encrypt with the default KMS key there")
-    parser.add_argument("--kms-key", metavar="ARN", help="encrypt with this KMS key of the other side")
+    parser.add_argument("--no-tags", action="store_true", help="do not copy the source's tags")
+    parser.add_argument(
+        "--encrypted", action="store_const", const=True, help="encrypt with the target's default KMS key"
+    )
+    parser.add_argument("--kms-key", metavar="ARN", help="encrypt with this KMS key of the target")
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the copy is completed")
-    parser.add_argument("--keep-failed", action="store_true", help="leave the pending snapshot where the copy fails")
-    parser.add_argument("--no-resume", action="store_true", help="start anew where an earlier copy was interrupted")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be carried, and carry nothing")
+    parser.add_argument("--keep-failed", action="store_true", help="keep the pending snapshot if the copy fails")
+    parser.add_argument("--no-resume", action="store_true", help="start over instead of resuming")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be copied; copy nothing")
     endpoint_options(parser)
     endpoint_options(parser, TARGET_PREFIX)
     transfer_options(parser)

@@ -1,4 +1,4 @@
-"""`snapstone diff`: what differs between two snapshots, or between a snapshot and an image."""
+"""`snapstone diff`: compare two snapshots, or a snapshot and an image."""
 
 from __future__ import annotations
 
@@ -30,35 +30,39 @@ BLOCK_SIZE: Final = 524_288
 WIDTH_OF_NO_TERMINAL: Final = 80
 
 _DESCRIPTION: Final = """\
-Show what differs between two snapshots of one lineage, or between a snapshot and a local image.
+Compare two snapshots of one lineage, or a snapshot and a local image.
 
-Two snapshots are compared by what the endpoint lists: AWS lists every block that was rewritten, with whatever bytes.
---exact compares their bytes, for which both sides' listed blocks are read. An image is always compared by its bytes:
-with the snapshot's digest index where there is one here (every upload leaves one), else, and with --exact, by
+Two snapshots are compared by the changed blocks that the endpoint lists; AWS lists every rewritten block, even with
+identical bytes. --exact reads the listed blocks of both sides and compares their bytes. An image is always compared by
+its bytes: with the snapshot's local digest index if there is one (every upload leaves one), else, or with --exact, by
 reading the snapshot's blocks.
 
-A block is added where the first side has zeros or nothing, removed where the second has, and else changed.
+A block is added if the first side has zeros or nothing, removed if the second has, and otherwise changed.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "diff", "show what differs between snapshots, or from an image", run, _DESCRIPTION)
-    snapshot_argument(parser, "first", "snapshot to begin from")
+    parser = add_command(subparsers, "diff", "compare two snapshots, or a snapshot and an image", run, _DESCRIPTION)
+    snapshot_argument(parser, "first", "first snapshot")
     second = parser.add_argument("second", metavar="SNAP|IMAGE", help="snapshot, file, block device, or - for a stream")
     vars(second)["completer"] = complete
     shape = parser.add_mutually_exclusive_group()
     for name, text in (
-        ("summary", "how many blocks, and where (default)"),
+        ("summary", "number of differing blocks, and where (default)"),
         ("list", "each range of bytes: offset, length, kind"),
-        ("map", "a picture of the volume"),
+        ("map", "a map of the volume"),
     ):
         shape.add_argument(f"--{name}", dest="shape", action="store_const", const=name, help=text)
-    parser.add_argument("--svg", metavar="FILE", type=Path, help="write the picture to a file, too, as SVG")
-    parser.add_argument("--exact", action="store_true", help="compare bytes, not what is listed or indexed")
-    parser.add_argument("--exit-code", action="store_true", help="end with code 9 where something differs")
-    parser.add_argument("--format", metavar="FORMAT", help="of the image: raw, qcow2, vmdk, ... (default: found out)")
-    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="bytes of a stream")
+    parser.add_argument("--svg", metavar="FILE", type=Path, help="also write the map to this file, as SVG")
+    parser.add_argument(
+        "--exact", action="store_true", help="compare bytes; use neither changed-block listings nor the digest index"
+    )
+    parser.add_argument("--exit-code", action="store_true", help="exit with code 9 if something differs")
+    parser.add_argument("--format", metavar="FORMAT", help="image format: raw, qcow2, vmdk, ... (default: auto-detect)")
+    parser.add_argument(
+        "--size", metavar="SIZE", type=quantities.size, help="total size; required when reading standard input"
+    )
     parser.set_defaults(shape="summary")
     endpoint_options(parser)
     transfer_options(parser)
@@ -89,7 +93,7 @@ def run(options: argparse.Namespace) -> Exit:
 def _compared(
     options: argparse.Namespace, service: Service, observer: Observer
 ) -> Iterator[tuple[int, Iterable[Difference]]]:
-    """Blocks of the volume, and the differences, which are found while they are asked for."""
+    """The block count of the volume, and the differences, computed lazily."""
     from snapstone.client.transfer.compare import diff_snapshots
     from snapstone.core.ids import is_minted_snapshot_id
 
@@ -141,7 +145,7 @@ def _empty_map(options: argparse.Namespace, block_count: int) -> ChangeMap | Non
 def _show(
     options: argparse.Namespace, reporter: Reporter, totals: Totals, change_map: ChangeMap | None, block_count: int
 ) -> None:
-    """What was not shown while it was found."""
+    """Show the results that were not printed along the way."""
     if options.svg is not None and change_map is not None:
         _write_svg(options, change_map)
     facts = _facts_of_totals(totals, block_count)
@@ -153,7 +157,7 @@ def _show(
 
 
 def _map_lines(change_map: ChangeMap) -> Iterator[str]:
-    """With colours on a terminal that has them, in ASCII where the output can carry nothing else."""
+    """With colours if the terminal has them; in ASCII if the output encoding requires it."""
     from snapstone.cli.change_map import ASCII_SHADES, UNICODE_SHADES
 
     try:

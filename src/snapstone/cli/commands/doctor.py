@@ -1,4 +1,4 @@
-"""`snapstone doctor`: whether everything is in place for the client to work, and what to do where it is not."""
+"""`snapstone doctor`: check the client's setup, and suggest fixes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _DESCRIPTION: Final = """\
-Check versions, tools, the state folder, the endpoint, clocks, credentials and rights, and say what to do where
-something is amiss. Changes nothing, here or there. Fails (exit code 1) where a check says fail.
+Check versions, tools, the state folder, endpoint, clock, credentials and permissions, and suggest fixes. Changes
+nothing, locally or at the endpoint. Exits with code 1 if a check fails.
 """
 
 _COLORS: Final = {"ok": "\033[32m", "warn": "\033[33m", "fail": "\033[31m"}
@@ -30,13 +30,13 @@ _RESET: Final = "\033[0m"
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "doctor", "check that everything is in place", run, _DESCRIPTION)
+    parser = add_command(subparsers, "doctor", "check the client's setup", run, _DESCRIPTION)
     endpoint_options(parser)
     parser.add_argument("--json", action="store_true", help="print findings as JSON, one object a line")
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Check one thing after the other; each finding is printed as it is found."""
+    """Run all checks; print each finding at once."""
     from snapstone.cli.commands.local_checks import CheckStatus
 
     worst_is_fail = False

@@ -1,4 +1,4 @@
-"""`snapstone download`: a snapshot becomes a file, a device or a stream."""
+"""`snapstone download`: write a snapshot to a file, device or stream."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ STANDARD_OUTPUT: Final = "-"
 _DESCRIPTION: Final = """\
 Download a snapshot into a file, a block device, or - for standard output.
 
-A file is written under a temporary name and becomes visible whole; absent blocks are holes. With --from the target
-holds that earlier snapshot already, and only the changes are written. What was interrupted goes on where it ended
-when the same command is given again.
+A file is written under a temporary name and renamed when complete; absent blocks become holes. With --from, the
+target already holds that earlier snapshot, and only the changes are written. Run the same command again to resume an
+interrupted download.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "download", "make a file, device or stream of a snapshot", run, _DESCRIPTION)
+    parser = add_command(subparsers, "download", "write a snapshot to a file, device or stream", run, _DESCRIPTION)
     snapshot_argument(parser, "snapshot", "snapshot to download")
     parser.add_argument("target", metavar="FILE", help="file, block device, or - for standard output")
-    snapshot_argument(parser, "--from", "snapshot that FILE holds now: only what changed since is written")
-    parser.add_argument("--force", action="store_true", help="overwrite a file or device that is there")
+    snapshot_argument(parser, "--from", "snapshot that FILE holds now; only later changes are written")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file or device")
     parser.add_argument(
         "--size",
         metavar="SIZE",
         type=quantities.size,
-        help="bytes of the image (default: as when it was uploaded, else the volume's)",
+        help="image size (default: the uploaded image's size if known, else the volume's)",
     )
     parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: raw)")
-    parser.add_argument("--no-resume", action="store_true", help="start anew where an earlier download was interrupted")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+    parser.add_argument("--no-resume", action="store_true", help="start over instead of resuming")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be written; write nothing")
     endpoint_options(parser)
     transfer_options(parser)
     report_options(parser)
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Download; prints nothing, or with --json what was done."""
+    """Download; prints nothing, or a summary with --json."""
     to_stream = options.target == STANDARD_OUTPUT
     if to_stream and sys.stdout.isatty() and not options.force:
-        raise CommandError("standard output is a terminal: send it to a file or a pipe, or give --force", Exit.USAGE)
-    # Signals have their meaning from here on: the heavy imports come after.
+        raise CommandError("standard output is a terminal; redirect it to a file or pipe, or use --force", Exit.USAGE)
+    # Handle signals first; the heavy imports follow.
     with reporting(options) as reporter:
         downloaded = _download(options, reporter)
         if options.dry_run:

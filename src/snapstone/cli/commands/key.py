@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the command line."""
-    group = add_group(subparsers, "key", "make, list, switch and replace access keys")
-    create = add_command(group, "create", "make a key; its secret is printed this once", run_create)
-    listing = add_command(group, "ls", "list keys: id, state, date", run_list)
+    group = add_group(subparsers, "key", "create, list, enable, disable and rotate access keys")
+    create = add_command(group, "create", "create a key; its secret is shown only once", run_create)
+    listing = add_command(group, "ls", "list keys: ID, state, date", run_list)
     for command in (create, listing):
         _add_user(command)
     for verb, text, run in (
-        ("disable", "refuse requests that a key signs", run_disable),
-        ("enable", "take requests that a key signs", run_enable),
+        ("disable", "disable a key: requests signed with it are refused", run_disable),
+        ("enable", "enable a key again", run_enable),
         ("rm", "remove a key", run_remove),
-        ("rotate", "make a key in place of one, which is disabled; prints the new one", run_rotate),
+        ("rotate", "create a replacement key and disable the old one; prints the new key", run_rotate),
     ):
         command = add_command(group, verb, text, run)
-        command.add_argument("key", metavar="KEY", help="id of the key")
+        command.add_argument("key", metavar="KEY", help="ID of the key")
         _add_user(command)
 
 
 def _add_user(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--user", metavar="USER", help="the user whose key it is (default: the account's root)")
+    command.add_argument("--user", metavar="USER", help="user who owns the key (default: the account's root)")
 
 
 def run_create(options: argparse.Namespace) -> Exit:
-    """Make a key of a user, or of root."""
+    """Create a key for a user, or for root."""
     with opened(options) as engine:
         from snapstone.service.iam.access_keys import mint_access_key
 
@@ -59,12 +59,12 @@ def run_list(options: argparse.Namespace) -> Exit:
 
 
 def run_disable(options: argparse.Namespace) -> Exit:
-    """Switch a key off, for the next request already."""
+    """Disable a key, effective with the next request."""
     return _switch(options, active=False)
 
 
 def run_enable(options: argparse.Namespace) -> Exit:
-    """Switch a key on again."""
+    """Enable a key again."""
     return _switch(options, active=True)
 
 
@@ -88,7 +88,7 @@ def run_remove(options: argparse.Namespace) -> Exit:
 
 
 def run_rotate(options: argparse.Namespace) -> Exit:
-    """A new key of the same owner; the old one is disabled, so it can come back with `enable` until it is removed."""
+    """Create a key for the same owner and disable the old one, which `enable` can restore until it is removed."""
     with opened(options) as engine:
         from snapstone.service.iam.access_keys import find_key, mint_access_key
 

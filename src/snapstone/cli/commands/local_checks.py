@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class CheckStatus(StrEnum):
-    """How it is."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -36,14 +36,14 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the doctor's."""
+    """One line of the doctor's report."""
 
     health: CheckStatus
     check: str
     """One or two words."""
     words: str
     advice: str = ""
-    """What to do about it; empty where nothing is to be done."""
+    """What to do about it; empty if nothing."""
 
 
 def ok(check: str, words: str) -> CheckResult:
@@ -69,7 +69,7 @@ _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def versions() -> Iterator[CheckResult]:
-    """Of what this is and runs on."""
+    """Versions of Snapstone and its platform."""
     python = platform.python_version()
     yield ok(
         "versions", f"snapstone {__version__}, Python {python}, botocore {version('botocore')}, {platform.platform()}"
@@ -77,12 +77,12 @@ def versions() -> Iterator[CheckResult]:
 
 
 def tools() -> Iterator[CheckResult]:
-    """Programs that images in QEMU's formats are read and written with."""
+    """Programs needed for images in QEMU's formats."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         yield warn(
             "tools",
-            f"{' and '.join(missing)} not found: only raw images can be read and written",
+            f"{' and '.join(missing)} not found: only raw images are supported",
             "install QEMU's tools (Debian: apt install qemu-utils) for qcow2, vmdk and others",
         )
     else:
@@ -90,7 +90,7 @@ def tools() -> Iterator[CheckResult]:
 
 
 def state_folder(now: float | None = None) -> Iterator[CheckResult]:
-    """Whether journals can be kept, so that what is interrupted can go on; and which are there."""
+    """Check whether journals can be kept, so that transfers can resume, and list those that exist."""
     try:
         folders = Folders.standard()
     except ClientError as error:
@@ -106,11 +106,13 @@ def state_folder(now: float | None = None) -> Iterator[CheckResult]:
 def _permissions(root: Path) -> Iterator[CheckResult]:
     existing = _nearest(root)
     if not existing.is_dir():
-        yield fail("state folder", f"{existing} is no folder", f"remove it, or set {STATE_VARIABLE} to another one")
+        yield fail(
+            "state folder", f"{existing} is not a directory", f"remove it, or set {STATE_VARIABLE} to another one"
+        )
     elif not os.access(existing, os.W_OK | os.X_OK):
-        yield fail("state folder", f"{existing} cannot be written", f"set {STATE_VARIABLE} to a folder of your own")
+        yield fail("state folder", f"{existing} is not writable", f"set {STATE_VARIABLE} to a folder of your own")
     elif existing != root:
-        yield ok("state folder", f"{root} will be made when it is needed")
+        yield ok("state folder", f"{root} will be created when needed")
     elif root.stat().st_mode & _OTHERS_MAY_WRITE:
         yield fail("state folder", f"others can write {root}", f"chmod 700 {root}")
     elif os.geteuid() not in (root.stat().st_uid, 0):
@@ -127,7 +129,7 @@ def _nearest(path: Path) -> Path:
 def _space(place: Path) -> CheckResult:
     free = shutil.disk_usage(place).free
     if free < ENOUGH_SPACE_BYTES:
-        advice = f"make room there, or set {STATE_VARIABLE} to a folder that has some"
+        advice = f"free some space, or set {STATE_VARIABLE} to a folder that has some"
         return warn("space", f"{binary(free)} free in {place}: journals of large volumes may not fit", advice)
     return ok("space", f"{binary(free)} free in {place}")
 
@@ -143,5 +145,5 @@ def _journal(kept: KeptJournal, now: float) -> CheckResult:
     return warn(
         "journal",
         f"an unfinished transfer ({of}), last written {age} ago",
-        f"give the same command again to go on, or remove {kept.path}",
+        f"run the same command to resume, or remove {kept.path}",
     )

@@ -1,4 +1,4 @@
-"""`snapstone ls`: the snapshots that an endpoint has."""
+"""`snapstone ls`: list the snapshots of an endpoint."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _HEAD: Final = ("SNAPSHOT", "SIZE", "STATE", "STARTED", "PROGRESS", "DESCRIPTION
 _LONG_HEAD: Final = (*_HEAD, "OWNER", "ENCRYPTED", "FULL SIZE", "TIER", "MESSAGE")
 
 _DESCRIPTION: Final = """\
-List snapshots, the oldest first: id, size, state, start, progress, description, tags. On a terminal as a table, else
-with tabs between the columns and no head.
+List snapshots, oldest first: ID, size, state, start, progress, description, tags. Prints a table on a terminal, else
+tab-separated columns without a header.
 """
 
 
@@ -38,12 +38,12 @@ def register(subparsers: Subparsers) -> None:
         type=filter_values,
         action="append",
         default=[],
-        help="by EC2's names, such as status=completed or tag:Name=web*; all filters have to hold",
+        help="EC2 filter, e.g. status=completed or tag:Name=web*; all filters must match (repeatable)",
     )
     parser.add_argument(
-        "--owner", metavar="OWNER", default="self", help=f"self (default), an account's id, or {EVERYBODY}"
+        "--owner", metavar="OWNER", default="self", help=f"self (default), an account ID, or {EVERYBODY}"
     )
-    parser.add_argument("--long", action="store_true", help="all columns, nothing cut")
+    parser.add_argument("--long", action="store_true", help="show all columns, untruncated")
     endpoint_options(parser)
     report_options(parser)
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> Exit:
     """List them."""
     filters = dict(options.filter)
     if len(filters) < len(options.filter):
-        raise CommandError("a filter is given twice: give its values once, with commas between them", Exit.USAGE)
+        raise CommandError("a filter is given twice; combine its values with commas", Exit.USAGE)
     owner = None if options.owner == EVERYBODY else options.owner
     with reporting(options) as reporter, open_service(options, reporter) as service:
         snapshots = service.describe(filters=filters, owner=owner)

@@ -1,4 +1,4 @@
-"""`snapstone rm`: snapshots are deleted."""
+"""`snapstone rm`: delete snapshots."""
 
 from __future__ import annotations
 
@@ -18,26 +18,24 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 MOST_NAMED: Final = 5
-"""Ids that the question names."""
+"""How many ids the question lists."""
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "rm", "delete snapshots; on a terminal it asks first", run)
-    snapshot_argument(parser, "snapshots", "snapshots to delete, pending ones too", many=True)
-    parser.add_argument("--force", action="store_true", help="do not ask")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="ask the endpoint whether it would be permitted, no more"
-    )
+    parser = add_command(subparsers, "rm", "delete snapshots; asks for confirmation on a terminal", run)
+    snapshot_argument(parser, "snapshots", "snapshots to delete, completed or pending", many=True)
+    parser.add_argument("--force", action="store_true", help="do not ask for confirmation")
+    parser.add_argument("--dry-run", action="store_true", help="only check permissions; delete nothing")
     endpoint_options(parser)
     report_options(parser)
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Delete them; one that fails does not keep the others."""
+    """Delete them; one failure does not stop the rest."""
     if not (options.force or options.dry_run) and sys.stdin.isatty() and not _agreed(options.snapshots):
         return say(options, "nothing was deleted", Exit.FAILED)
-    done, kind = ("would be deleted", "permitted") if options.dry_run else ("is deleted", "deleted")
+    done, kind = ("would be deleted", "permitted") if options.dry_run else ("deleted", "deleted")
     with reporting(options) as reporter, open_service(options, reporter) as service:
 
         def delete(snapshot_id: str) -> None:
@@ -51,7 +49,7 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def _agreed(snapshot_ids: Sequence[str]) -> bool:
-    """Ask, on standard error; anything but yes is no."""
+    """Ask on standard error; anything but yes means no."""
     named = ", ".join(snapshot_ids[:MOST_NAMED])
     more = len(snapshot_ids) - MOST_NAMED
     sys.stderr.write(f"Delete {named}{f' and {more} more' if more > 0 else ''}? [y/N] ")

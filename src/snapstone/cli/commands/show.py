@@ -1,4 +1,4 @@
-"""`snapstone show`: every fact about snapshots, as words and as JSON."""
+"""`snapstone show`: details of snapshots, as text or JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def facts_of(snapshot: SnapshotInfo) -> dict[str, object]:
-    """Every fact, for programs."""
+    """The snapshot's fields as JSON values."""
     return {
         "snapshot_id": snapshot.snapshot_id,
         "state": snapshot.state,
@@ -55,23 +55,23 @@ def tags_in_words(snapshot: SnapshotInfo) -> str:
 
 
 def full_size_in_words(snapshot: SnapshotInfo) -> str:
-    """Bytes of the blocks that are present; `-` where the endpoint does not say."""
+    """Bytes of the blocks that are present; `-` if the endpoint does not report it."""
     return "-" if snapshot.full_size is None else binary(snapshot.full_size)
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "show", "show all facts about snapshots", run)
+    parser = add_command(subparsers, "show", "show details of snapshots", run)
     snapshot_argument(parser, "snapshots", "snapshots to show", many=True)
     parser.add_argument(
-        "--blocks", action="store_true", help="count the present blocks of a completed one, too (takes a listing)"
+        "--blocks", action="store_true", help="also count the present blocks of completed snapshots (lists all blocks)"
     )
     endpoint_options(parser)
     report_options(parser)
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Show them; those that are not there are said."""
+    """Show them; report those that are not found."""
     from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
 
     with reporting(options) as reporter, open_service(options, reporter) as service:
@@ -98,12 +98,12 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def described(service: Service, snapshot_id: str) -> SnapshotInfo:
-    """What EC2 says about one snapshot. Raises NotFoundError, also where EC2 leaves it out because it is hidden."""
+    """One snapshot as EC2 describes it. Raises NotFoundError, also if EC2 omits the snapshot because it is hidden."""
     from snapstone.client.errors import NotFoundError
 
     for snapshot in service.describe([snapshot_id]):
         return snapshot
-    raise NotFoundError(f"{snapshot_id} is not there for you; check the id, the region and the account")
+    raise NotFoundError(f"{snapshot_id} was not found; check the ID, region and account")
 
 
 def _words(snapshot: SnapshotInfo) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`snapstone tag`: tags on and off a snapshot."""
+"""`snapstone tag`: add or remove tags of a snapshot."""
 
 from __future__ import annotations
 
@@ -16,23 +16,30 @@ if TYPE_CHECKING:
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "tag", "put tags on a snapshot, or take them off", run)
+    parser = add_command(subparsers, "tag", "add or remove tags of a snapshot", run)
     snapshot_argument(parser, "snapshot", "snapshot to tag")
-    parser.add_argument("tags", metavar="KEY=VALUE", type=tag, nargs="*", help="tags to put on; a value is replaced")
     parser.add_argument(
-        "--remove", metavar="KEY", type=tag_key, action="append", default=[], help="tag to take off, if it is there"
+        "tags", metavar="KEY=VALUE", type=tag, nargs="*", help="tags to set; existing values are replaced"
+    )
+    parser.add_argument(
+        "--remove",
+        metavar="KEY",
+        type=tag_key,
+        action="append",
+        default=[],
+        help="tag to remove, if present (repeatable)",
     )
     endpoint_options(parser)
     report_options(parser)
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Put tags on, then take tags off."""
+    """Set tags, then remove tags."""
     tags = dict(options.tags)
     if not tags and not options.remove:
-        raise CommandError("nothing to do: give KEY=VALUE, or --remove KEY", Exit.USAGE)
+        raise CommandError("nothing to do; give KEY=VALUE or --remove KEY", Exit.USAGE)
     if both := sorted(tags.keys() & set(options.remove)):
-        raise CommandError(f"{both[0]!r} is to be put on and to be removed: give it once", Exit.USAGE)
+        raise CommandError(f"{both[0]!r} is both set and removed; give it only once", Exit.USAGE)
     with reporting(options) as reporter, open_service(options, reporter) as service:
         if tags:
             service.tag(options.snapshot, tags)

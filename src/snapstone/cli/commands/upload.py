@@ -24,8 +24,8 @@ MAX_VOLUME_SIZE_GIB: Final = 65_536
 _DESCRIPTION: Final = """\
 Upload an image: a file, a block device, or - for standard input. Prints the new snapshot's id.
 
-Holes and zeros are not sent. With --parent only what differs from that snapshot is. What was interrupted goes on
-where it ended when the same command is given again.
+Holes and zeros are not sent. With --parent, only blocks that differ from that snapshot are sent. Run the same
+command again to resume an interrupted upload.
 """
 
 
@@ -33,31 +33,33 @@ def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
     parser = add_command(subparsers, "upload", "make a snapshot of a file, device or stream", run, _DESCRIPTION)
     parser.add_argument("image", metavar="IMAGE", help="file, block device, or - for standard input")
-    snapshot_argument(parser, "--parent", "snapshot to build on: only what differs from it is sent")
+    snapshot_argument(parser, "--parent", "parent snapshot; only blocks that differ from it are sent")
     parser.add_argument(
         "--dirty",
         metavar="FILE",
         type=Path,
-        help="which parts were written since the parent was made; no others are read",
+        help="dirty bitmap: ranges written since the parent was taken; only these are read",
     )
     parser.add_argument(
-        "--size", metavar="SIZE", type=quantities.size, help="whole size of standard input, which cannot tell it itself"
+        "--size", metavar="SIZE", type=quantities.size, help="total size; required when reading standard input"
     )
-    parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: found out)")
+    parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: auto-detect)")
     parser.add_argument("--description", metavar="TEXT", default="", help="description of the snapshot")
-    parser.add_argument("--tag", metavar="KEY=VALUE", type=tag, action="append", default=[], help="tag of the snapshot")
+    parser.add_argument(
+        "--tag", metavar="KEY=VALUE", type=tag, action="append", default=[], help="tag of the snapshot (repeatable)"
+    )
     parser.add_argument("--encrypted", action="store_const", const=True, help="encrypt with the default KMS key")
     parser.add_argument("--kms-key", metavar="ARN", help="encrypt with this KMS key")
     parser.add_argument(
         "--volume-size",
         metavar="GIB",
         type=quantities.count(1, MAX_VOLUME_SIZE_GIB),
-        help="size of the volume, where it is to be larger than the image",
+        help="volume size, if larger than the image",
     )
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the snapshot is completed")
-    parser.add_argument("--keep-failed", action="store_true", help="leave the pending snapshot where the upload fails")
-    parser.add_argument("--no-resume", action="store_true", help="start anew where an earlier upload was interrupted")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
+    parser.add_argument("--keep-failed", action="store_true", help="keep the pending snapshot if the upload fails")
+    parser.add_argument("--no-resume", action="store_true", help="start over instead of resuming")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be sent; send nothing")
     endpoint_options(parser)
     transfer_options(parser)
     report_options(parser)
@@ -65,7 +67,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Upload; prints the id."""
-    # Signals have their meaning from here on: the heavy imports come after.
+    # Handle signals first; the heavy imports follow.
     with reporting(options) as reporter:
         uploaded = _upload(options, reporter)
         if options.dry_run:

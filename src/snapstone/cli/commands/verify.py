@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 BLOCK_SIZE: Final = 524_288
 
 _DESCRIPTION: Final = """\
-Read every block of a snapshot and hold it against its checksum; with IMAGE, also hold the image against the blocks.
+Read every block of a snapshot and check it against its checksum; with IMAGE, also compare the image with the blocks.
 
-Every block that is wrong is printed: its offset, what is wrong with it, and what the endpoint said. Ends with code 6
-where there is one.
+Prints every bad block: its offset, what is wrong with it, and the endpoint's message. Exits with code 6 if there is
+one.
 """
 
 
@@ -35,10 +35,12 @@ def register(subparsers: Subparsers) -> None:
     snapshot_argument(parser, "snapshot", "snapshot to read")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="file, block device, or - for standard input")
     parser.add_argument(
-        "--sample", metavar="PERCENT", type=percentage, help="check so many percent of the blocks, chosen at random"
+        "--sample", metavar="PERCENT", type=percentage, help="check this percentage of the blocks, chosen at random"
     )
-    parser.add_argument("--format", metavar="FORMAT", help="of the image: raw, qcow2, vmdk, ... (default: found out)")
-    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="bytes of a stream")
+    parser.add_argument("--format", metavar="FORMAT", help="image format: raw, qcow2, vmdk, ... (default: auto-detect)")
+    parser.add_argument(
+        "--size", metavar="SIZE", type=quantities.size, help="total size; required when reading standard input"
+    )
     endpoint_options(parser)
     transfer_options(parser)
     report_options(parser)
@@ -51,7 +53,7 @@ def percentage(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no percentage: more than 0, and 100 at most")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage (more than 0, at most 100)")
     return number
 
 
@@ -77,8 +79,12 @@ def _verified(options: argparse.Namespace, service: Service, reporter: Reporter)
         source.close()
 
 
+def _differing(count: int) -> str:
+    return "1 differs" if count == 1 else f"{count:,} differ"
+
+
 def _text(options: argparse.Namespace, verified: VerifyResult) -> str:
-    """A line for each finding, and one for the whole."""
+    """A line for each finding, and a summary."""
     lines = [
         "\t".join(filter(None, (str(finding.block_index * BLOCK_SIZE), finding.verdict, finding.message)))
         for finding in verified.findings
@@ -88,6 +94,6 @@ def _text(options: argparse.Namespace, verified: VerifyResult) -> str:
     checked = f"{verified.checked_count:,} blocks"
     if options.sample is not None:
         checked = f"{verified.checked_count:,} of {verified.listed_count:,} blocks (a sample of {options.sample:g} %)"
-    wrong = "all right" if verified.passed else f"{verified.finding_count:,} wrong"
-    lines.append(f"{options.snapshot}: {checked} checked, {wrong}")
+    outcome = "all match" if verified.passed else _differing(verified.finding_count)
+    lines.append(f"{options.snapshot}: {checked} checked, {outcome}")
     return "\n".join(lines)

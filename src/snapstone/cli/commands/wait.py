@@ -1,4 +1,4 @@
-"""`snapstone wait`: until snapshots are completed."""
+"""`snapstone wait`: wait until snapshots are completed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def register(subparsers: Subparsers) -> None:
         metavar="TIME",
         type=quantities.duration,
         default=TIMEOUT_SECONDS,
-        help="how long to wait for all of them (default: 1h); it ends with exit code 3 then",
+        help="give up with exit code 3 after this time, for all snapshots together (default: 1h)",
     )
     endpoint_options(parser)
     report_options(parser)
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Wait for one after the other, all within one time."""
+    """Wait for each in turn, within one common timeout."""
     deadline = monotonic() + options.timeout
     with reporting(options) as reporter, open_service(options, reporter) as service:
 

@@ -169,9 +169,9 @@ def error_of(fault: ApiFault, action: str) -> ClientError:
     if kind is FaultKind.DAMAGED:
         return DamagedError(f"{text}; {_DAMAGE_ADVICE}")
     if kind is FaultKind.FULL:
-        return NoSpaceError(f"{text}; {STORAGE_TROUBLE[kind]}; the same command then goes on")
+        return NoSpaceError(f"{text}; {STORAGE_TROUBLE[kind]}; then run the same command to resume")
     if kind is FaultKind.LOST:
-        return UnreachableError(f"{text}; {STORAGE_TROUBLE[kind]}; the same command then goes on")
+        return UnreachableError(f"{text}; {STORAGE_TROUBLE[kind]}; then run the same command to resume")
     if kind is FaultKind.CORRUPT:
         return DamagedError(f"{text}; the bytes are changed on their way: check this machine's memory and the network")
     if kind is FaultKind.EXPIRED:

@@ -236,7 +236,7 @@ class Service:
             pause = POLL_SECONDS[min(look, len(POLL_SECONDS) - 1)]
             look += 1
             if time.monotonic() + pause > deadline:
-                raise UnreachableError(f"{snapshot_id} is not completed after {seconds:.0f} s; it goes on by itself")
+                raise UnreachableError(f"{snapshot_id} is not completed after {seconds:.0f} s; it continues on its own")
             time.sleep(pause)
 
     def _is_readable(self, snapshot_id: str, *, recent: bool) -> bool:

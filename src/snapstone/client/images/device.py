@@ -109,7 +109,7 @@ def open_device_target(path: str, size: int, *, force: bool) -> DeviceTarget:
     """
     name = os.path.realpath(path)
     if not force:
-        raise UsageError(f"{name} is a device, and all that is on it would be overwritten: say --force to do that")
+        raise UsageError(f"{name} is a device; use --force to overwrite all of its content")
     try:
         _check_unused(name, os.stat(name).st_rdev)
         fd = os.open(name, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)

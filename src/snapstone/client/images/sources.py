@@ -167,7 +167,7 @@ def _open_stream(format: str | None, size: int | None) -> Source:
     if _is_unread_image(fd):
         return _open_plain(fd, STREAM)
     os.close(fd)
-    raise UsageError("standard input needs its size said beforehand: --size, the whole size in bytes, GiB, ...")
+    raise UsageError("--size is required when reading standard input")
 
 
 def _is_unread_image(fd: int) -> bool:

@@ -50,13 +50,13 @@ def open_target(
     """
     place = Path(os.path.abspath(path))
     if os.fspath(path) == STREAM:
-        raise UsageError("standard output is no place to write blocks to in any order: name a file or a device")
+        raise UsageError("standard output cannot be written out of order; give a file or a device")
     if size < 1:
         raise UsageError(f"{place}: an image of {size} bytes cannot be written")
     status = _status(place)
     if status is not None and stat.S_ISBLK(status.st_mode):
         if format not in (None, RAW):
-            raise UsageError(f"{place} is a device, and devices are written raw: leave {format} out")
+            raise UsageError(f"{place} is a device and is written raw; omit the format {format}")
         return open_device_target(str(place), size, force=force)
     _check_place(place, status, force=force, existing=existing)
     image_format = detect_format(place) if format is None and existing else format
@@ -99,25 +99,25 @@ def _status(path: Path) -> os.stat_result | None:
 def _check_place(path: Path, status: os.stat_result | None, *, force: bool, existing: bool) -> None:
     """Raise for a place where no file is to be written. A link is followed to a device only, never to a file."""
     if path.is_symlink():
-        raise UsageError(f"{path} is a symbolic link to {os.path.realpath(path)}: name that itself")
+        raise UsageError(f"{path} is a symbolic link; use its target {os.path.realpath(path)} instead")
     if status is None:
         _check_free_name(path, existing=existing)
         return
     if stat.S_ISDIR(status.st_mode):
-        raise UsageError(f"{path} is a folder: name a file in it")
+        raise UsageError(f"{path} is a directory; give a file in it")
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{path} is neither a file nor a block device")
     if not force and not existing:
-        raise UsageError(f"{path} exists: say --force to replace it, or name another file")
+        raise UsageError(f"{path} already exists; use --force to replace it")
     uses = UseTable().uses_of_file(path)
     if uses:
-        raise UsageError(f"{path} is in use and is not replaced, not even by force: it {uses[0].what}")
+        raise UsageError(f"{path} is in use and cannot be replaced, not even with --force: it {uses[0].what}")
 
 
 def _check_free_name(path: Path, *, existing: bool) -> None:
     if existing:
-        raise NotFoundError(f"{path} does not exist: changes are applied to an image that is there")
+        raise NotFoundError(f"{path} does not exist; changes can only be applied to an existing image")
     if not path.parent.is_dir():
-        raise NotFoundError(f"{path.parent} is no folder: make it first, or name another place for {path.name}")
+        raise NotFoundError(f"no such directory: {path.parent}")
     if path.is_relative_to(_DEVICE_FOLDER) and not path.is_relative_to(_SHARED_MEMORY):
-        raise NotFoundError(f"there is no device {path}")
+        raise NotFoundError(f"no such device: {path}")

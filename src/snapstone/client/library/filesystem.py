@@ -192,7 +192,7 @@ def _absence(name: str) -> Iterator[None]:
 
 def _snapshot_id(name: str) -> str:
     if not _SNAPSHOT_ID.fullmatch(name):
-        raise FileNotFoundError(f"{name!r} is no snapshot id")
+        raise FileNotFoundError(f"{name!r} is not a snapshot ID")
     return name
 
 

@@ -292,7 +292,7 @@ class _Copy:
     def _check_rights(self) -> None:
         """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
         if not self._target.may_complete():
-            text = "the target's credentials may not call ebs:CompleteSnapshot, it seems: the copy could not be sealed"
+            text = "the target's credentials appear to lack ebs:CompleteSnapshot; the copy could not be completed"
             self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> dict[str, object]:

@@ -121,8 +121,8 @@ class DownloadPlace:
             other = kept.facts.get("key")
             if isinstance(other, Mapping) and other.get("target") == self.key["target"] and dict(other) != self.key:
                 raise UsageError(
-                    f"{self.path} is half way to {other.get('snapshot_id')}: finish that download, or download the "
-                    "whole without --from"
+                    f"{self.path} is partly updated to {other.get('snapshot_id')}; finish that download, or "
+                    "download all of it without --from"
                 )
 
     def check_holds(self, target: Target, volume_size: int) -> None:
@@ -137,8 +137,8 @@ class DownloadPlace:
             target.read(block.block_index, found)
             if digest_of(found) != digest:
                 raise UsageError(
-                    f"{self.path} does not hold {self.from_id}: block {block.block_index} is another. Name the "
-                    "snapshot that it holds, or download the whole without --from"
+                    f"{self.path} does not hold {self.from_id}: block {block.block_index} does not match; give the "
+                    "snapshot it actually holds, or download all of it without --from"
                 )
 
 
@@ -211,7 +211,7 @@ class _Download:
         self._from_id = options.from_snapshot_id
         self._observer = observer
         if path == STANDARD_OUTPUT and options.from_snapshot_id is not None:
-            raise UsageError("changes can be applied to an image only, and standard output is none: leave out --from")
+            raise UsageError("changes cannot be applied to standard output; omit --from")
         self._stop = StopSignal()
         self._tally = Tally("download")
         self._began_at = time.monotonic()
@@ -222,8 +222,8 @@ class _Download:
         options = self._options
         image_size = self._image_size(options.size)
         kind = "full" if self._from_id is None else "incremental"
-        reason = "no earlier snapshot was named" if self._from_id is None else f"changes since {self._from_id}"
-        self._observer.note(Note("plan", f"{kind} download: {reason}", {"download": kind, "reason": reason}))
+        reason = "no --from given" if self._from_id is None else f"changes since {self._from_id}"
+        self._observer.note(Note("plan", f"{kind} download ({reason})", {"download": kind, "reason": reason}))
         if options.dry_run:
             self._count()
         elif self._path == STANDARD_OUTPUT:
@@ -275,7 +275,7 @@ class _Download:
                 self._fill(self._opened(place, journal, resume=resume), place, journal)
             else:
                 self._tally.add(resumed=published_count)
-                self._observer.note(Note("resumed", f"{self._path} is complete already", {"target": self._path}))
+                self._observer.note(Note("resumed", f"{self._path} is already complete", {"target": self._path}))
             self._keep_index(folders, journal)
             journal.finish(self._observer)
 
@@ -303,7 +303,7 @@ class _Download:
             target.commit()
         except ClientError:
             target.leave()
-            text = f"{self._path} is unfinished: the same command writes again what may not be on the disk"
+            text = f"{self._path} is incomplete; run the same command to rewrite what may not be on disk"
             self._observer.note(Note("unfinished", text, {"target": self._path}))
             raise
 
@@ -311,7 +311,7 @@ class _Download:
         """Leave what can be gone on with, and nothing else."""
         if error.resumable:
             target.leave()
-            text = f"{self._path} is unfinished: the same command goes on with it"
+            text = f"{self._path} is incomplete; run the same command to resume"
             self._observer.note(Note("unfinished", text, {"target": self._path}))
         else:
             target.discard()
@@ -321,7 +321,7 @@ class _Download:
         """What can be known to fail is found before the long work."""
         if journal.resumed:
             count = journal.table.count()
-            text = f"going on with {self._path}, which has {count} blocks"
+            text = f"resuming {self._path} ({count:,} {'block' if count == 1 else 'blocks'} already written)"
             self._observer.note(Note("resumed", text, {"target": self._path, "written_count": count}))
         else:
             place.check_holds(target, self._volume_size)

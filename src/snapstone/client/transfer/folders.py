@@ -60,7 +60,7 @@ class Folders:
         if (base := environment.get("XDG_STATE_HOME", "")) and Path(base).is_absolute():
             return cls(Path(base) / "snapstone")
         if not (home := environment.get("HOME", "") or os.path.expanduser("~")).startswith("/"):
-            raise StateError(f"There is no home folder to keep state in; set HOME or {STATE_VARIABLE}")
+            raise StateError(f"no home directory to keep state in; set HOME or {STATE_VARIABLE}")
         return cls(Path(home) / ".local" / "state" / "snapstone")
 
     @property
@@ -99,7 +99,7 @@ def _check_own(folder: Path) -> None:
     """A table that others can write could make an upload skip blocks; root may use any user's folder (sudo)."""
     found = folder.stat()
     if not stat.S_ISDIR(found.st_mode):
-        raise StateError(f"{folder} is no folder; remove it, or set {STATE_VARIABLE} to another folder")
+        raise StateError(f"{folder} is not a directory; remove it, or set {STATE_VARIABLE} to another folder")
     if os.geteuid() not in (found.st_uid, 0):
         raise DeniedError(f"{folder} belongs to another user; set {STATE_VARIABLE} to a folder of your own")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -112,12 +112,12 @@ class IndexStore:
 
     def _path(self, snapshot_id: str) -> Path:
         if not _NAME.fullmatch(snapshot_id):
-            raise UsageError(f"{snapshot_id!r} is no snapshot id")
+            raise UsageError(f"{snapshot_id!r} is not a snapshot ID")
         return self._folder / (snapshot_id + _SUFFIX)
 
     def _distrust(self, path: Path, why: str) -> None:
         self._remove(path)
-        message = f"A digest index was removed, and what it would have told is found out anew. {why}"
+        message = f"removed a digest index that cannot be used; it will be rebuilt: {why}"
         self._observer.note(Note("warning", message, {"path": str(path)}))
 
     def _remove(self, path: Path) -> None:

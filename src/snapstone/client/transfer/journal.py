@@ -173,7 +173,7 @@ class JournalStore:
         return table.facts
 
     def _start_anew(self, path: Path, why: str) -> None:
-        message = f"The journal of an earlier run cannot be used, and the transfer starts anew. {why}"
+        message = f"the journal of an earlier run cannot be used; starting over: {why}"
         self._observer.note(Note("warning", message, {"path": str(path)}))
 
     def _remove_stale(self, kept: KeptJournal) -> None:

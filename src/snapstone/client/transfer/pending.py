@@ -117,12 +117,12 @@ class PendingSnapshot:
     def wait(self, status: str) -> None:
         """Wait until the seal is done, unless `status` says that it is."""
         if status != "completed":
-            self._observer.note(Note("waiting", f"waiting until {self.snapshot_id} is completed"))
+            self._observer.note(Note("waiting", f"waiting for {self.snapshot_id} to complete"))
             self._service.wait_completed(self.snapshot_id, WAIT_SECONDS, recent=True)
 
     def start_anew(self, request: StartRequest) -> None:
         """Leave the snapshot that is sealed as it is, and start another."""
-        text = f"{self.snapshot_id}, which an earlier run sealed, stays, but the image is another by now: starting anew"
+        text = f"keeping {self.snapshot_id}, completed by an earlier run; the image has changed since, so starting over"
         self._observer.note(Note("warning", text, {"snapshot_id": self.snapshot_id}))
         self._forget_everything()
         self.is_sealed = False
@@ -132,10 +132,10 @@ class PendingSnapshot:
         """Leave what can be gone on with; else, unless `keep`, take the snapshot and the journal back."""
         facts = {"snapshot_id": self.snapshot_id}
         if error.resumable and self._resumable:
-            text = f"{self.snapshot_id} stays pending: the same command goes on with it"
+            text = f"{self.snapshot_id} left pending; run the same command to resume"
             self._observer.note(Note("unfinished", text, facts))
         elif keep:
-            self._observer.note(Note("unfinished", f"{self.snapshot_id} stays pending, as asked", facts))
+            self._observer.note(Note("unfinished", f"{self.snapshot_id} left pending, as requested", facts))
             self._journal.finish(self._observer)
         elif self._take_back(self.snapshot_id) or not self._resumable:
             self._journal.finish(self._observer)
@@ -148,10 +148,10 @@ class PendingSnapshot:
         except NotFoundError:
             return True
         except ClientError as error:
-            text = f"the unfinished snapshot {snapshot_id} could not be deleted, and times out by itself: {error}"
+            text = f"the pending snapshot {snapshot_id} could not be deleted and will time out: {error}"
             self._observer.note(Note("warning", text, facts))
             return False
-        self._observer.note(Note("deleted", f"the unfinished snapshot {snapshot_id} was deleted", facts))
+        self._observer.note(Note("deleted", f"deleted the pending snapshot {snapshot_id}", facts))
         return True
 
     def _resumed(self, request: StartRequest) -> str | None:
@@ -170,12 +170,12 @@ class PendingSnapshot:
             return None
         self.is_sealed = stage == COMPLETING
         count = self._journal.table.count()
-        text = f"going on with {snapshot_id}, which was sent {count} blocks"
+        text = f"resuming {snapshot_id} ({count:,} {'block' if count == 1 else 'blocks'} already uploaded)"
         self._observer.note(Note("resumed", text, {"snapshot_id": snapshot_id, "sent_count": count}))
         return snapshot_id
 
     def _begin_anew(self, snapshot_id: str, why: str, *, keep: bool) -> None:
-        text = f"{snapshot_id}, which an earlier run began, {why}: starting anew"
+        text = f"{snapshot_id} of an earlier run {why}; starting over"
         self._observer.note(Note("warning", text, {"snapshot_id": snapshot_id}))
         if not keep:
             self._take_back(snapshot_id)

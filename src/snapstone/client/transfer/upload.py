@@ -258,7 +258,7 @@ class _Upload:
 
     def run(self) -> UploadResult:
         kind, reason = self._kind()
-        self._observer.note(Note("plan", f"{kind} upload: {reason}", {"upload": kind, "reason": reason}))
+        self._observer.note(Note("plan", f"{kind} upload ({reason})", {"upload": kind, "reason": reason}))
         try:
             snapshot_id = None
             if self._options.dry_run:
@@ -276,7 +276,7 @@ class _Upload:
     def _kind(self) -> tuple[str, str]:
         parent = self._parent
         if parent is None:
-            return "full", "no parent was named"
+            return "full", "no --parent given"
         if parent.table is None:
             return "incremental", f"on {parent.snapshot_id}; the dirty bitmap says what changed"
         how = "its digest index" if parent.known_from == "index" else "its own blocks"
@@ -330,7 +330,7 @@ class _Upload:
     def _check_rights(self) -> None:
         """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
         if not self._service.may_complete():
-            text = "these credentials may not call ebs:CompleteSnapshot, it seems: the upload could not be sealed"
+            text = "these credentials appear to lack ebs:CompleteSnapshot; the upload could not be completed"
             self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> Mapping[str, object]:

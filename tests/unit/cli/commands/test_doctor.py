@@ -324,7 +324,7 @@ def test_unfinished_transfers_are_listed_and_those_under_way_are_well(
     [left] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
     assert left.health is CheckStatus.WARN
     assert "kind upload, source /disk" in left.words
-    assert "same command again" in left.advice
+    assert "same command to resume" in left.advice
 
 
 def test_a_damaged_journal_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,7 @@ def test_a_stream_may_have_one_byte(into: memoryview) -> None:
 
 def test_a_pipe_without_a_size_is_refused() -> None:
     read_fd, write_fd = os.pipe()
-    with standard_input(read_fd), pytest.raises(UsageError, match="needs its size"):
+    with standard_input(read_fd), pytest.raises(UsageError, match="--size is required"):
         open_source("-")
     os.close(read_fd)
     os.close(write_fd)
@@ -179,7 +179,7 @@ def test_a_file_as_standard_input_needs_no_size(image: Path, into: memoryview) -
 def test_a_file_as_standard_input_of_which_something_was_read_is_a_stream(image: Path) -> None:
     with image.open("rb", buffering=0) as file, standard_input(file.fileno()):
         file.read(1)
-        with pytest.raises(UsageError, match="needs its size"):
+        with pytest.raises(UsageError, match="--size is required"):
             open_source("-")
 
 

@@ -537,7 +537,7 @@ class TestFailure:
         snapshot_id, before = completed(sides.here, {0: A}), sides.ids_there()
         with Unsealable(endpoint_of(other)) as target, pytest.raises(DeniedError):
             sides.copy(snapshot_id, target)
-        assert "could not be sealed" in sides.memory.messages("warning")[0]
+        assert "could not be completed" in sides.memory.messages("warning")[0]
         assert [note.kind for note in sides.memory.notes].index("warning") == 0
         assert sides.ids_there() == before
 

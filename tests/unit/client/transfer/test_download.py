@@ -156,7 +156,7 @@ def test_after_a_failure_that_can_pass_only_the_rest_is_received(
     with pytest.raises(UnreachableError):
         download(service, snapshot_id, str(path), state=state, observer=observer)
     assert not path.exists()
-    assert "same command goes on" in observer.notes[-1].message
+    assert "run the same command to resume" in observer.notes[-1].message
     service.fail_get_number = None
     downloaded = download(service, snapshot_id, str(path), state=state)
     assert sorted(service.got_indexes) == list(range(20)), "no block was received twice"

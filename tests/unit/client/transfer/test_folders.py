@@ -73,7 +73,7 @@ def test_a_folder_of_another_user_is_refused_but_by_root(tmp_path: Path, monkeyp
 
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    with pytest.raises(StateError, match="state is no folder; remove it"):
+    with pytest.raises(StateError, match="state is not a directory; remove it"):
         Folders(tmp_path / "state").prepare()
     with pytest.raises(StateError, match="Not a directory"):
         Folders(tmp_path / "state" / "below" / "it").prepare()

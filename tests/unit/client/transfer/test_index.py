@@ -132,7 +132,7 @@ def test_a_forgotten_index_is_gone(given_store: Given) -> None:
 
 @pytest.mark.parametrize("snapshot_id", ["", "../x", "a/b", "x" * 65, "snap 1", "snap-1\n"])
 def test_what_is_no_snapshot_id_names_no_file(given_store: Given, snapshot_id: str) -> None:
-    with pytest.raises(UsageError, match="is no snapshot id"):
+    with pytest.raises(UsageError, match="is not a snapshot ID"):
         given_store.store.find(snapshot_id, 1)
 
 

@@ -126,7 +126,7 @@ def test_an_image_of_another_size_starts_anew_and_the_old_facts_are_handed_on(he
         assert dict(journal.replaced) == {"snapshot_id": "snap-1", "key": KEY}
         assert dict(journal.facts) == {"key": KEY}
     assert len(here.said) == 1
-    assert here.said[0].startswith("The journal of an earlier run cannot be used, and the transfer starts anew. ")
+    assert here.said[0].startswith("the journal of an earlier run cannot be used; starting over: ")
     assert here.said[0].endswith(f"{here.file()} is of an image of 100 blocks, and now there are 101")
 
 

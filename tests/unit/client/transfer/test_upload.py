@@ -245,7 +245,7 @@ def test_after_a_failure_that_can_pass_the_same_call_goes_on(service: Watched, s
         upload(service, image(blocks), state=state, observer=observer)
     assert journals(state) == 1
     begun = observer.notes[-1].facts["snapshot_id"]
-    assert "same command goes on" in observer.notes[-1].message
+    assert "run the same command to resume" in observer.notes[-1].message
     before = list(service.put_indexes)
     service.fail_put_number = None
     uploaded = upload(service, image(blocks), state=state)
