@@ -252,7 +252,7 @@ def test_a_mounted_device_is_not_written_even_with_force(tmp_path: Path, attach:
 
 def test_a_device_that_somebody_holds_alone_is_not_written(device: Path) -> None:
     holder = os.open(device, os.O_RDWR | os.O_EXCL)
-    with pytest.raises(UsageError, match="something on this machine holds it"):
+    with pytest.raises(UsageError, match="it is in use; `lsblk`"):
         open_target(device)
     os.close(holder)
     open_target(device).leave()
@@ -260,7 +260,7 @@ def test_a_device_that_somebody_holds_alone_is_not_written(device: Path) -> None
 
 def test_two_targets_on_one_device_are_refused(device: Path) -> None:
     target = open_target(device)
-    with pytest.raises(UsageError, match="something on this machine holds it"):
+    with pytest.raises(UsageError, match="it is in use; `lsblk`"):
         open_target(device)
     target.discard()
     open_target(device).leave()
