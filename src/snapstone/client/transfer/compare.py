@@ -148,7 +148,7 @@ def check_unchanged(source: Source, before: object) -> None:
     """Raise SourceChangedError where an image's state is another than before."""
     if source.state() != before:
         raise SourceChangedError(
-            f"{source.name} was written to while it was compared, so the result means nothing: "
+            f"{source.name} changed while it was being compared, so the result is invalid; "
             "compare a frozen copy, or stop what writes to it"
         )
 

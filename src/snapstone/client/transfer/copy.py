@@ -63,20 +63,20 @@ class CopyOptions:
 
     @property
     def has_key(self) -> bool:
-        """Whether something was said about encryption."""
+        """Return whether encryption was specified."""
         return self.encrypted is not None or self.kms_key_arn is not None
 
     def check(self) -> None:
-        """Raise UsageError for what does not go together."""
+        """Raise UsageError for conflicting options."""
         if self.parent_id not in (None, AUTO) and self.has_key:
             raise UsageError(
-                f"an incremental copy takes the key of its parent, {self.parent_id}: leave encryption and KMS key "
-                "away, or ask for a full copy"
+                f"an incremental copy takes the key of its parent, {self.parent_id}: omit encryption and KMS "
+                "key, or make a full copy"
             )
         if self.source_parent_id is not None and self.parent_id in (None, AUTO):
             raise UsageError(
-                f"{self.source_parent_id} is said to be what the parent is a copy of, but no parent is named: "
-                "name the snapshot on the other side, too"
+                f"{self.source_parent_id} is given as the source of the parent, but no parent is given; "
+                "give the parent at the target too"
             )
 
 
@@ -121,29 +121,29 @@ class Plan:
 
 
 def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSnapshot:
-    """The snapshot to be copied. Raises UsageError where it is not completed, NotFoundError where it is not there."""
+    """The snapshot to be copied. Raises UsageError if it is not completed, NotFoundError if it does not exist."""
     try:
         info = next(iter(service.describe([snapshot_id], owner=None)), None)
     except DeniedError as error:
         if error.resumable:
             raise
         info = None
-        message = f"{snapshot_id} may not be described, so description and tags are not carried over ({error})"
+        message = f"{snapshot_id} cannot be described, so description and tags are not copied ({error})"
         observer.note(Note("warning", message))
     except NotFoundError:
         info = None  # The endpoint of the blocks has the last word, in the next call.
     if info is not None and info.state != "completed":
-        raise UsageError(f"{snapshot_id} is {info.state}: only a completed snapshot can be copied")
+        raise UsageError(f"{snapshot_id} is {info.state}; only completed snapshots can be copied")
     return SourceSnapshot(snapshot_id, service.volume_size_gib(snapshot_id), info)
 
 
 def plan_for(options: CopyOptions, counterparts: Counterparts) -> Plan:
-    """Full or incremental, and why. Raises UsageError where the parent that was named cannot be used."""
+    """Full or incremental, and why. Raises UsageError if the given parent cannot be used."""
     if options.parent_id is None:
-        return Plan(None, "that was asked for")
+        return Plan(None, "as requested")
     if options.parent_id == AUTO:
         if options.has_key:
-            return Plan(None, "encryption was asked for, and an incremental copy takes its parent's key")
+            return Plan(None, "encryption was requested, and an incremental copy uses its parent's key")
         search = counterparts.search()
         return Plan(search.found, search.why, search.rejected)
     pair = counterparts.named(options.parent_id, options.source_parent_id)
@@ -160,8 +160,8 @@ def request_for(options: CopyOptions, source: SourceSnapshot, plan: Plan, region
     tags[COPIED_FROM] = origin_value(source.snapshot_id, region, "" if info is None else info.owner_id)
     if len(tags) > MAX_TAGS:
         raise UsageError(
-            f"the copy would have {len(tags)} tags, of which one says what it is a copy of, and {MAX_TAGS} are "
-            "allowed: carry none over, or take one off the source"
+            f"the copy would have {len(tags)} tags, including the one that names its source, but {MAX_TAGS} "
+            "are allowed; copy no tags, or remove one from the source"
         )
     description = options.description
     if description is None:

@@ -104,7 +104,7 @@ class Counterparts:
         except DeniedError as error:
             if error.resumable:
                 raise
-            return CounterpartSearch(None, f"copies there cannot be looked for ({error})")
+            return CounterpartSearch(None, f"cannot search for copies there ({error})")
         rejected: dict[str, str] = {}
         for pair, refusal in self._looked_at([candidate.pair for candidate in candidates[:MAX_CANDIDATE_COUNT]]):
             refusal = refusal or self._difference(pair)
@@ -114,28 +114,26 @@ class Counterparts:
         return CounterpartSearch(None, _summary(len(candidates), rejected), rejected)
 
     def named(self, target_id: str, source_id: str | None) -> Counterpart:
-        """The counterpart that somebody names. Raises UsageError where it cannot be used, saying why."""
+        """The counterpart given by the caller. Raises UsageError, with the reason, if it cannot be used."""
         pair = self._named_pair(target_id, source_id)
         refusal = self._strangeness(pair) or self._difference(pair)
         if refusal is not None:
             raise UsageError(
-                f"{target_id} cannot be the parent of the copy: {pair.why}, but {refusal}; name another parent, or ask "
-                "for a full copy"
+                f"{target_id} cannot be the parent of the copy: {pair.why}, but {refusal}; choose another parent or "
+                "a full copy"
             )
         return pair
 
     def _named_pair(self, target_id: str, source_id: str | None) -> Counterpart:
         if source_id is not None:
-            return Counterpart(source_id, target_id, f"{target_id} is said to hold what {source_id} holds")
+            return Counterpart(source_id, target_id, f"{target_id} is given as a copy of {source_id}")
         for info in self._target.describe([target_id]):
             if (origin := origin_of(info.tags)) is not None:
                 return _forward(origin, target_id)
         for info in self._tagged(self._source):
             if origin_of(info.tags) == target_id:
                 return _backward(info.snapshot_id, target_id)
-        raise UsageError(
-            f"{target_id} has no tag {COPIED_FROM} that says what it is a copy of: name that with --source-parent"
-        )
+        raise UsageError(f"{target_id} has no tag {COPIED_FROM} that names its source; use --source-parent")
 
     def _candidates(self) -> Sequence[_Candidate]:
         """Newest copy first."""
@@ -190,15 +188,15 @@ class Counterparts:
         return ((pair, refusal) for pair, _, refusal in looks)
 
     def _strangeness(self, pair: Counterpart) -> str | None:
-        """Why what came since the earlier snapshot cannot be listed; None where it can."""
+        """Why what came since the earlier snapshot cannot be listed; None if it can."""
         try:
             next(self._source.changed_pages(pair.source_id, self._snapshot_id), None)
         except NotFoundError:
-            return f"{pair.source_id} is not there any more"
+            return f"{pair.source_id} no longer exists"
         except DeniedError as error:
             if error.resumable:
                 raise
-            return f"{pair.source_id} may not be read ({error})"
+            return f"{pair.source_id} is not readable ({error})"
         except RemoteError as error:
             if error.reason == UNRELATED:
                 return f"{pair.source_id} and {self._snapshot_id} are not related"
@@ -206,18 +204,18 @@ class Counterparts:
         return None
 
     def _difference(self, pair: Counterpart) -> str | None:
-        """What shows that the two are not equal; None where nothing does."""
+        """What shows that the two are not equal; None if nothing does."""
         try:
             differing = self._differing_block(pair)
         except DeniedError as error:
             if error.resumable:
                 raise
-            message = f"that {pair.target_id} holds what {pair.source_id} holds is taken on trust ({error})"
+            message = f"cannot verify that {pair.target_id} is a copy of {pair.source_id}; assuming so ({error})"
             self._observer.note(Note("warning", message))
             return None
         except (NotFoundError, RemoteError) as error:
             return f"{pair.target_id} cannot be read ({error})"
-        return None if differing is None else f"block {differing} of {pair.target_id} is another"
+        return None if differing is None else f"block {differing} of {pair.target_id} does not match"
 
     def _differing_block(self, pair: Counterpart) -> int | None:
         """Compare a few blocks, chosen on either side; the index of one that differs."""
@@ -286,5 +284,5 @@ def _summary(candidate_count: int, rejected: Mapping[str, str]) -> str:
     newest = next(iter(rejected.values()))
     if candidate_count == 1:
         return newest
-    looked_at = f", of which the newest {len(rejected)} were looked at," if len(rejected) < candidate_count else ""
+    looked_at = f" (newest {len(rejected)} checked)" if len(rejected) < candidate_count else ""
     return f"none of {candidate_count} copies{looked_at} can be the parent; the newest: {newest}"

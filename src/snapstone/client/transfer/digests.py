@@ -363,7 +363,7 @@ def _failures(path: Path) -> Iterator[None]:
 
 def _lock_file(path: Path, descriptor: int) -> None:
     if not try_lock(descriptor):
-        raise UsageError(f"{path} is in use by another transfer; wait for its end")
+        raise UsageError(f"{path} is in use by another transfer; wait until it ends")
 
 
 def _write(descriptor: int, content: bytes, offset: int) -> None:

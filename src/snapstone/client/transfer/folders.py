@@ -42,7 +42,7 @@ def state_failure(path: Path, error: OSError) -> ClientError:
         return NotFoundError(text)
     if error.errno in _DENIED:
         return DeniedError(f"{text}. Set {STATE_VARIABLE} to a folder that you may write to")
-    return StateError(f"{text}. Set {STATE_VARIABLE} to a folder on another file system if this goes on")
+    return StateError(f"{text}. Set {STATE_VARIABLE} to a folder on another file system if this persists")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class JournalLock:
         give_up_at = time.monotonic() + LOCK_SECONDS
         while (lock := cls.try_take(path)) is None:
             if time.monotonic() >= give_up_at:
-                raise UsageError(f"{holder_of(path)} is at work on the same transfer. Wait for its end, or end it")
+                raise UsageError(f"{holder_of(path)} is running the same transfer; wait for it or stop it")
             time.sleep(LOCK_PAUSE_SECONDS)
         return lock
 

@@ -49,7 +49,7 @@ class IndexStore:
             self._distrust(path, str(error))
             return None
         except ClientError as error:
-            self._observer.note(Note("warning", f"A digest index cannot be read, and is not used. {error}"))
+            self._observer.note(Note("warning", f"a digest index cannot be read and is not used: {error}"))
             return None
         if wrong := _what_is_wrong(table, snapshot_id, volume_size_gib):
             table.close()
@@ -99,7 +99,7 @@ class IndexStore:
 
     @contextmanager
     def trying(self, snapshot_id: str) -> Iterator[None]:
-        """Keep an index in the block: a failure is said and no more, for without one an upload only takes longer."""
+        """Keep an index in the block: a failure is only a warning: uploads work without an index, but slower."""
         try:
             yield
         except ClientError as error:
@@ -107,7 +107,7 @@ class IndexStore:
             self._observer.note(Note("warning", text))
 
     def forget(self, snapshot_id: str) -> None:
-        """Remove the index of a snapshot, where there is one."""
+        """Remove the index of a snapshot, if there is one."""
         self._remove(self._path(snapshot_id))
 
     def _path(self, snapshot_id: str) -> Path:
@@ -149,7 +149,7 @@ class IndexStore:
 
 
 def _what_is_wrong(table: DigestTable, snapshot_id: str, volume_size_gib: int) -> str | None:
-    """Why an index is not to be believed."""
+    """Why an index cannot be trusted; None if it can."""
     facts = table.facts
     if facts.get("snapshot_id") != snapshot_id:
         return f"it is of {facts.get('snapshot_id')}, not of {snapshot_id}"

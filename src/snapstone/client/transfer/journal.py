@@ -68,7 +68,7 @@ class Journal:
         try:
             self.remove()
         except ClientError as error:
-            observer.note(Note("warning", f"A journal that is not needed any more could not be removed. {error}"))
+            observer.note(Note("warning", f"a journal that is no longer needed could not be removed: {error}"))
 
     def close(self) -> None:
         """Let it go, for a later run; a second time, and after `remove`, does nothing."""
@@ -145,7 +145,7 @@ class JournalStore:
         try:
             self.remove_stale()
         except ClientError as error:
-            self._observer.note(Note("warning", f"Old journals could not be removed. {error}"))
+            self._observer.note(Note("warning", f"old journals could not be removed: {error}"))
 
     def _open(self, path: Path, lock: JournalLock, key: Facts, block_count: int, facts: Facts) -> Journal:
         try:
@@ -168,7 +168,7 @@ class JournalStore:
         if table.facts.get(_KEY) != key:
             self._start_anew(table.path, f"{table.path} is the journal of another transfer")
             return {}
-        why = f"{table.path} is of an image of {table.block_count} blocks, and now there are {block_count}"
+        why = f"{table.path} is of an image of {table.block_count} blocks, but there are {block_count} now"
         self._start_anew(table.path, why)
         return table.facts
 
@@ -184,7 +184,7 @@ class JournalStore:
             kept.path.unlink(missing_ok=True)
             lock.release(remove=True)
         days = int((self._clock() - kept.written_at) // 86_400)
-        message = f"The journal of a transfer that nobody went on with for {days} days was removed: {kept.path}"
+        message = f"removed the journal of a transfer not resumed for {days} days: {kept.path}"
         self._observer.note(Note("removed", message, {"path": str(kept.path), "facts": dict(kept.facts)}))
 
     def _remove_orphan(self, lock_path: Path) -> None:

@@ -90,5 +90,5 @@ class Moves:
         pages = self._service.block_pages(self._snapshot_id, block_index)
         block = next((block for page in pages for block in page.blocks), None)
         if block is None or block.block_index != block_index:
-            raise DamagedError(f"block {block_index} of {self._snapshot_id} was listed, and is not there any more")
+            raise DamagedError(f"block {block_index} of {self._snapshot_id} was listed but no longer exists")
         return block.token

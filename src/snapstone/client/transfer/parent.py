@@ -54,7 +54,9 @@ def find_parent(service: Service, snapshot_id: str, folders: Folders, *, may_rea
         table.close()
         store.forget(snapshot_id)
         table = None
-        service.observer.note(Note("warning", f"the digest index of {snapshot_id} is not of that snapshot: removed"))
+        service.observer.note(
+            Note("warning", f"removed the digest index of {snapshot_id}: it does not match the snapshot")
+        )
     if table is not None:
         return Parent(snapshot_id, volume_size_gib, table, "index")
     if not may_read:
@@ -67,7 +69,7 @@ def read_digests(
     service: Service, snapshot_id: str, volume_size_gib: int, folders: Folders, stop: StopSignal
 ) -> DigestTable:
     """The digests of all blocks of a snapshot, by reading each; kept as its index."""
-    text = f"there is no digest index of {snapshot_id} here: reading its blocks, to know what they hold"
+    text = f"no digest index of {snapshot_id}; reading all its blocks for comparison"
     service.observer.note(Note("plan", text, {"snapshot_id": snapshot_id}))
     path = folders.indexes / f"{snapshot_id}.{secrets.token_hex(8)}.new"
     with DigestTable.create(path, volume_size_gib * BLOCKS_PER_GIB, {}) as table:

@@ -130,7 +130,7 @@ class ThreadPool(Generic[T]):
         if self._error is not None:
             raise self._error
         if self._stop.is_set() and not (self._exhausted and self._present_count == 0):
-            raise InterruptedTransferError("Stopped before the end, as asked.")
+            raise InterruptedTransferError("stopped as requested")
         count = self.done_count
         if count != self._seen_count:
             self._seen_count = count
@@ -153,8 +153,8 @@ class ThreadPool(Generic[T]):
 
     def _stalled(self, count: int) -> StalledError:
         in_work = self._taken_count - count
-        what = f"{in_work} blocks were in work and none was finished" if in_work else "the source gave no block"
-        return StalledError(f"Stalled: {what} for {self._stall_seconds:g} seconds, after {count} blocks.")
+        what = f"no block of {in_work} in progress completed" if in_work else "no block arrived from the source"
+        return StalledError(f"stalled: {what} for {self._stall_seconds:g} seconds, after {count} blocks")
 
     def _most(self) -> int:
         """Workers that there may be now."""

@@ -64,17 +64,15 @@ class UploadOptions:
     def check(self, source: Source, dirty_block_end: int | None) -> None:
         """Raises UsageError for what does not go together. `dirty_block_end` is behind a dirty bitmap's last block."""
         if source.size == 0:
-            raise UsageError(f"{source.name} is empty: there is nothing to make a snapshot of")
+            raise UsageError(f"{source.name} is empty; there is nothing to upload")
         if dirty_block_end is not None and self.parent_id is None:
-            raise UsageError("a dirty bitmap says what changed since a parent: name the parent too")
+            raise UsageError("a dirty bitmap requires a parent; give the parent too")
         if dirty_block_end is not None and source.sequential:
-            raise UsageError("a dirty bitmap needs an image that can be read anywhere, and a stream is not")
+            raise UsageError("a dirty bitmap requires random access, which a stream does not have")
         if dirty_block_end is not None and dirty_block_end > block_count_of(source.size):
-            raise UsageError(f"the dirty bitmap goes beyond the end of {source.name}: it is of another image")
+            raise UsageError(f"the dirty bitmap extends past the end of {source.name}; it belongs to another image")
         if self.parent_id is not None and (self.encrypted is not None or self.kms_key_arn is not None):
-            raise UsageError(
-                "a snapshot on a parent is encrypted as its parent is: leave out encryption, or the parent"
-            )
+            raise UsageError("a snapshot with a parent has its parent's encryption; omit encryption or the parent")
 
     def volume_size_for(self, source: Source, parent_size_gib: int) -> int:
         """GiB: as asked for; else what the image needs, and no less than the parent's (0 where there is none)."""
@@ -82,11 +80,11 @@ class UploadOptions:
         least = max(needed, parent_size_gib)
         chosen = self.volume_size_gib or least
         if needed > MAX_VOLUME_SIZE_GIB:
-            raise UsageError(f"{source.name} has {source.size} bytes, and a snapshot at most 64 TiB")
+            raise UsageError(f"{source.name} has {source.size} bytes; a snapshot has at most 64 TiB")
         if chosen < needed:
-            raise UsageError(f"{source.name} needs {needed} GiB, and a volume of {chosen} GiB was asked for")
+            raise UsageError(f"{source.name} needs {needed} GiB, but a volume of {chosen} GiB was requested")
         if chosen < least:
-            raise UsageError(f"the parent has {least} GiB, and a child of {chosen} GiB cannot be smaller")
+            raise UsageError(f"the parent has {least} GiB; its child cannot have only {chosen} GiB")
         return chosen
 
     def start(self, source: Source, volume_size_gib: int) -> StartRequest:
@@ -248,7 +246,7 @@ class _Upload:
         self._began_at = time.monotonic()
         self._state = source.state()
         if self._state.get("size", source.size) != source.size:
-            raise SourceChangedError(f"{source.name} is being written to: its size changed as it was opened")
+            raise SourceChangedError(f"{source.name} is being written to; its size changed while it was opened")
         self._parent: Parent | None = None
         if options.parent_id is not None:
             self._parent = find_parent(service, options.parent_id, folders, may_read=dirty is None, stop=StopSignal())
@@ -278,7 +276,7 @@ class _Upload:
         if parent is None:
             return "full", "no --parent given"
         if parent.table is None:
-            return "incremental", f"on {parent.snapshot_id}; the dirty bitmap says what changed"
+            return "incremental", f"on {parent.snapshot_id}; changes from the dirty bitmap"
         how = "its digest index" if parent.known_from == "index" else "its own blocks"
         where = " inside the dirty bitmap" if self._dirty else ""
         return "incremental", f"on {parent.snapshot_id}; compared{where} with {how}"
@@ -321,20 +319,20 @@ class _Upload:
         return pending.complete()
 
     def _warn_of_use(self) -> None:
-        """What is mounted can change at any moment; that it did is found out at the end, after all the work."""
+        """Warn early about devices in use: a change would be detected only at the end of the upload."""
         if isinstance(self._source, DeviceSource):
             for use in self._source.uses:
-                text = f"{self._source.name} {use.what}: if it is written to meanwhile, the upload fails at its end"
+                text = f"{self._source.name} {use.what}; if it is written to meanwhile, the upload fails at the end"
                 self._observer.note(Note("warning", text))
 
     def _check_rights(self) -> None:
-        """What is needed at the very end is asked for before the long work; only said, for rights can hang on tags."""
+        """Check early for the permission needed last; only warn, because permissions may depend on tags."""
         if not self._service.may_complete():
             text = "these credentials appear to lack ebs:CompleteSnapshot; the upload could not be completed"
             self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> Mapping[str, object]:
-        """What makes two runs the same work. The image's state is not in it: whoever resumes reads the image again."""
+        """What makes two runs the same work. The image's state is not in it: a resumed run reads the image again."""
         options, endpoint = self._options, self._service.endpoint
         return {
             "kind": "upload",
@@ -355,15 +353,15 @@ class _Upload:
         sending.run(self._service, self._observer)
 
     def _check_unchanged(self) -> None:
-        """Raises SourceChangedError where the image was written to since the upload began."""
+        """Raise SourceChangedError if the image changed since the upload began."""
         state = self._source.state()
         if state != self._state:
             facts = ", ".join(
                 sorted(name for name in {*state, *self._state} if state.get(name) != self._state.get(name))
             )
             raise SourceChangedError(
-                f"{self._source.name} was written to while it was read ({facts} changed): what was read is no state "
-                "that it ever had. Upload a snapshot of it (LVM, ZFS, qemu), or while nothing writes to it"
+                f"{self._source.name} changed while it was being read ({facts} changed), so what was read is not a "
+                "consistent state; upload a snapshot of it (LVM, ZFS, qemu), or while nothing writes to it"
             )
 
     def _keep_index(self, journal: Journal, snapshot_id: str) -> None:

@@ -94,7 +94,7 @@ def verify_image(
     Raises SourceChangedError where the image was written to in between, UsageError for a sample of a stream.
     """
     if source.sequential and sample_percent is not None:
-        raise UsageError("a stream is read from end to end: a sample of it saves nothing; leave --sample away")
+        raise UsageError("a stream is always read completely, so a sample saves nothing; omit --sample")
     stop = stop or StopSignal()
     reading = SourceReader(source, stop)
 
@@ -122,7 +122,7 @@ class _Verification:
         stop: StopSignal,
     ) -> None:
         if sample_percent is not None and not 0 < sample_percent <= 100:
-            raise UsageError(f"a sample of {sample_percent:g} % cannot be taken: more than 0, 100 at most")
+            raise UsageError(f"a sample must be more than 0 and at most 100 percent, not {sample_percent:g}")
         self._service = service
         self._snapshot_id = snapshot_id
         self._sample_percent = sample_percent

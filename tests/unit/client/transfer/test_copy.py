@@ -243,7 +243,7 @@ class TestFull:
         assert (tally.what, tally.expected_count, tally.visited_count) == ("copy", 5, 5)
 
     def test_a_pending_snapshot_is_refused(self, sides: Sides) -> None:
-        with pytest.raises(UsageError, match="is pending: only a completed snapshot can be copied"):
+        with pytest.raises(UsageError, match="is pending; only completed snapshots can be copied"):
             sides.copy(started(sides.here))
 
     def test_an_unknown_snapshot_is_not_found(self, sides: Sides) -> None:
@@ -316,14 +316,14 @@ class TestIncremental:
         child = completed(sides.here, {2: C}, ParentSnapshotId=parent)
         copied = sides.copy(child)
         assert copied.kind == "full"
-        assert f"block 1 of {liar} is another" in copied.reason
+        assert f"block 1 of {liar} does not match" in copied.reason
         assert sides.holds(copied) == {0: A, 1: A, 2: C}
 
     def test_a_liar_that_holds_more_is_not_believed(self, sides: Sides) -> None:
         parent = completed(sides.here, {0: A})
         liar = completed(sides.there, {0: A, 1: B}, Tags=[{"Key": COPIED_FROM, "Value": parent}])
         copied = sides.copy(completed(sides.here, {2: C}, ParentSnapshotId=parent))
-        assert f"block 1 of {liar} is another" in copied.reason
+        assert f"block 1 of {liar} does not match" in copied.reason
 
     def test_a_plain_parent_is_not_built_on_where_snapshots_have_to_be_encrypted_since(
         self, sides: Sides, other: ServerProcess
@@ -355,7 +355,7 @@ class TestIncremental:
             copied = sides.copy(completed(sides.here, {1: B}, ParentSnapshotId=parent), target, wait=False)
         assert (copied.kind, copied.sent_count) == ("incremental", 1)
         (warning,) = sides.memory.messages("warning")
-        assert "is taken on trust (ebs:ListSnapshotBlocks is denied)" in warning
+        assert "assuming so (ebs:ListSnapshotBlocks is denied)" in warning
 
     def test_where_copies_may_not_be_looked_for_it_is_full_and_says_so(
         self, sides: Sides, other: ServerProcess
@@ -431,7 +431,7 @@ class TestIncremental:
         sides.copy(parent)
         copied = sides.copy(completed(sides.here, {1: A}, ParentSnapshotId=parent), encrypted=True)
         assert copied.kind == "full"
-        assert copied.reason == "encryption was asked for, and an incremental copy takes its parent's key"
+        assert copied.reason == "encryption was requested, and an incremental copy uses its parent's key"
 
     def test_an_increment_on_an_encrypted_parent_takes_its_key(self, sides: Sides) -> None:
         parent = completed(sides.here, {0: A})
@@ -444,7 +444,7 @@ class TestIncremental:
         parent = completed(sides.here, {0: A})
         sides.copy(parent)
         copied = sides.copy(completed(sides.here, {1: A}, ParentSnapshotId=parent), parent_id=None)
-        assert (copied.kind, copied.reason, copied.sent_count) == ("full", "that was asked for", 2)
+        assert (copied.kind, copied.reason, copied.sent_count) == ("full", "as requested", 2)
 
 
 class TestNamedParent:
@@ -470,7 +470,7 @@ class TestNamedParent:
         parent = completed(sides.here, {0: A})
         there = completed(sides.there, {0: B})
         child = completed(sides.here, {1: A}, ParentSnapshotId=parent)
-        with pytest.raises(UsageError, match=f"block 0 of {there} is another"):
+        with pytest.raises(UsageError, match=f"block 0 of {there} does not match"):
             sides.copy(child, parent_id=there, source_parent_id=parent)
 
     def test_one_of_another_lineage_is_refused(self, sides: Sides) -> None:

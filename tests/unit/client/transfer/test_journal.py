@@ -127,7 +127,7 @@ def test_an_image_of_another_size_starts_anew_and_the_old_facts_are_handed_on(he
         assert dict(journal.facts) == {"key": KEY}
     assert len(here.said) == 1
     assert here.said[0].startswith("the journal of an earlier run cannot be used; starting over: ")
-    assert here.said[0].endswith(f"{here.file()} is of an image of 100 blocks, and now there are 101")
+    assert here.said[0].endswith(f"{here.file()} is of an image of 100 blocks, but there are 101 now")
 
 
 def test_a_journal_with_another_key_starts_anew(here: Given) -> None:
@@ -186,7 +186,7 @@ def holder(folder: Path, what: str) -> subprocess.Popen[str]:
 @pytest.mark.usefixtures("impatient")
 def test_a_second_process_is_told_who_is_at_work(here: Given) -> None:
     process = holder(here.folder, "wait")
-    with pytest.raises(UsageError, match=f"^Process {process.pid} is at work on the same transfer"):
+    with pytest.raises(UsageError, match=f"^Process {process.pid} is running the same transfer"):
         here.open({"kind": "upload"})
     (listed,) = here.store.list()
     assert (listed.holder, listed.fault) == (f"Process {process.pid}", None)
@@ -198,7 +198,7 @@ def test_a_second_process_is_told_who_is_at_work(here: Given) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_the_same_process_has_it_once_too(here: Given) -> None:
-    with here.open(), pytest.raises(UsageError, match=r"^Another part of this process is at work"):
+    with here.open(), pytest.raises(UsageError, match=r"^Another part of this process is running"):
         here.open()
     here.open().close()
 
@@ -324,7 +324,7 @@ def test_journals_of_more_than_seven_days_are_removed_with_a_note(here: Given) -
     path = here.file()
     here.store.remove_stale()
     assert os.listdir(here.folder) == []
-    assert here.said == [f"The journal of a transfer that nobody went on with for 7 days was removed: {path}"]
+    assert here.said == [f"removed the journal of a transfer not resumed for 7 days: {path}"]
     assert here.notes.list[0].facts == {"path": str(path), "facts": {"snapshot_id": "snap-1", "key": {"number": 1}}}
     assert MAX_AGE_SECONDS == 7 * 86_400
 
@@ -360,8 +360,8 @@ def test_old_journals_that_cannot_be_removed_keep_nobody_from_work(here: Given) 
     with here.open() as journal:
         journal.table.record(1, A)
     assert here.said == [
-        f"Old journals could not be removed. {here.folder}/abc.lock: Is a directory. "
-        "Set SNAPSTONE_STATE to a folder on another file system if this goes on"
+        f"old journals could not be removed: {here.folder}/abc.lock: Is a directory. "
+        "Set SNAPSTONE_STATE to a folder on another file system if this persists"
     ]
 
 

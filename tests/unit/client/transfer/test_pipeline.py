@@ -233,7 +233,7 @@ def test_a_stop_that_is_set_before_does_nothing() -> None:
 
 def test_workers_that_hang_are_a_stall_of_the_blocks_in_work() -> None:
     stop = StopSignal()
-    with pytest.raises(StalledError, match=r"2 blocks were in work and none was finished for 0\.5 seconds, after 3"):
+    with pytest.raises(StalledError, match=r"no block of 2 in progress completed for 0\.5 seconds, after 3"):
         do_run(range(5), lambda number, _: number >= 3 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
     assert pool_threads() == []
 
@@ -245,7 +245,7 @@ def test_a_source_that_gives_nothing_is_a_stall_of_the_source() -> None:
         yield from range(3)
         stop.wait(LONG)
 
-    with pytest.raises(StalledError, match=r"the source gave no block for 0\.5 seconds, after 3 blocks"):
+    with pytest.raises(StalledError, match=r"no block arrived from the source for 0\.5 seconds, after 3 blocks"):
         do_run(work(), lambda *_: None, stall_seconds=0.5, stop=stop)
     assert pool_threads() == []
 
@@ -398,7 +398,7 @@ def test_a_fetch_that_hangs_is_a_stall_but_a_slow_caller_is_not() -> None:
     for _ in range(5):
         next(blocks)
         time.sleep(0.6)
-    with pytest.raises(StalledError, match="1 blocks were in work"):
+    with pytest.raises(StalledError, match="no block of 1 in progress"):
         next(blocks)
     assert pool_threads() == []
 
