@@ -129,9 +129,9 @@ def test_tag_puts_on_replaces_and_takes_off(client: Client, make_snapshot: MakeS
     ("arguments", "words"),
     [
         ((), "nothing to do"),
-        (("a=1", "--remove", "a"), "'a' is to be put on and to be removed"),
-        (("aws:a=1",), "AWS's own"),
-        (("no tag",), "'no tag' is no tag: KEY=VALUE"),
+        (("a=1", "--remove", "a"), "'a' is both set and removed"),
+        (("aws:a=1",), "is reserved"),
+        (("no tag",), "'no tag' is not a tag (expected KEY=VALUE)"),
     ],
 )
 def test_tag_refuses_what_makes_no_sense(client: Client, arguments: tuple[str, ...], words: str) -> None:
@@ -216,7 +216,7 @@ def test_cat_refuses_a_terminal(client: Client, make_snapshot: MakeSnapshot) -> 
     made = make_snapshot()
     code, shown = on_terminal(client, "cat", made, "--length", "1")
     assert code == 2
-    assert "give --force" in shown
+    assert "use --force" in shown
     assert on_terminal(client, "cat", made, "--length", "1", "--force") == (0, "\0")
 
 

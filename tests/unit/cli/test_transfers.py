@@ -220,7 +220,7 @@ def test_a_reader_of_a_download_that_goes_away_ends_it_quietly(client: Client, u
         (("upload", "-"), 2, "--size"),
         (("download", "snap-0123456789abcdef0", "x"), 7, "snap-0123456789abcdef0"),
         (("download", "snapshot", "x"), 2, "'snapshot' is not a snapshot ID"),
-        (("download", "snap-0123456789abcdef0", "x", "--limit-rate", "0"), 2, "moves nothing"),
+        (("download", "snap-0123456789abcdef0", "x", "--limit-rate", "0"), 2, "transfers nothing"),
         (("download", "snap-0123456789abcdef0", "x", "--max-in-flight", "0"), 2, "from 1 to 512"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_snapshot_that_should_not_have_been_started_is_deleted(client: Client)
         lax.shutdown()
     [started] = [finding for finding in of_check(found, "right") if "StartSnapshot" in finding["message"]]
     assert (code, started["health"]) == (0, "warn")
-    assert started["message"] == "ebs:StartSnapshot: the endpoint takes a parent that is not there"
+    assert started["message"] == "ebs:StartSnapshot: the endpoint accepts a nonexistent parent"
     assert Lax.calls[Lax.calls.index("/snapshots") + 1] == "DeleteSnapshot"
 
 
@@ -183,8 +183,8 @@ SPACE = {"subject": "space", "message": "2 % are free: make room."}
             ["the catalog does not answer", "space: 2 % are free: make room."],
             1,
         ),
-        (503, {"status": "unavailable"}, "fail", ["says that it is unavailable, and not why"], 1),
-        (200, {"status": "of a later release"}, "warn", ["says that it is of a later release, and not why"], 0),
+        (503, {"status": "unavailable"}, "fail", ["reports status unavailable without a reason"], 1),
+        (200, {"status": "of a later release"}, "warn", ["reports status of a later release without a reason"], 0),
         (200, {"problems": [CLOCK]}, "", [], 0),
         (404, {"message": "no such page"}, "", [], 0),
         (200, [], "", [], 0),
@@ -219,7 +219,7 @@ def test_a_server_that_fails_is_not_taken_for_a_wrong_key(client: Client, monkey
         troubled.shutdown()
     [identity] = of_check(found, "identity")
     assert (code, identity["health"]) == (1, "fail")
-    assert identity["advice"] == "the endpoint fails: see to that first, then run snapstone doctor again"
+    assert identity["advice"] == "the endpoint fails; fix that first, then run snapstone doctor again"
 
 
 @pytest.mark.parametrize(
