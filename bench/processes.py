@@ -84,7 +84,7 @@ class Process:
         return ticks / TICKS_PER_SECOND
 
     def stop(self) -> None:
-        """Ask the server to end and wait; end it by force where it does not."""
+        """Ask the server to end and wait; end it by force if it does not."""
         if self._child.poll() is not None:
             return
         descendants = self.process_ids()[1:]

@@ -58,7 +58,7 @@ class Line:
 
     @property
     def met(self) -> bool | None:
-        """Whether all its bounds hold; None where it has none that was measured."""
+        """Whether all its bounds hold; None if it has none that was measured."""
         held = []
         if self.target is not None:
             held.append(self.target.holds(self.reached))

@@ -98,7 +98,7 @@ class Run:
         self._moto: MotoServer | None = None
 
     def moto(self) -> MotoServer | None:
-        """The peer, started at its first use and empty; None where the run goes without."""
+        """The peer, started at its first use and empty; None if the run goes without."""
         if not self.with_peer:
             return None
         if self._moto is None:

@@ -39,7 +39,7 @@ def measure(run: Run) -> list[Line]:
             "s",
             full,
             TARGET_SECONDS,
-            peer="new folder",
+            peer="new directory",
             peer_values=empty,
         ),
         *(_after_kill(run, worker_count) for worker_count in CRASHED_WORKERS),

@@ -35,8 +35,8 @@ def seal_as_full(data: Path, snapshot_ids: Sequence[str], contents: Sequence[Add
     """
     folder = DataFolder(data)
     catalog = SqliteCatalog(folder.catalog)
-    objects = SegmentStore(folder.objects, now_ms=_now_ms)
-    pages = PageStore(objects)
+    objects = SegmentStore(folder.objects, now_ms=_now_ms, block_buffers=4)
+    pages = PageStore(objects, cache_bytes=64 << 20)
     first_leaf_number = 0
     for snapshot_id in snapshot_ids:
         snapshot = catalog.begin_seal(SnapshotId(snapshot_id), CONTENT_COUNT, None, _now_ms(), due_running_ms=0)

@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark what `make check` leaves out to stay quick: tests at the shared server, and all that are no unit tests."""
+    """Mark what `make check` leaves out to stay quick: tests at the shared server, and all that are not unit tests."""
     for item in items:
         if not any(map(item.path.is_relative_to, QUICK)) or "server" in getattr(item, "fixturenames", ()):
             item.add_marker("served")

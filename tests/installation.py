@@ -100,7 +100,7 @@ class Clock:
 
 @dataclass
 class SentBlock:
-    """A block's bytes as the wire hands them over; `declared_size` is None where the sender announces none."""
+    """A block's bytes as the wire hands them over; `declared_size` is None if the sender announces none."""
 
     content: bytes
     declared_size: int | None
@@ -115,13 +115,16 @@ class SentBlock:
         return len(part)
 
 
+SETTINGS: Final = ServiceSettings(default_max_results=10_000, seal_wait_seconds=5.0)
+
+
 @dataclass
 class Installation:
     """An engine on a folder, opened when made; `reopen` is what a restart does, and takes no time."""
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
-    settings: ServiceSettings = field(default_factory=ServiceSettings)
+    settings: ServiceSettings = SETTINGS
     caller: Caller = CALLER
     wrap_catalog: Callable[[Catalog], Catalog] = lambda catalog: catalog
     wrap_objects: Callable[[ObjectStore], ObjectStore] = lambda objects: objects
@@ -137,15 +140,15 @@ class Installation:
         self.store = SegmentStore(
             self.folder,
             now_ms=self.clock,
+            block_buffers=64,
             segment_size=SEGMENT_SIZE,
             find_data_key=keys.data_key,
             accept_lost_segments=self.accept_lost_segments,
         )
         objects = self.wrap_objects(self.store)
-        pages = PageStore(objects)
+        pages = PageStore(objects, cache_bytes=64 << 20)
         begin_run(self.catalog, self.clock)
-        self.catalog.release_seals()
-        self.catalog.release_copies()
+        self.catalog.release_leases()
         self.timekeeper = Timekeeper(self.catalog, self.clock)
         gate = StoreGate()
         self.sealer = Sealer(
@@ -180,6 +183,12 @@ class Installation:
         return seal_guard(self.engine, snapshot)
 
     def close(self) -> None:
+        """End as a server does when it is stopped."""
+        assert self.upkeep.stop(30)
+        self.end_at_once()
+
+    def end_at_once(self) -> None:
+        """End without a last note of the time, as by a kill."""
         assert self.upkeep.copier.stop(30)
         assert self.sealer.wait_until_idle(30)
         self.store.close()

@@ -36,7 +36,7 @@ class AccessKeyPair:
 
 
 class ServerProcess:
-    """`snapstone serve` from the moment it says that it is ready, until `stop` or `kill`."""
+    """`snapstone serve` from the moment it reports ready, until `stop` or `kill`."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class ServerProcess:
         }
 
     def stop(self) -> int:
-        """Ask the server to end (SIGTERM) and wait; returns its exit code. Raises TimeoutExpired where it does not."""
+        """Ask the server to end (SIGTERM) and wait; returns its exit code. Raises TimeoutExpired if it does not."""
         self._process.send_signal(signal.SIGTERM)
         try:
             return self._process.wait(STOP_LIMIT_SECONDS)
@@ -128,7 +128,7 @@ class ServerProcess:
             self._let_go()
 
     def kill(self) -> None:
-        """End the server at once (SIGKILL), as a crash would. Harmless where it has ended."""
+        """End the server at once (SIGKILL), as a crash would. Harmless if it has ended."""
         self._process.kill()
         self._process.wait(STOP_LIMIT_SECONDS)
         self._let_go()

@@ -45,7 +45,7 @@ def change(image: Path, tree: Path, changes: Change) -> None:
 
 
 def check(image: Path) -> str:
-    """What e2fsck says of a clean file system; raises CalledProcessError where it is not clean."""
+    """What e2fsck says of a clean file system; raises CalledProcessError if it is not clean."""
     return run("e2fsck", "-fn", str(image)).splitlines()[-1]
 
 
@@ -72,7 +72,7 @@ def blocks(image: Path) -> dict[int, bytes]:
 
 
 def run(*command: str, feed: str = "") -> str:
-    """What a command prints; raises CalledProcessError where it fails."""
+    """What a command prints; raises CalledProcessError if it fails."""
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "LC_ALL": "C"}
     done = subprocess.run(
         command,

@@ -15,7 +15,7 @@ NO_SNAPSHOT: Final = "snap-0123456789abcdef0"
 
 
 Fault = tuple[str, str | None, str]
-"""A broken constraint: member, value (None where it is missing), constraint."""
+"""A broken constraint: member, value (None if it is missing), constraint."""
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def expect_invalid(reason: str, message: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def expect_out_of_bounds(member: str, value: str | None, constraint: str) -> Iterator[None]:
-    """Expect one constraint of the service model to be broken: `value` at `member`, None where it is missing."""
+    """Expect one constraint of the service model to be broken: `value` at `member`, None if it is missing."""
     with expect_refusal("ValidationException", 400, None, constraint_message((member, value, constraint))):
         yield
 

@@ -1,4 +1,4 @@
-"""What a boto3 release makes of the overlay, as a program: endpoint, and two snapshots where there is an overlay."""
+"""What a boto3 release makes of the overlay, as a program: endpoint, and two snapshots if there is an overlay."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class TestRace:
 
 
 class TestMismatch:
-    """A wrong count or aggregate is no refusal: the snapshot turns to error."""
+    """A wrong count or aggregate is not a refusal: the snapshot turns to error."""
 
     @pytest.mark.parametrize("count", [0, 1, 3])
     def test_a_wrong_count_is_202_and_error(self, ebs: Client, ec2: Client, count: int) -> None:

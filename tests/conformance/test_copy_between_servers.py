@@ -93,21 +93,21 @@ def test_full_then_incremental_then_back(operator: Operator, here: ServerProcess
     first = completed(ebs, {0: A, 1: B, 2: C, 2047: A}, Description="Monday", Tags=[{"Key": "disk", "Value": "root"}])
     copy_of_first, said = operator.run("copy", first, *TO_THERE)
     assert content(ebs_there, copy_of_first) == {0: A, 1: B, 2: C, 2047: A}
-    assert said.startswith("full copy: there is no copy of an earlier snapshot")
+    assert said.startswith("full copy: no copy of an earlier snapshot was found")
     assert described(there, copy_of_first)["Description"] == "Monday"
 
     second = completed(ebs, {1: C, 2: ZERO, 9: B}, ParentSnapshotId=first)
     gets, puts = Requests(here.log_path), Requests(there.log_path)
     copy_of_second, said = operator.run("copy", second, *TO_THERE)
     assert content(ebs_there, copy_of_second) == {0: A, 1: C, 2: ZERO, 9: B, 2047: A}
-    assert said.startswith(f"incremental copy: {copy_of_first} there is a copy of {first}")
+    assert said.startswith(f"incremental copy: {copy_of_first} on the target is a copy of {first}")
     assert puts.done("PUT") == {1: 1, 2: 1, 9: 1}
     assert {request.block_index for request in gets if request.snapshot_id == second} == {1, 2, 9}
 
     third = completed(ebs_there, {3: A}, ParentSnapshotId=copy_of_second)
     puts = Requests(here.log_path)
     back, said = operator.run("copy", third, "--profile", "there", "--to-profile", "here")
-    assert said.startswith(f"incremental copy: {copy_of_second} here is a copy of {second}")
+    assert said.startswith(f"incremental copy: {copy_of_second} on the source is a copy of {second}")
     assert puts.done("PUT") == {3: 1}
     assert content(ebs, back) == {0: A, 1: C, 2: ZERO, 3: A, 9: B, 2047: A}
     listed, _ = operator.run("diff", second, back, *HERE, "--list")

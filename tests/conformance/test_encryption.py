@@ -85,5 +85,5 @@ def test_a_server_that_lost_its_root_key_does_not_start_with_another(tmp_path: P
         with ServerProcess(tmp_path / "data", arguments) as server:
             completed(server.client("ebs"), {0: A}, Encrypted=True)
     elsewhere.chmod(0o644)
-    with pytest.raises(RuntimeError, match="can be read by others"):
+    with pytest.raises(RuntimeError, match="other users can read"):
         ServerProcess(tmp_path / "data", ["--root-key-file", str(elsewhere)])

@@ -70,7 +70,7 @@ def test_a_new_user_may_do_nothing_and_what_is_attached_counts_at_once(
         ec2.describe_snapshots(OwnerIds=["self"])
     iam.attach_user_policy(UserName=name, PolicyArn=READ_ONLY)
     assert ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] is not None
-    with expect_refusal("AccessDeniedException", 403, "UNAUTHORIZED"):
+    with expect_refusal("AccessDeniedException", 403, "UNAUTHORIZED_ACCOUNT"):
         client(server, "ebs", key).start_snapshot(VolumeSize=1)
     iam.put_user_policy(UserName=name, PolicyName="no", PolicyDocument=json.dumps(policy("ec2:*", effect="Deny")))
     with expect_refusal("UnauthorizedOperation", 403):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.conformance.faults import expect_refusal
 from tests.server_process import Client, ServerProcess
 
@@ -21,6 +22,14 @@ def test_a_deletion_waits_30_days_unless_told_otherwise(kms: Client) -> None:
         assert (answer["KeyState"], answer["PendingWindowInDays"]) == ("PendingDeletion", days)
         waits = answer["DeletionDate"] - datetime.now(UTC)
         assert timedelta(days=days) - timedelta(minutes=1) < waits <= timedelta(days=days)
+
+
+def test_a_deletion_waits_7_to_30_days(kms: Client) -> None:
+    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+    for days, bound in ((6, "greater than or equal to 7"), (31, "less than or equal to 30")):
+        with pytest.raises(ClientError, match=f"pendingWindowInDays.*{bound}"):
+            kms.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=days)
+    assert kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "Enabled"
 
 
 def test_a_dry_run_that_would_succeed_is_412(kms: Client) -> None:

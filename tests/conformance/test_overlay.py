@@ -38,7 +38,7 @@ def overlaid(server: ServerProcess) -> dict[str, str]:
 
 
 def said(command: list[str], environment: dict[str, str]) -> Any:
-    """What a command prints as JSON; None where it prints nothing."""
+    """What a command prints as JSON; None if it prints nothing."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout.strip() else None

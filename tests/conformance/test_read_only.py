@@ -48,7 +48,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 @pytest.fixture
 def read_only_mount(kept: Kept, tmp_path: Path) -> Iterator[Path]:
-    """The data folder where it can only be read."""
+    """The data folder if it can only be read."""
     mount = tmp_path / "mount"
     mount.mkdir()
     for options in (("--bind", kept.folder, mount), ("-o", "remount,bind,ro", mount)):
@@ -256,5 +256,5 @@ def test_what_is_no_data_folder_is_not_served(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     refused = run_serve(tmp_path / "other", *READ_ONLY)
     assert refused.returncode == 2
-    assert "is not a data folder" in refused.stderr
+    assert "is not a Snapstone data folder" in refused.stderr
     assert not list((tmp_path / "other").iterdir())

@@ -46,7 +46,7 @@ def test_root_is_told_who_it_is(server: ServerProcess, account: str) -> None:
 
 def test_a_session_does_what_its_role_may(server: ServerProcess, account: str, carrier: Answer) -> None:
     arn = make_role(server, "Writer", f"arn:aws:iam::{account}:user/carrier")
-    with expect_refusal("AccessDeniedException", 403, "UNAUTHORIZED"):
+    with expect_refusal("AccessDeniedException", 403, "UNAUTHORIZED_ACCOUNT"):
         client(server, "ebs", carrier).start_snapshot(VolumeSize=1)
     answer = client(server, "sts", carrier).assume_role(RoleArn=arn, RoleSessionName="nightly")
     assert answer["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{account}:assumed-role/Writer/nightly"
@@ -67,7 +67,7 @@ def test_a_session_policy_narrows_it(server: ServerProcess, account: str, carrie
     assert answer["PackedPolicySize"] > 0
     key = answer["Credentials"]
     assert client(server, "ec2", key).describe_snapshots(OwnerIds=["self"])["Snapshots"] is not None
-    with expect_refusal("AccessDeniedException", 403, "UNAUTHORIZED"):
+    with expect_refusal("AccessDeniedException", 403, "UNAUTHORIZED_ACCOUNT"):
         client(server, "ebs", key).start_snapshot(VolumeSize=1)
 
 

@@ -400,7 +400,7 @@ def head_bytes(request: RawRequest, more: dict[str, str] | None = None) -> bytes
 
 
 def status_of(link: socket.socket) -> int:
-    """The status of the next answer, whose head is read and whose body is left where it is."""
+    """The status of the next answer, whose head is read and whose body is left unread."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = link.recv(1)

@@ -253,7 +253,7 @@ def test_workers_follow_an_index_that_another_one_has_made_anew(tmp_path: Path) 
             return len(workers_of(server) - before) == 2
 
         assert eventually(two_new_ones_serve, 60)
-        assert "must open it again" in logged(server, "worker killed")[0]["why"]
+        assert "must reopen it" in logged(server, "worker killed")[0]["why"]
         answer = ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=len(acknowledged))
         assert answer["Status"] == "completed"
 
@@ -278,7 +278,7 @@ def test_no_second_server_starts_where_the_lock_file_was_removed(tmp_path: Path)
 def test_a_folder_copied_from_under_a_server_is_refused_unless_accepted(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as server:
         shutil.copytree(server.data_folder, tmp_path / "copy")
-        with pytest.raises(RuntimeError, match="was copied, file by file"):
+        with pytest.raises(RuntimeError, match="was copied file by file"):
             ServerProcess(tmp_path / "copy")
         with ServerProcess(tmp_path / "copy", ["--accept-copied-folder"]) as other:
             assert other.endpoint != server.endpoint

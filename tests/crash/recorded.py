@@ -63,7 +63,7 @@ def digest(number: int) -> Digest:
 
 def open_store(folder: Path) -> SegmentStore:
     """The store of a folder."""
-    return SegmentStore(folder, now_ms=lambda: STARTED, segment_size=SEGMENT_SIZE)
+    return SegmentStore(folder, now_ms=lambda: STARTED, block_buffers=4, segment_size=SEGMENT_SIZE)
 
 
 class Scenario:

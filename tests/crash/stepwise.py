@@ -63,7 +63,7 @@ class Steps:
 
 
 def in_child(work: Callable[[], None], last: int = 0) -> int:
-    """Do `work` in a child, killed at its step number `last`; its exit status, -9 where it was killed."""
+    """Do `work` in a child, killed at its step number `last`; its exit status, -9 if it was killed."""
     child = os.fork()
     if child == 0:
         steps = Steps(last)

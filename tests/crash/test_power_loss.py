@@ -152,7 +152,7 @@ def _judge_store(folder: Path, promised: Promised) -> None:
                 case "block", "stored":
                     assert get_block(store, address_of(content)) == content, subject
     reported = folder / "damage.jsonl"
-    assert not reported.exists(), f"a power cut is no damage: {reported.read_text()}"
+    assert not reported.exists(), f"a power cut is not damage: {reported.read_text()}"
 
 
 @pytest.mark.parametrize(

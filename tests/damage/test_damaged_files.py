@@ -82,7 +82,7 @@ def test_the_same_upload_heals_a_segment_cut_short_while_the_server_was_stopped(
     installation.close()
     os.truncate(segment_file(installation.folder), 5 << 20)
     installation.__post_init__()
-    assert "objects behind are lost" in damage_entries(installation.folder)[0]["what"]
+    assert "objects beyond that are lost" in damage_entries(installation.folder)[0]["what"]
     again = installation.sealed(blocks)
     assert installation.content(again) == blocks
     assert installation.content(snapshot_id) == blocks

@@ -42,7 +42,7 @@ def address_of(content: bytes) -> Address:
 
 def pages_of(installation: Installation, snapshot_id: SnapshotId) -> tuple[Address, Address, Address]:
     """Root, branch and leaf page above block 0."""
-    pages = PageStore(installation.store)
+    pages = PageStore(installation.store, cache_bytes=1 << 20)
     root = installation.row(snapshot_id).root
     branch = pages.page(root).child(0)
     assert branch is not None

@@ -66,7 +66,7 @@ class Rule:
     path: str = "*"
     """Pattern as of fnmatch, for the path below the recorded folder, which begins with a slash."""
     error: int = 0
-    """The errno; 0 where the call is only delayed or shortened."""
+    """The errno; 0 if the call is only delayed or shortened."""
     every: int = 1
     after: int = 0
     """Matching calls that are left alone first."""

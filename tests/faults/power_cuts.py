@@ -243,7 +243,7 @@ class PowerJob:
 
 
 def keep(recording: Recording, name: str) -> Path | None:
-    """Keep a recording, so that the very same cut can be tried again; None where enough are kept."""
+    """Keep a recording, so that the very same cut can be tried again; None if enough are kept."""
     kept = KEPT / name
     if not kept.exists():
         if KEPT.exists() and len(list(KEPT.iterdir())) >= KEPT_LIMIT:

@@ -168,7 +168,7 @@ class Server:
         _await_end(self.running.data)
 
     def wait(self, seconds: float) -> int | None:
-        """Its exit code, once it has ended by itself; None where it goes on."""
+        """Its exit code, once it has ended by itself; None if it goes on."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -207,7 +207,7 @@ class Starter:
         recordings: Path | None = None,
         options: Sequence[str] = (),
     ) -> Running:
-        """A server that is ready. Raises StartError with what it said where it is not, or ends."""
+        """A server that is ready. Raises StartError with what it said if it is not, or ends."""
         log = log_of(data)
         log.unlink(missing_ok=True)
         if recordings is not None:
@@ -286,7 +286,7 @@ def _await_line(stream: IO[bytes] | None, part: bytes, limit_seconds: float) -> 
 
 
 def sentence_in(said: str) -> str:
-    """The sentence with which a server ended; nothing where it ended by a traceback. Its log may hold others'."""
+    """The sentence with which a server ended; nothing if it ended by a traceback. Its log may hold others'."""
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith("{")]
     return lines[-1] if lines and lines[-1].startswith("snapstone: ") else ""
 

@@ -65,7 +65,7 @@ class Job(Protocol):
 
 
 def run_job(job: Job, deadline: float) -> list[Tally]:
-    """For a pool of processes: nothing where it is past the deadline, in seconds since the epoch."""
+    """For a pool of processes: nothing if it is past the deadline, in seconds since the epoch."""
     return job.run() if time() < deadline else []
 
 

@@ -243,7 +243,7 @@ def test_without_a_reserve_no_start_is_tried_on_a_full_disk_and_reading_is_possi
             check=False,
         )
         assert refused.returncode == 2
-        assert "make room there, or serve what is stored for reading with --read-only" in refused.stderr
+        assert "free some space there, or serve what is stored with --read-only" in refused.stderr
         assert "Traceback" not in refused.stderr
         with server_on(disk, "1", "--read-only") as server:
             kept.check(server)
@@ -334,7 +334,7 @@ def test_a_restart_costs_no_room_on_btrfs(tmp_path: Path) -> None:
 def test_what_is_removed_gives_its_room_back_on_btrfs(tmp_path: Path) -> None:
     """Every second of many blocks goes; each has an extent of its own."""
     with mounted("btrfs", 1_024 * MIB, tmp_path / "disk") as disk:
-        store = SegmentStore(disk.folder / "objects", now_ms=lambda: 1)
+        store = SegmentStore(disk.folder / "objects", now_ms=lambda: 1, block_buffers=4)
         addresses = []
         for number in range(80):
             buffer = store.borrow_block_buffer()

@@ -73,7 +73,7 @@ def store(segment: bytes, tmp_path: Path) -> Iterator[SegmentStore]:
     folder = tmp_path / "objects" / "segments"
     folder.mkdir(parents=True)
     (folder / "00000001.segment").write_bytes(segment)
-    store = SegmentStore(tmp_path / "objects", now_ms=lambda: 0, segment_size=8 << 20)
+    store = SegmentStore(tmp_path / "objects", now_ms=lambda: 0, block_buffers=4, segment_size=8 << 20)
     yield store
     store.close()
 
@@ -152,7 +152,11 @@ def test_todays_code_reads_the_golden_snapshot(store: SegmentStore) -> None:
         started_at_ms=1_790_337_440_328,
         sealed_at_ms=1_790_337_441_000,
     )
-    assert list(list_blocks(PageStore(store), manifest.root)) == [(3, A_DIGEST), (600, ZERO_ADDRESS)]
+    pages = PageStore(store, cache_bytes=1 << 20)
+    assert list(list_blocks(pages, manifest.root)) == [
+        (3, A_DIGEST),
+        (600, ZERO_ADDRESS),
+    ]
 
 
 def test_todays_code_makes_the_golden_page_and_manifest_again() -> None:

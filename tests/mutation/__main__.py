@@ -123,7 +123,7 @@ class Mutation:
         self._limit_seconds = LEAST_LIMIT_SECONDS
 
     def run(self, candidates: Sequence[Candidate]) -> Iterator[Verdict]:
-        """The verdicts, as they come. Raises SystemExit where the tests fail without any change."""
+        """The verdicts, as they come. Raises SystemExit if the tests fail without any change."""
         scratches = [Scratch() for _ in range(min(self._jobs, len(candidates)))]
         try:
             self._look_at_unchanged(scratches[0], {candidate.module.parts[0] for candidate in candidates})

@@ -310,6 +310,18 @@ TestOperations.settings = settings(
 )
 
 
+def test_running_time_goes_on_over_a_restart_wherever_it_falls(tmp_path: Path) -> None:
+    """Found by the machine above when a restart did not note the time, as a stopping server does."""
+    installation = Installation(tmp_path / "data")
+    installation.clock.advance_minutes(1)
+    snapshot_id = installation.start(timeout=10)
+    installation.reopen()
+    installation.clock.advance_minutes(11)
+    with pytest.raises(SnapshotNotFoundError):
+        installation.put(snapshot_id, 0, CONTENTS["a"])
+    installation.close()
+
+
 def test_every_completed_snapshot_keeps_its_bytes_through_a_long_lineage(tmp_path: Path) -> None:
     """Twenty generations, each over the one before, some deleted: each reads as it did when it was sealed."""
     installation = Installation(tmp_path / "data")

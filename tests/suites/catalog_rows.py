@@ -99,6 +99,6 @@ def put_in_state(catalog: Catalog, number: int, state: SnapshotState, **changes:
 
 
 def state_of(catalog: Catalog, number: int = 1) -> SnapshotState | None:
-    """A snapshot's state, None where there is no such snapshot."""
+    """A snapshot's state, None if there is no such snapshot."""
     snapshot = catalog.snapshot(name(number))
     return None if snapshot is None else snapshot.state

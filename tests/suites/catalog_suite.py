@@ -475,7 +475,7 @@ class CatalogSuite(CatalogFixtures):
     def test_released_seals_are_due_at_once(self, catalog: Catalog) -> None:
         put_in_state(catalog, 1, SnapshotState.SEALING)
         catalog.claim_seal(name(1), 100, 200)
-        catalog.release_seals()
+        catalog.release_leases()
         assert catalog.seals_due(101) == [name(1)]
         assert catalog.claim_seal(name(1), 101, 201)
 

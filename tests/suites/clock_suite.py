@@ -94,7 +94,7 @@ class ClockSuite(CatalogFixtures):
         catalog.note_failure(name(1), "why", 1_000, pause)
         catalog.close()
         again = opener()
-        again.release_seals()
+        again.release_leases()
         assert again.claim_seal(name(1), 1_001, 1_050)
         assert again.note_failure(name(1), "why", 1_001, pause) == FailingWork(name(1), 2, 1_000, "why")
         again.close()

@@ -554,7 +554,7 @@ class ProtectionSuite(CatalogFixtures):
         catalog.renew_copy(name(2), 250)
         assert catalog.copies_due(299) == []
         assert catalog.copies_due(300) == [name(2)]
-        catalog.release_copies()
+        catalog.release_leases()
         assert catalog.claim_copy(name(2), 100, 200) == work(2)
 
     def test_a_copy_that_failed_has_no_writes_and_is_not_due(self, catalog: Catalog) -> None:
@@ -674,7 +674,7 @@ class ProtectionSuite(CatalogFixtures):
         catalog.claim_copy(name(2), 100, 200)
         again = reopen()
         assert again.copies_due(199) == [name(3)]
-        again.release_copies()
+        again.release_leases()
         assert again.copies_due(100) == [name(2), name(3)]
         assert again.claim_copy(name(2), 100, 200) == work(2)
 

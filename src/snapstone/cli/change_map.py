@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from snapstone.cli.quantities import binary
+from snapstone.core.blocks import BLOCK_SIZE
 
 if TYPE_CHECKING:
     from snapstone.client.transfer.compare import Extent, Kind
 
-BLOCK_SIZE: Final = 524_288
 MAX_ROW_COUNT: Final = 32
 """Rows of a map, at most."""
 
@@ -66,7 +66,7 @@ class ChangeMap:
             block_index = cell_end
 
     def lines(self, *, shades: str = UNICODE_SHADES, colour: bool = False) -> Iterator[str]:
-        """The map as text; longer runs of rows without differences are collapsed."""
+        """The map as text; rows in which nothing differs are put together if they are many."""
         rows = range(-(-self.cell_count // self.column_count))
         for is_empty, group in groupby(rows, self._is_empty):
             alike = list(group)
@@ -112,7 +112,7 @@ class ChangeMap:
         """What a cell is, and what its shade and colour mean."""
         shares = zip(shades[1:], ("25", "50", "75", "100"), strict=True)
         said = ", ".join(f"{shade} to {percent}" for shade, percent in shares)
-        text = f"a cell is {binary(self.cell_block_count * BLOCK_SIZE)}: {shades[0]} no block differs, {said} % do"
+        text = f"a cell is {binary(self.cell_block_count * BLOCK_SIZE)}: {shades[0]} none, {said} % of blocks differ"
         if colour:
             text += "; " + ", ".join(f"\x1b[{code}m{kind}\x1b[0m" for kind, (code, _) in _COLOURS.items())
         return text

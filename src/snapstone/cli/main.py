@@ -75,8 +75,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, **settings})  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
-        """Exit with a usage error."""
-        self.exit(Exit.USAGE, f"{self.prog}: {message} (help: {self.prog} --help)\n")
+        """End with the line."""
+        self.exit(Exit.USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,14 +30,14 @@ EXIT_CODES: Final = """\
 exit codes:
   0    done
   1    failed while running
-  2    usage error: invalid option, or no such data folder or server
+  2    wrong usage: an option, or a missing data folder or server
   3    incomplete (unreachable, stalled or out of space); run the same command to resume
-  4    denied by the endpoint or the operating system
+  4    permission denied by the endpoint or the operating system
   5    throttled for longer than --retry-time; run the same command to resume
   6    damaged: bytes do not match their checksum
-  7    snapshot or file not found
-  8    the source changed while it was being read
-  9    the compared contents differ
+  7    not found: a snapshot, or a file
+  8    the source changed while it was read
+  9    what was compared differs
   130  interrupted (Ctrl-C, SIGTERM); run the same command to resume
   141  standard output was closed (broken pipe)
 """

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from snapstone.cli.quantities import binary, elapsed
-
-if TYPE_CHECKING:
-    from snapstone.client.events import Tally
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
+from snapstone.cli.quantities import binary, elapsed
 from snapstone.cli.tables import one_line
+from snapstone.core.blocks import BLOCK_SIZE
 
 if TYPE_CHECKING:
-    from snapstone.client.events import Note
+    from snapstone.client.events import Note, Tally
 
-BLOCK_SIZE: Final = 524_288
 WINDOW_SECONDS: Final = 10.0
 """Rates are averages over this window."""
 MAX_SAMPLE_COUNT: Final = 128
-
 
 _MOVED: Final = {"upload": "sent", "download": "received", "copy": "copied", "verify": "read"}
 
@@ -51,7 +44,7 @@ class ProgressView:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds left at the current rate; None if unknown."""
+        """Seconds that the rest takes at the present rate; None if nobody can know."""
         if self.expected_count is None or self.blocks_per_second <= 0:
             return None
         return max(self.expected_count - self.visited_count, 0) / self.blocks_per_second
@@ -136,7 +129,7 @@ class Display(Protocol):
     """Shows progress and notes. Calls come one at a time; write errors are ignored, so that they never end the work."""
 
     interval: float | None
-    """Seconds between two `progress`; None for no progress."""
+    """Seconds between two `progress`; None if none is wanted."""
 
     def begin(self, look: ProgressView) -> None:
         """Work began."""
@@ -160,7 +153,7 @@ class Display(Protocol):
 
 
 def write_line(line: str) -> None:
-    """Write a line to standard error; ignore errors."""
+    """A line on standard error; if nobody can read it, nobody needs it."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -228,7 +221,7 @@ class JsonLines:
             write_event("progress", facts_of(look))
 
     def asked(self, looks: Sequence[ProgressView]) -> None:
-        """An event at once, even if there is no work."""
+        """An event at once, also if there is no work."""
         self.progress(looks)
         if not looks:
             write_event("idle", {})

@@ -37,7 +37,7 @@ def rate(text: str) -> float:
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a rate, such as 50M (= 50MiB/s) or 1.5GiB/s") from None
     if bytes_per_second == 0:
-        raise argparse.ArgumentTypeError("a rate of 0 transfers nothing; give a positive rate")
+        raise argparse.ArgumentTypeError("a rate must be more than 0")
     return float(bytes_per_second)
 
 

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-RETRY_SECONDS: Final = 300.0
-STALL_SECONDS: Final = 120.0
-MAX_IN_FLIGHT: Final = 64
 MOST_IN_FLIGHT: Final = 512
 """Each request in flight has a thread and a buffer of its own: 256 MiB of buffers."""
+
+_LIMITS: Final = {
+    "retry_time": "retry_seconds",
+    "stall_time": "stall_seconds",
+    "max_in_flight": "max_in_flight",
+    "limit_rate": "limit_bytes_per_second",
+}
+"""Fields of `client.api.retrying.Options`, which has their defaults, by the command line's options."""
 
 
 def add_command(
@@ -43,23 +48,18 @@ def add_command(
 
 
 def endpoint_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
-    """Add options for endpoint and identity; the defaults are AWS's own variables and files."""
-    title = (
-        "the other side's endpoint"
-        if prefix
-        else "endpoint (default: from AWS environment variables and configuration files)"
-    )
+    """Which endpoint, and as whom: all that is not said here, AWS's own variables and files say."""
+    title = "the target's endpoint" if prefix else "endpoint (default: from AWS's environment variables and files)"
     group = parser.add_argument_group(title)
-    group.add_argument(f"--{prefix}profile", metavar="NAME", help="profile in the AWS configuration files")
-    group.add_argument(f"--{prefix}endpoint-url", metavar="URL", help="server URL, e.g. http://127.0.0.1:9800")
+    group.add_argument(f"--{prefix}profile", metavar="NAME", help="profile in AWS's configuration files")
+    group.add_argument(f"--{prefix}endpoint-url", metavar="URL", help="URL of a server, such as http://127.0.0.1:9800")
     group.add_argument(f"--{prefix}region", metavar="REGION", help="region")
     if not prefix:
         group.add_argument(
             "--retry-time",
             metavar="TIME",
             type=quantities.duration,
-            default=RETRY_SECONDS,
-            help="give up on a request that fails or is throttled for this long (default: 5m)",
+            help="give up on a request that keeps failing or being throttled for this long (default: 5m)",
         )
 
 
@@ -67,20 +67,18 @@ def transfer_options(parser: argparse.ArgumentParser) -> None:
     """Add options for rate, concurrency and stall time."""
     group = parser.add_argument_group("transfer")
     group.add_argument(
-        "--limit-rate", metavar="RATE", type=quantities.rate, help="maximum bytes per second, e.g. 50M or 1.5GiB/s"
+        "--limit-rate", metavar="RATE", type=quantities.rate, help="maximum bytes per second, such as 50M or 1.5GiB/s"
     )
     group.add_argument(
         "--max-in-flight",
         metavar="N",
         type=quantities.count(1, MOST_IN_FLIGHT),
-        default=MAX_IN_FLIGHT,
-        help=f"maximum requests in flight (default: {MAX_IN_FLIGHT}); the actual number adapts",
+        help="maximum number of requests in flight (default: 64); the actual number adapts",
     )
     group.add_argument(
         "--stall-time",
         metavar="TIME",
         type=quantities.duration,
-        default=STALL_SECONDS,
         help="give up if no block completes for this long (default: 2m)",
     )
 
@@ -93,14 +91,10 @@ def open_service(options: argparse.Namespace, observer: Observer, prefix: str = 
     from snapstone.client.api.service import Service
 
     given = {name: getattr(options, prefix.replace("-", "_") + name) for name in ("profile", "endpoint_url", "region")}
-    limits = Options(
-        retry_seconds=getattr(options, "retry_time", RETRY_SECONDS),
-        stall_seconds=getattr(options, "stall_time", STALL_SECONDS),
-        max_in_flight=getattr(options, "max_in_flight", MAX_IN_FLIGHT),
-        limit_bytes_per_second=getattr(options, "limit_rate", None),
-    )
-    service = Service(resolve(**given), limits, observer)
-    # Imported modules stay until exit; scanning them for garbage, at exit too, takes 0.1 s or more.
+    limits = {field: getattr(options, name, None) for name, field in _LIMITS.items()}
+    set_limits = {field: value for field, value in limits.items() if value is not None}
+    service = Service(resolve(**given), Options(**set_limits), observer)
+    # All that is imported stays until the end: looking through it for garbage, at the end too, takes 0.1 s and more.
     gc.freeze()
     try:
         yield service

@@ -29,7 +29,7 @@ def report_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("messages")
     group.add_argument("--quiet", action="store_true", help="print only the result and errors")
     group.add_argument(
-        "--json", action="store_true", help="result, progress, notes and errors as JSON, one object a line"
+        "--json", action="store_true", help="print the result, progress, notes and errors as JSON, one object per line"
     )
     parser.set_defaults(json_errors=True)
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 from snapstone.cli.remote import open_service
 from snapstone.cli.tables import printable
+from snapstone.core.ids import is_minted_snapshot_id
+from snapstone.core.tags import MAX_KEY_LENGTH, MAX_VALUE_LENGTH, is_removable, is_reserved
 
 if TYPE_CHECKING:
     from snapstone.client.api.values import SnapshotInfo
-from snapstone.core.ids import is_minted_snapshot_id
-from snapstone.core.tags import MAX_KEY_LENGTH, MAX_VALUE_LENGTH, is_removable, is_reserved
 
 ANSWER_SECONDS: Final = 2.0
 """How long a completion waits for the endpoint."""
@@ -42,7 +42,7 @@ _MEANT_BY: Final = (
 
 
 def known_snapshots(options: argparse.Namespace) -> dict[str, str]:
-    """Ids and a few words about each, newest first; empty if the endpoint does not answer in time."""
+    """Ids and a few words about each, newest first; none if the endpoint does not answer in time."""
     cache = _cache_path(options)
     cached = _read(cache)
     if cached is not None:
@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, str] | None:
 
 
 def _write(path: Path, known: dict[str, str]) -> None:
-    """Write atomically; on failure the next completion queries the endpoint again."""
+    """Whole or not at all; if it cannot be written, the next completion asks again."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -154,9 +154,9 @@ def tag_key(text: str) -> str:
 
 def _key(text: str, *, allowed: bool) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("a tag's key is empty")
+        raise argparse.ArgumentTypeError("the tag key is empty")
     if not allowed:
-        raise argparse.ArgumentTypeError(f"tag key {text!r} is reserved: it begins with aws:")
+        raise argparse.ArgumentTypeError(f"{text!r} is reserved: keys that begin with aws: belong to AWS")
     return _bounded(text, MAX_KEY_LENGTH, "a tag's key")
 
 
@@ -164,11 +164,13 @@ def filter_values(text: str) -> tuple[str, tuple[str, ...]]:
     """`NAME=VALUE,VALUE`: a filter as EC2's DescribeSnapshots takes it. A `type` of argparse."""
     name, equals, values = text.partition("=")
     if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a filter (expected NAME=VALUE,VALUE, e.g. status=completed)")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a filter (expected NAME=VALUE,VALUE, such as status=completed)"
+        )
     return name, tuple(values.split(","))
 
 
 def _bounded(text: str, most: int, what: str) -> str:
     if len(text) > most:
-        raise argparse.ArgumentTypeError(f"{what} has at most {most} characters, not {len(text)}")
+        raise argparse.ArgumentTypeError(f"{what} is too long: {len(text)} characters, at most {most}")
     return text

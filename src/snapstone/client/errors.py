@@ -1,6 +1,6 @@
 """Errors of the client: one family, with a class for each failure that callers and exit codes distinguish.
 
-An OSError is converted where it is caught.
+An OSError becomes a member of the family if it is met.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class DamagedError(ClientError):
 
 
 class SourceChangedError(ClientError):
-    """The source changed while it was being read, so what was read is not a consistent state."""
+    """The source was written to while it was read: what was read is not a state that it ever had."""
 
 
 class NoSpaceError(ClientError):
@@ -107,13 +107,13 @@ _KINDS: Final[dict[int, type[ClientError]]] = {
 }
 
 _ADVICE: Final[dict[int, str]] = {
-    errno.EACCES: "run as a permitted user, or grant the permission",
+    errno.EACCES: "run it as a user with permission, or grant it",
     errno.EROFS: "it is read-only; write elsewhere",
     errno.ENOSPC: "free some space and run the same command to resume",
     errno.EDQUOT: "the quota is used up; free some space and run the same command to resume",
     errno.EBUSY: "it is in use; `lsblk` and `fuser -v` show by what",
     errno.EFBIG: "the file system, or the limit of this process (`ulimit -f`), does not allow a file of that size",
-    errno.EIO: "the disk reported an error; see `dmesg` for the cause",
+    errno.EIO: "the disk reports an error; `dmesg` has the cause",
 }
 
 

@@ -80,8 +80,8 @@ def connect(
 ) -> Client:
     """Return a client for the given endpoint; the defaults come from the AWS configuration. Sends no request yet.
 
-    `observer` receives the progress of long operations. `state_folder` holds journals and digest indexes; by default
-    it is that of the commands. Raises UsageError or DeniedError if region or credentials are missing.
+    `observer` is told what long work does. `state_folder` is where journals and digest indexes are kept; by default
+    where the commands keep theirs. Raises UsageError or DeniedError if region or credentials are missing.
     """
     endpoint = resolve(profile=profile, endpoint_url=endpoint_url, region=region)
     folders = Folders.standard() if state_folder is None else Folders(state_folder)

@@ -38,7 +38,7 @@ class PageSource(Protocol):
     """Where pages are read from."""
 
     def page(self, address: Address) -> Page:
-        """The page of that name. Raises DamageError where it cannot be read."""
+        """The page of that name. Raises DamageError if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class AppliedWrites:
 
 
 def find_block(source: PageSource, root: Address, block_index: int) -> Address | None:
-    """The address at one block index, or None where nothing was written."""
+    """The address at one block index, or None if nothing was written."""
     address: Address | None = root
     for level in reversed(range(LEVELS)):
         if address is None:

@@ -45,7 +45,7 @@ def checksum_from_digest(digest: bytes) -> str:
 
 
 def digest_from_checksum(checksum: str) -> Digest | None:
-    """The digest that a checksum text names, or None where the text is not canonical base64 of 32 bytes."""
+    """The digest that a checksum text names, or None if the text is not canonical base64 of 32 bytes."""
     try:
         digest = b64decode(checksum, validate=True)
     except (binascii.Error, ValueError):

@@ -60,7 +60,7 @@ def seal(key: bytes, plaintext: bytes, purpose: str, nonce: bytes) -> bytes:
 def unseal(key: bytes, sealed: bytes, purpose: str) -> bytes:
     """What `seal` was given. Raises EnvelopeError."""
     if len(sealed) < OVERHEAD:
-        raise EnvelopeError(f"{len(sealed)} bytes are no sealed {purpose}")
+        raise EnvelopeError(f"{len(sealed)} bytes are not a sealed {purpose}")
     try:
         return AESGCM(key).decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], purpose.encode())
     except InvalidTag:

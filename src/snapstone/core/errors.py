@@ -261,7 +261,7 @@ class MalformedPolicyDocumentError(SnapstoneError):
 
 @dataclass(eq=False)
 class MalformedPolicyError(MalformedPolicyDocumentError):
-    """A text that is no policy in the policy language; the message names the place and the value."""
+    """A text that is not a policy in the policy language; the message names the place and the value."""
 
 
 @dataclass(eq=False)
@@ -307,7 +307,7 @@ class KmsKeyNotFoundError(SnapstoneError):
 
 @dataclass(eq=False)
 class InvalidKeyArnError(SnapstoneError):
-    """An ARN that is no key's, or an alias where only a key may be named."""
+    """An ARN that is not a key's, or an alias where only a key may be named."""
 
     message: str
 

@@ -20,7 +20,7 @@ class _Waiter(Generic[Item, Outcome]):
         self.turn = Lock()
         self.turn.acquire()
         self.leads = False
-        self.outcome: Outcome | BaseException = RuntimeError("the commit was interrupted; its outcome is not known")
+        self.outcome: Outcome | BaseException = RuntimeError("the commit was interrupted; its outcome is unknown")
 
 
 class GroupCommit(Generic[Item, Outcome]):

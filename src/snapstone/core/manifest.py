@@ -48,7 +48,7 @@ class Manifest:
 
 
 def decode_manifest(content: bytes) -> Manifest:
-    """The manifest in a stored object. Raises DamageError where it is none, or of a newer version."""
+    """The manifest in a stored object. Raises DamageError if it is none, or of a newer version."""
     try:
         members = json.loads(content)
         version = members.pop("version")
@@ -60,7 +60,7 @@ def decode_manifest(content: bytes) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamageError("manifest", f"not a manifest: {error}") from error
     if version not in (PLAIN_VERSION, MANIFEST_VERSION):
-        raise DamageError("manifest", f"manifest version {version} is not known")
+        raise DamageError("manifest", f"unknown manifest version {version}")
     return manifest
 
 

@@ -45,7 +45,7 @@ class Page:
     __slots__ = ("_fingerprints", "bitmap", "compared", "content")
 
     def __init__(self, content: bytes) -> None:
-        """Raises DamageError where `content` cannot be a page."""
+        """Raises DamageError if `content` cannot be a page."""
         self.content = content
         self.bitmap = int.from_bytes(content[:BITMAP_SIZE], "little")
         self._fingerprints: int | None = None
@@ -71,7 +71,7 @@ class Page:
         return self.bitmap.bit_count()
 
     def child(self, slot: int) -> Address | None:
-        """The address in a slot, or None where there is none."""
+        """The address in a slot, or None if there is none."""
         if not self.bitmap >> slot & 1:
             return None
         rank = (self.bitmap & ((1 << slot) - 1)).bit_count()

@@ -40,7 +40,7 @@ class Retention:
 
 
 def retained_days(retentions: Iterable[Retention], tags: tuple[tuple[str, str], ...]) -> int | None:
-    """How long a resource with these tags is kept: by the longest rule that applies, None where none does."""
+    """How long a resource with these tags is kept: by the longest rule that applies, None if none does."""
     return max((each.days for each in retentions if each.applies(tags)), default=None)
 
 
@@ -84,7 +84,7 @@ class SnapshotLock:
         return None if started is None or self.duration_days is None else started + self.duration_days * DAY_MS
 
     def state(self, completed_at_ms: int | None, due_ms: int, latest_ms: int | None = None) -> LockState:
-        """At `due_ms`; the cooling-off period is over where it may be, at `latest_ms`, if the time is not certain."""
+        """At `due_ms`; the cooling-off period is over if it may be, at `latest_ms`, if the time is not certain."""
         expires_at_ms = self.expires_at_ms(completed_at_ms)
         if expires_at_ms is not None and expires_at_ms <= due_ms:
             return LockState.EXPIRED

@@ -24,7 +24,7 @@ class Rate:
 
 
 def take(full_at_ns: int, now_ns: int, rate: Rate) -> int | None:
-    """Take one token; returns when the bucket will be full again, or None where it is empty.
+    """Take one token; returns when the bucket will be full again, or None if it is empty.
 
     `full_at_ns` is what the call before returned; a time that has passed, 0 for one, is a full bucket. So is a time
     later than an empty bucket can have: it is of another clock, from before the machine was started again.

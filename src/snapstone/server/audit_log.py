@@ -218,7 +218,7 @@ class AuditFile:
             size = os.fstat(file).st_size
             if written < len(line):
                 os.ftruncate(file, size - written)
-                raise OSError("a line was written in part, and taken back")
+                raise OSError("a line was written only in part and was removed")
         finally:
             os.close(file)
         if size >= self._size_limit:

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from snapstone.service.quotas import AWS_QUOTAS, Quotas, parse_quotas
 
 DEFAULT_PORT: Final = 9800
-"""Listened on where nobody asked for a port; where it is taken, a free one is."""
+"""Listened on where nobody asked for a port; if it is taken, a free one is."""
 
 MOST_DEFAULT_WORKERS: Final = 4
 
@@ -87,7 +87,7 @@ def _file(text: str) -> str:
 
 
 def read_quotas(text: str) -> Quotas | None:
-    """What the option `quotas` asks for; None where it is `off`. Raises ValueError."""
+    """What the option `quotas` asks for; None if it is `off`. Raises ValueError."""
     if text in ("off", "aws"):
         return AWS_QUOTAS if text == "aws" else None
     try:
@@ -109,20 +109,20 @@ def _yes(text: str) -> bool:
 
 
 def default_workers() -> int:
-    """Server processes where nobody says how many."""
+    """Server processes if nobody says how many."""
     return min(MOST_DEFAULT_WORKERS, len(os.sched_getaffinity(0)))
 
 
 def default_data_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where data lies unless an option says otherwise: `$XDG_DATA_HOME/snapstone`, else under the home folder.
 
-    Raises SettingsError where there is no home folder.
+    Raises SettingsError if there is no home folder.
     """
     base = environ.get("XDG_DATA_HOME") or "~/.local/share"
     try:
         return (Path(base) / "snapstone").expanduser().absolute()
     except RuntimeError:
-        raise SettingsError("this user has no home folder: name a data folder with --data") from None
+        raise SettingsError("this user has no home directory; choose a data folder with --data") from None
 
 
 def _option(default: Value, parse: Callable[[str], Value], text: str) -> Value:
@@ -136,38 +136,46 @@ class Settings:
     """How one server runs."""
 
     data: Path = field(metadata={"parse": _folder, "help": "data folder (default: %(folder)s)"})
-    read_only: bool = _option(False, _yes, "serve what is in the data folder, which nothing is written to")
+    read_only: bool = _option(False, _yes, "serve the data folder read-only")
     host: str = _option("127.0.0.1", _host, "address to listen on")
-    port: int | None = _option(None, _integer(0, 65_535), f"port; 0 is any free one (default: {DEFAULT_PORT}, or free)")
+    port: int | None = _option(
+        None, _integer(0, 65_535), f"port; 0 for any free one (default: {DEFAULT_PORT}, or a free one)"
+    )
     workers: int = _option(
         default_workers(),
         _integer(1, 64),
         f"server processes that share the port (default: one for each processor, at most {MOST_DEFAULT_WORKERS})",
     )
-    pin_workers: str = _option("auto", _one_of("auto", "off"), "auto: keep each of several workers on one processor")
+    pin_workers: str = _option("auto", _one_of("auto", "off"), "auto: pin each of several workers to one processor")
     region: str = _option("us-east-1", _region, "region that `snapstone env` tells clients to use")
-    max_connections: int = _option(512, _integer(1, 10_000), "connections served at once by each process")
-    log_level: str = _option("info", _one_of("debug", "info", "warning", "error"), "least level that is logged")
-    log_format: str = _option("auto", _one_of("auto", "json", "text"), "how lines of the log look; auto: text on a tty")
-    page_cache_bytes: int = _option(64 * 1024 * 1024, _integer(0, 1 << 40), "memory for block map pages, each process")
-    block_buffers: int = _option(64, _integer(1, 4096), "blocks in memory at once, 512 KiB each, each process")
-    default_max_results: int = _option(10_000, _integer(100, 10_000), "blocks on a page of a list, unless asked for")
+    max_connections: int = _option(512, _integer(1, 10_000), "maximum number of connections per process")
+    log_level: str = _option("info", _one_of("debug", "info", "warning", "error"), "minimum log level")
+    log_format: str = _option(
+        "auto", _one_of("auto", "json", "text"), "log format; auto: text on a terminal, else JSON"
+    )
+    page_cache_bytes: int = _option(64 * 1024 * 1024, _integer(0, 1 << 40), "memory for block map pages, per process")
+    block_buffers: int = _option(64, _integer(1, 4096), "block buffers of 512 KiB, per process")
+    default_max_results: int = _option(10_000, _integer(100, 10_000), "blocks on a page of a list by default")
     seal_wait_seconds: float = _option(5.0, _seconds(60), "how long CompleteSnapshot waits before it answers pending")
-    stop_grace_seconds: float = _option(30.0, _seconds(3600), "how long requests may take to finish at a stop")
+    stop_grace_seconds: float = _option(30.0, _seconds(3600), "how long requests may take to finish when stopping")
     root_key_file: str | None = _option(None, _file, "file of the root key (default: root.key in the data folder)")
     root_key_command: str | None = _option(None, str, "command that prints the root key")
-    accept_older_catalog: bool = _option(False, _yes, "start although the catalog lacks what was acknowledged: once")
-    accept_lost_segments: bool = _option(False, _yes, "start although all segments of the object store are gone: once")
-    quotas: str = _option("off", _quotas, "calls a second: off, aws, or a JSON file with overrides")
+    accept_older_catalog: bool = _option(False, _yes, "start once although the catalog lacks acknowledged changes")
+    accept_lost_segments: bool = _option(False, _yes, "start once although all segments of the object store are gone")
+    quotas: str = _option("off", _quotas, "rate limits: off, aws, or a JSON file with overrides")
     faults: str | None = _option(None, _file, "JSON file of faults to inject; needs --allow-fault-injection")
-    allow_fault_injection: bool = _option(False, _yes, "fail on purpose, as --faults says: for tests of clients only")
-    audit: str = _option("management", _one_of("management", "all", "off"), "calls in the audit log; all: blocks too")
-    audit_file_bytes: int = _option(64 * 1024 * 1024, _integer(4096, 1 << 40), "size at which an audit file is full")
-    audit_files: int = _option(10, _integer(1, 1000), "full audit files that are kept")
-    accept_copied_folder: bool = _option(
-        False, _yes, "start on a folder that was copied from under a running server: blocks may be missing in it"
+    allow_fault_injection: bool = _option(False, _yes, "inject the faults of --faults; only for testing clients")
+    audit: str = _option(
+        "management", _one_of("management", "all", "off"), "calls in the audit log; all includes block reads and writes"
     )
-    plaintext_beyond_loopback: bool = _option(False, _yes, "listen beyond this machine although there is no TLS yet")
+    audit_file_bytes: int = _option(
+        64 * 1024 * 1024, _integer(4096, 1 << 40), "size at which the audit file is rotated"
+    )
+    audit_files: int = _option(10, _integer(1, 1000), "number of rotated audit files to keep")
+    accept_copied_folder: bool = _option(
+        False, _yes, "start on a folder that was copied while a server was running; blocks may be missing"
+    )
+    plaintext_beyond_loopback: bool = _option(False, _yes, "listen on other addresses than loopback, without TLS")
 
     def as_environment(self) -> dict[str, str]:
         """Variables from which `read_settings` makes these settings again, in another process."""
@@ -222,7 +230,7 @@ def variable(option_name: str) -> str:
 def _parse(source: str, text: str, parse: Callable[[str], Value]) -> Value:
     try:
         return parse(text)
-    except (ValueError, RuntimeError) as error:  # The latter from `~` where there is no home folder.
+    except (ValueError, RuntimeError) as error:  # The latter from `~` if there is no home folder.
         raise SettingsError(f"{source} is {text!r}, which is not {error}") from None
 
 
@@ -235,16 +243,16 @@ def _check_exposure(settings: Settings) -> None:
     if settings.plaintext_beyond_loopback or _is_loopback(settings.host):
         return
     raise SettingsError(
-        f"--host is {settings.host!r}, which others can reach, and there is no TLS yet: whoever is on the way "
-        "could read every block. Listen on 127.0.0.1 with a TLS proxy in front, or, on a network that you trust, "
-        "add --plaintext-beyond-loopback"
+        f"--host is {settings.host!r}, which other machines can reach, and there is no TLS yet: anyone on "
+        "the network path could read every block. Listen on 127.0.0.1 with a TLS proxy in front, or, on a "
+        "network that you trust, add --plaintext-beyond-loopback"
     )
 
 
 def _check_faults(settings: Settings) -> None:
     """Refuse to fail on purpose by accident."""
     if settings.faults is not None and not settings.allow_fault_injection:
-        raise SettingsError(f"--faults is {settings.faults!r}, which needs --allow-fault-injection beside it")
+        raise SettingsError(f"--faults is {settings.faults!r}, which also needs --allow-fault-injection")
     if settings.faults is None:
         return
     from snapstone.server.fault_rules import parse_rules  # It brings the wire along, and a help text needs none.
@@ -252,11 +260,11 @@ def _check_faults(settings: Settings) -> None:
     try:
         parse_rules(Path(settings.faults).read_text())
     except (OSError, ValueError) as error:
-        raise SettingsError(f"--faults is {settings.faults!r}, which is no file of faults: {error}") from None
+        raise SettingsError(f"--faults is {settings.faults!r}, which is not a file of faults: {error}") from None
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether every address of a host is this machine's own loopback. Raises SettingsError where it has none."""
+    """Whether every address of a host is this machine's own loopback. Raises SettingsError if it has none."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

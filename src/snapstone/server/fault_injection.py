@@ -51,7 +51,7 @@ class FaultInjection:
     """A guard that injects the first rule that hits, and the hook that marks its answer."""
 
     def __init__(self, path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Raises ValueError or OSError where the file holds no rules; later on such a file changes nothing."""
+        """Raises ValueError or OSError if the file holds no rules; later on such a file changes nothing."""
         self._path, self._sleep = path, sleep
         self._version = self._look()
         self._rules = self._read()

@@ -34,7 +34,7 @@ MakeError = Callable[[Call], Exception]
 
 
 def _text(call: Call, *names: str) -> str:
-    """The first of these members that a call has; empty where it has none."""
+    """The first of these members that a call has; empty if it has none."""
     return next((value for name in names if isinstance(value := call.members.get(name), str)), "")
 
 
@@ -52,9 +52,9 @@ SHORT_NAMES: Final[Mapping[str, MakeError]] = {
     "snapshot-throttled": lambda _: SnapshotThrottledError(),
     "internal": lambda _: InjectedFailureError(),
     "unavailable": lambda _: InjectedOutageError(),
-    "damaged": lambda _: DamageError("none", "asked for: fault injection is on"),
-    "storage-full": lambda _: StoreFullError("asked for: fault injection is on"),
-    "storage-lost": lambda _: StoreLostError("asked for: fault injection is on"),
+    "damaged": lambda _: DamageError("none", "injected fault"),
+    "storage-full": lambda _: StoreFullError("injected fault"),
+    "storage-lost": lambda _: StoreLostError("injected fault"),
     "quota-exceeded": lambda _: InjectedQuotaError(),
     "pending-limit": lambda _: PendingSnapshotLimitError(AWS_QUOTAS.pending_snapshots or 0),
     "snapshot-not-found": _not_found,

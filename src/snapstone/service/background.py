@@ -68,7 +68,7 @@ class BackgroundWork(Generic[Claimed]):
             return len(self._under_way) >= self._limit
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
-        """Wait for all that is under way here; False where something has not ended in that time."""
+        """Wait for all that is under way here; False if something has not ended in that time."""
         deadline = monotonic() + wait_seconds
         with self._lock:
             events = list(self._under_way.values())
@@ -80,7 +80,7 @@ class BackgroundWork(Generic[Claimed]):
             claimed = self._claim(snapshot_id)
         except Exception as error:
             fields = {"snapshot": snapshot_id, "why": repr(error)}
-            log.error(f"{self._name} not begun", extra={"fields": fields})
+            log.error(f"{self._name} not started", extra={"fields": fields})
             return
         if claimed is None:
             return
@@ -104,7 +104,7 @@ class BackgroundWork(Generic[Claimed]):
             self._on_failure(snapshot_id, error)
         except Exception:
             log.exception(
-                f"{self._name} failed, and so did the note of it", extra={"fields": {"snapshot": snapshot_id}}
+                f"{self._name} failed, and recording that failed too", extra={"fields": {"snapshot": snapshot_id}}
             )
 
 
@@ -139,9 +139,9 @@ class Patience:
     """From the first failure to the last attempt, in running time; None for ever."""
 
 
-DAMAGED: Final = Patience("Stored data that the snapshot is made from is damaged", 30 * 60_000)
+DAMAGED: Final = Patience("Stored data that the snapshot is built from is damaged", 30 * 60_000)
 
-FULL: Final = Patience("The server has no room to complete the snapshot; it goes on by itself", None)
+FULL: Final = Patience("The server has no space to complete the snapshot; it will retry", None)
 
 UNFORESEEN: Final = Patience("The server cannot complete the snapshot: internal failure", 24 * 3_600_000)
 

@@ -110,13 +110,13 @@ class Caller:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """Settings that change what operations answer; the defaults are AWS's."""
+    """Settings that change what operations answer."""
 
-    regions: tuple[str, ...] = DEFAULT_REGIONS
-    default_max_results: int = 10_000
-    """Blocks on a page of a list where the caller does not say."""
-    seal_wait_seconds: float = 5.0
+    default_max_results: int
+    """Blocks on a page of a list if the caller does not say."""
+    seal_wait_seconds: float
     """How long CompleteSnapshot waits for the seal before it answers `pending`."""
+    regions: tuple[str, ...] = DEFAULT_REGIONS
     endpoint: str = "127.0.0.1"
     """What DescribeRegions names as every region's endpoint."""
     pending_snapshots: int | None = None
@@ -138,7 +138,7 @@ class Engine:
     keys: KeyRing
     timekeeper: Timekeeper
     """What time it is for all that ends by itself: nothing that does is compared with `now_ms`."""
-    settings: ServiceSettings = field(default_factory=ServiceSettings)
+    settings: ServiceSettings
     health: Health = field(default_factory=Health)
     """What is wrong at the moment; `/ready` tells it."""
     damage: DamageReports = field(default_factory=LoggedDamage)

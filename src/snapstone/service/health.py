@@ -57,7 +57,7 @@ class Health:
         with self._lock:
             ended = self._problems.pop(subject, None)
         if ended is not None:
-            log.warning("problem is over", extra={"fields": {"subject": subject, "problem": ended.message}})
+            log.warning("problem resolved", extra={"fields": {"subject": subject, "problem": ended.message}})
 
     def problems(self) -> list[Problem]:
         """What is wrong now, in order of subject."""
@@ -133,7 +133,7 @@ class StoreGate:
         self._loss = None
 
     def require_open(self) -> None:
-        """Pass. Raises StoreLostError where the store is lost."""
+        """Pass. Raises StoreLostError if the store is lost."""
         loss = self._loss
         if loss is not None:
             raise StoreLostError(loss)

@@ -26,7 +26,7 @@ SUBJECT: Final = "manifests"
 
 
 def difference(snapshot: Snapshot, manifest: Manifest) -> str | None:
-    """The first fact in which a row and its manifest differ, in words; None where there is none."""
+    """The first fact in which a row and its manifest differ, in words; None if there is none."""
     for name, of_row, of_manifest in zip(FACTS, facts_of(snapshot), facts_of(manifest), strict=True):
         if name == "kms_key_arn" and manifest.data_key_id is None:
             continue  # manifests of the first version hold no key
@@ -36,7 +36,7 @@ def difference(snapshot: Snapshot, manifest: Manifest) -> str | None:
 
 
 def hold_against_manifest(engine: Engine, snapshot: Snapshot) -> None:
-    """To be called before a completed snapshot's root is used. Raises DamageError where row and manifest differ."""
+    """To be called before a completed snapshot's root is used. Raises DamageError if row and manifest differ."""
     if engine.manifests.is_held(snapshot):
         return
     manifest = read_manifest(engine, snapshot.snapshot_id)
@@ -50,7 +50,7 @@ def hold_against_manifest(engine: Engine, snapshot: Snapshot) -> None:
 
 
 def read_manifest(engine: Engine, snapshot_id: SnapshotId) -> Manifest | None:
-    """The manifest of a snapshot, or None where it is missing or damaged, which the damage log has then."""
+    """The manifest of a snapshot, or None if it is missing or damaged, which the damage log has then."""
     try:
         return decode_manifest(engine.objects.get(ObjectKind.MANIFEST, manifest_address(snapshot_id)))
     except DamageError as error:
@@ -100,7 +100,7 @@ def tell_missing(engine: Engine) -> None:
     engine.health.report(
         SUBJECT,
         f"completed snapshots without a readable manifest: {count}, {missing[0]} among them. They can be read, but are "
-        "lost if the catalog is: `snapstone check --repair` writes their manifests again",
+        "lost if the catalog is: `snapstone check --repair` rewrites their manifests",
     )
 
 
@@ -125,7 +125,7 @@ def _hold_base(engine: Engine, snapshot: Snapshot) -> None:
     """
     if snapshot.parent_id is None and (snapshot.copied_from is None or snapshot.root == EMPTY_ROOT):
         if snapshot.root != EMPTY_ROOT or snapshot.block_count:
-            raise row_damage(engine, f"snapshot {snapshot.snapshot_id}", "it has no parent, and builds on blocks")
+            raise row_damage(engine, f"snapshot {snapshot.snapshot_id}", "it has no parent, but builds on blocks")
         return
     base_id = snapshot.parent_id or snapshot.copied_from
     base = None if base_id is None else engine.catalog.snapshot(base_id)

@@ -66,7 +66,7 @@ class Sealer:
     ) -> None:
         """`guard` is around the work on a snapshot's map (manifests.seal_guard).
 
-        `require_store` raises StoreLostError where what was stored may be lost: no seal ends then.
+        `require_store` raises StoreLostError if what was stored may be lost: no seal ends then.
         """
         self._require_store = require_store
         self._catalog = catalog
@@ -93,7 +93,7 @@ class Sealer:
         return self._seals.is_busy
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
-        """Wait for every seal under way here; False where one has not ended in that time."""
+        """Wait for every seal under way here; False if one has not ended in that time."""
         return self._seals.wait_until_idle(wait_seconds)
 
     def seal(self, snapshot_id: SnapshotId) -> None:
@@ -143,7 +143,7 @@ class Sealer:
         return None
 
     def _build(self, snapshot: Snapshot) -> AppliedWrites | None:
-        """Store the pages of the snapshot's map; None where its writes are gone, because somebody else ended it."""
+        """Store the pages of the snapshot's map; None if its writes are gone, because somebody else ended it."""
         data_key = None if snapshot.data_key_id is None else self._find_data_key(snapshot.data_key_id)
         gathered: list[tuple[Address, Page]] = []
 

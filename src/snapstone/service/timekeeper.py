@@ -145,7 +145,7 @@ def confirm_clock(catalog: ClockCatalog, clocks: Clocks) -> ClockReading:
 
 
 def told(trust: Trust) -> str | None:
-    """What is wrong with the clock and what to do, for an operator; None where it is trusted."""
+    """What is wrong with the clock and what to do, for an operator; None if it is trusted."""
     if trust.suspect is None or trust.expected_ms is None:
         return None
     says, expected = _date(trust.suspect.wall_ms), _date(trust.expected_ms)
@@ -155,7 +155,7 @@ def told(trust: Trust) -> str | None:
         difference = f"the clock was at {says}, and this data folder was last in use at {expected}"
     return (
         f"The machine's clock is not trusted: {difference}. Nothing expires or is destroyed by date until it has been"
-        " steady for an hour. Set the clock if it is wrong; if it is right, `snapstone clock confirm` ends the wait."
+        " steady for an hour. Set the clock if it is wrong; if it is right, run `snapstone clock confirm`."
     )
 
 

@@ -102,7 +102,7 @@ class Upkeep:
 
     def _empty_recycle_bin(self) -> None:
         for snapshot_id in self._engine.catalog.empty_recycle_bin(self._engine.timekeeper.due_ms()):
-            log.info("snapshot's time in the recycle bin is over", extra={"fields": {"snapshot": snapshot_id}})
+            log.info("snapshot expired in the recycle bin", extra={"fields": {"snapshot": snapshot_id}})
 
     def _finish_deletions(self) -> None:
         engine, running_ms = self._engine, self._engine.timekeeper.running_ms()
@@ -131,7 +131,7 @@ class Upkeep:
         self._engine.health.report(
             "seals",
             f"Snapshots that cannot be completed now: {len(failing)}. {first.snapshot_id} has failed for longest:"
-            f" {first.message}. They are tried again; the server's log says why they fail.",
+            f" {first.message}. They will be retried; the server's log says why they fail.",
         )
 
     # -- steps that fail --
@@ -153,4 +153,4 @@ class Upkeep:
             self._engine.health.clear("upkeep")
             return
         steps = ", ".join(sorted(persistent))
-        self._engine.health.report("upkeep", f"The server fails again and again to {steps}: its log says why.")
+        self._engine.health.report("upkeep", f"The server keeps failing to {steps}; see its log.")

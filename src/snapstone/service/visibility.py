@@ -55,7 +55,7 @@ def visible(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None
 def readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
     """A completed snapshot that the caller may read, or None: for readers a pending snapshot does not exist.
 
-    Raises PublicSnapshotError for another account's public snapshot, even where it is shared with the caller too, and
+    Raises PublicSnapshotError for another account's public snapshot, even if it is shared with the caller too, and
     SnapshotArchivedError for one that lies in the archive tier.
     """
     snapshot = visible(engine, caller, snapshot_id)
@@ -68,7 +68,7 @@ def readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | Non
 
 
 def require_readable(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot:
-    """As `readable`; raises SnapshotNotFoundError where that is None."""
+    """As `readable`; raises SnapshotNotFoundError if that is None."""
     snapshot = readable(engine, caller, snapshot_id)
     if snapshot is None:
         raise SnapshotNotFoundError((snapshot_id,))
@@ -124,7 +124,7 @@ def is_public(engine: Engine, snapshot: Snapshot) -> bool:
 def _existing(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot | None:
     """Whoever's snapshot in the caller's region, in any state but deleted, and not in the recycle bin.
 
-    Raises DamageError where only a manifest is left of the caller's.
+    Raises DamageError if only a manifest is left of the caller's.
     """
     snapshot = engine.catalog.remembered_snapshot(SnapshotId(snapshot_id))
     if snapshot is None:

@@ -206,12 +206,12 @@ class Appender:
         try:
             tail.segment.sync()
             if not tail.segment.is_in_place:
-                raise OSError(errno.ENOENT, "the segment's file was taken away", str(tail.segment.path))
+                raise OSError(errno.ENOENT, "the segment's file disappeared", str(tail.segment.path))
         except OSError as error:
             tail.failure = error
             self._retire(tail)
             log.error(
-                "segment failed: what was not acknowledged is written again into another one",
+                "segment failed; unacknowledged records are written to another one",
                 extra={"fields": {"segment": tail.segment.segment_id, "why": str(error)}},
             )
 
@@ -241,7 +241,7 @@ class Appender:
             smallest = max(smallest, SMALLEST_SEGMENT_SIZE)
         wanted = self._space.largest_segment(max(self._segment_size, smallest), essential=essential)
         if wanted < smallest:
-            raise StoreFullError("no space is left for another segment")
+            raise StoreFullError("no space left for another segment")
         try:
             segment = self._create_file()
         except OSError as error:

@@ -31,7 +31,7 @@ class ObjectEntry:
 
 
 FindDataKey = Callable[[bytes], DataKey]
-"""The data key of an id, for reading what it encrypted. Raises KeyHiddenError where it is gone for ever."""
+"""The data key of an id, for reading what it encrypted. Raises KeyHiddenError if it is gone for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ObjectStore(Protocol):
         """A buffer from a bounded pool; waits a stated time for one, then raises OverloadedError."""
 
     def put_block(self, address: Address, buffer: BlockBuffer, encryption: Encryption | None = None) -> bool:
-        """Store the block in `buffer`; True where it was written, False where it was already there.
+        """Store the block in `buffer`; True if it was written, False if it was already there.
 
         Durable when it returns, in either case. Encrypting is done in the buffer: it does not hold the block any more.
         """
@@ -73,7 +73,7 @@ class ObjectStore(Protocol):
         """Store small objects, with one sync for many; returns how many were new. Durable when it returns."""
 
     def get(self, kind: ObjectKind, address: Address) -> bytes:
-        """The payload of an object. Raises DamageError where it is missing or not what was written, and KeyHiddenError
+        """The payload of an object. Raises DamageError if it is missing or not what was written, and KeyHiddenError
         where its data key is gone.
         """
 

@@ -142,7 +142,7 @@ class SegmentRow:
     size: int = 0
     """Bytes that its file has at least, as far as that was noted."""
     present_size: int | None = None
-    """Bytes of its file that are there, if some are lost: 0 where the file is missing or cannot be read."""
+    """Bytes of its file that are there, if some are lost: 0 if the file is missing or cannot be read."""
 
 
 @dataclass(eq=False)
@@ -154,8 +154,8 @@ class IndexVersionError(Exception):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} has version {self.version}, this Snapstone knows versions up to {SCHEMA_VERSION}: run the "
-            "newer Snapstone that wrote it, or delete it while no server runs, and it is made again from the segments"
+            f"{self.path} has version {self.version}, this Snapstone knows versions up to {SCHEMA_VERSION}; run the "
+            "newer Snapstone that wrote it, or delete it while no server runs to have it rebuilt from the segments"
         )
 
 
@@ -163,7 +163,7 @@ class Index:
     """Safe from many threads and many processes: one writer connection each, readers from a small pool."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the index. Raises IndexVersionError, and DamageError if the file is no index."""
+        """Open or make the index. Raises IndexVersionError, and DamageError if the file is not an index."""
         self._path = path
         self._uncopied_commit_count = 0
         self._copy_failed = False
@@ -444,7 +444,7 @@ class Index:
                 self.distrust()
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except (sqlite3.DatabaseError, OSError):
-            log.exception("index: its log could not be copied", extra={"fields": {"path": str(self._path)}})
+            log.exception("index: checkpoint failed", extra={"fields": {"path": str(self._path)}})
             self._copy_failed = True
         self._uncopied_commit_count = 0
 
@@ -457,7 +457,7 @@ class Index:
             with suppress(OSError):
                 self.distrust()
             log.error("index damaged", extra={"fields": {"path": str(self._path), "why": str(error)}})
-            return DamageError("index", f"{self._path}: {error}; a restart of the server makes it again")
+            return DamageError("index", f"{self._path}: {error}; restart the server to rebuild it")
         return error
 
     @property

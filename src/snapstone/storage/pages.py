@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
-from typing import Final
 
 from snapstone.core.block_map import EMPTY_ROOT
 from snapstone.core.blocks import Address
@@ -13,9 +12,6 @@ from snapstone.core.data_key import DataKey
 from snapstone.core.errors import DamageError
 from snapstone.core.page import EMPTY_PAGE, Page
 from snapstone.storage.contract import ObjectKind, ObjectStore
-
-DEFAULT_CACHE_SIZE: Final = 64 << 20
-"""Bytes of page content that one process keeps."""
 
 
 class _CachedPage:
@@ -31,7 +27,8 @@ class _CachedPage:
 class PageStore:
     """A core.block_map.PageSource over an object store. Safe from many threads."""
 
-    def __init__(self, objects: ObjectStore, cache_bytes: int = DEFAULT_CACHE_SIZE) -> None:
+    def __init__(self, objects: ObjectStore, cache_bytes: int) -> None:
+        """`cache_bytes` limits the page content that is kept in memory."""
         self._objects = objects
         self._cache_limit = cache_bytes
         self._cache_size = 0
@@ -39,7 +36,7 @@ class PageStore:
         self._lock = Lock()
 
     def page(self, address: Address) -> Page:
-        """The page of that name. Raises DamageError where it cannot be read, or is not the page that is named."""
+        """The page of that name. Raises DamageError if it cannot be read, or is not the page that is named."""
         kept = self._cache.get(address)
         if kept is not None:
             kept.was_used = True

@@ -112,7 +112,7 @@ _NO_SEAL: Final = Seal(bytes(16), bytes(12), bytes(32), bytes(16))
 
 
 class BadRecordError(Exception):
-    """The bytes at a place are no whole record; the message says what is wrong with them."""
+    """The bytes at a place are not a complete record; the message says what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class RecordHeader:
     payload_checksum: bytes
     """XXH3-128 of the stored payload, big-endian."""
     seal: Seal | None = None
-    """How the payload is encrypted, or None where it is not."""
+    """How the payload is encrypted, or None if it is not."""
 
     @property
     def record_size(self) -> int:
@@ -180,7 +180,7 @@ _ZEROS: Final = bytes(_CHECKSUM_OFFSET - _FIELDS.size)
 
 
 def read_header(header: memoryview, key: bytes) -> RecordHeader:
-    """Parse a header. Raises BadRecordError where it is damaged, of another place, or of an unknown format."""
+    """Parse a header. Raises BadRecordError if it is damaged, of another place, or of an unknown format."""
     if bytes(header[: len(MAGIC)]) != MAGIC:
         raise BadRecordError("no record starts here")
     if header[_CHECKSUM_OFFSET:] != _header_checksum(header, key):
@@ -188,17 +188,17 @@ def read_header(header: memoryview, key: bytes) -> RecordHeader:
     fields = _FIELDS.unpack_from(header)
     _, version, kind, codec, cipher, stored_at_ms, payload_size, _, address, payload_checksum, *sealed = fields
     if version != FORMAT_VERSION:
-        raise BadRecordError(f"format version {version} is not known")
+        raise BadRecordError(f"format version {version} is unknown")
     if codec != _CODEC_NONE or cipher not in (_CIPHER_NONE, _CIPHER_AES_256_GCM):
-        raise BadRecordError(f"codec {codec} or cipher {cipher} is not known")
+        raise BadRecordError(f"codec {codec} or cipher {cipher} is unknown")
     if kind not in _KINDS:
-        raise BadRecordError(f"kind {kind} is not known")
+        raise BadRecordError(f"kind {kind} is unknown")
     seal = None if cipher == _CIPHER_NONE else Seal(*sealed)
     return RecordHeader(ObjectKind(kind), Address(address), payload_size, stored_at_ms, payload_checksum, seal)
 
 
 def check_payload(header: RecordHeader, payload: memoryview) -> None:
-    """Raises BadRecordError where a payload is not the one that was stored."""
+    """Raises BadRecordError if a payload is not the one that was stored."""
     if xxh3_128_digest(payload) != header.payload_checksum:
         raise BadRecordError("the payload's checksum is wrong")
 
@@ -251,9 +251,6 @@ class RecordCodec:
         return decrypt_in_place(payload, header.kind, header.address, data_key, header.seal)
 
 
-DEFAULT_BUFFER_COUNT: Final = 64
-"""Buffers of one process: 33 MiB when all have been used."""
-
 BORROW_WAIT_SECONDS: Final = 30.0
 """How long a caller waits for a buffer before it is told that the server is overloaded."""
 
@@ -298,7 +295,7 @@ ZERO_BLOCK: Final = ZeroBlock()
 class BufferPool:
     """Makes buffers when they are first needed, up to `limit`; the last one handed back is lent first."""
 
-    def __init__(self, limit: int = DEFAULT_BUFFER_COUNT, wait_seconds: float = BORROW_WAIT_SECONDS) -> None:
+    def __init__(self, limit: int, wait_seconds: float = BORROW_WAIT_SECONDS) -> None:
         self._limit = limit
         self._wait_seconds = wait_seconds
         self._idle: deque[RecordBuffer] = deque()
@@ -307,7 +304,7 @@ class BufferPool:
         self._waiting_count = 0
 
     def borrow(self) -> RecordBuffer:
-        """A buffer with undefined content. Raises OverloadedError where none comes free in time."""
+        """A buffer with undefined content. Raises OverloadedError if none comes free in time."""
         try:
             buffer = self._idle.pop()
         except IndexError:

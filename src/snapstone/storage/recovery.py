@@ -7,7 +7,7 @@ Runs at start, in one process at a time. Only segments that no living process ap
 - A record that is found and that the index does not name may never have been synced, and a sync of it may have failed,
   which the kernel tells once. So it is written again, with the same bytes in the same place, and synced, before the
   index vouches for it. Not if the file ends with its last record: then each sync of its owner had succeeded.
-- Nothing is destroyed. What is no whole record of this version stays as it is, and new records come behind it; only
+- Nothing is destroyed. What is not a whole record of this version stays as it is, and new records come behind it; only
   stretches that read as zeros are given back to the file system.
 """
 
@@ -56,9 +56,9 @@ class StoreMissingError(Exception):
 
     def __str__(self) -> str:
         return (
-            f"{self.folder} holds none of the {self.segment_count} segments that the index names: mount it, or put "
-            "them back. If they are lost for good, start once with --accept-lost-segments: what they held is reported "
-            "as damaged until it is uploaded again"
+            f"{self.folder} has none of the {self.segment_count} segments that the index lists; mount it, or put "
+            "them back. If they are permanently lost, start once with --accept-lost-segments: their objects are "
+            "reported as damaged until they are uploaded again"
         )
 
 
@@ -172,7 +172,9 @@ class Recovery:
             return False
         lost_count = self._index.count_behind(row.segment_id, size)
         if lost_count:
-            self._damage.report_segment(segment.path, f"the file ends at {size}: {lost_count} objects behind are lost")
+            self._damage.report_segment(
+                segment.path, f"the file ends at {size}: {lost_count} objects beyond that are lost"
+            )
         return lost_count > 0
 
     def _lose(self, row: SegmentRow, why: str) -> None:
@@ -191,7 +193,7 @@ class Recovery:
         except OSError as error:
             if self._read_only:
                 raise
-            self._damage.report_segment(segment.path, f"not all of its records could be made durable again: {error}")
+            self._damage.report_segment(segment.path, f"not all of its records could be synced again: {error}")
             return None
         for offset, size in scan.unreadable:
             self._damage.report_segment(segment.path, f"{size} bytes at {offset} cannot be read")

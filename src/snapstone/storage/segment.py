@@ -80,7 +80,7 @@ class Segment:
 
     @classmethod
     def create(cls, path: Path, segment_id: int, salt: bytes) -> Segment:
-        """Make a new segment, durable in its folder. Raises FileExistsError where the path is taken."""
+        """Make a new segment, durable in its folder. Raises FileExistsError if the path is taken."""
         unfinished = path.with_name(f"{path.name}.{salt.hex()}{UNFINISHED_SUFFIX}")
         linked = False
         while not linked:
@@ -97,7 +97,7 @@ class Segment:
 
     @classmethod
     def open(cls, path: Path) -> Segment:
-        """Open an existing segment. Raises BadRecordError where neither copy of its header is whole and this segment's.
+        """Open an existing segment. Raises BadRecordError if neither copy of its header is whole and this segment's.
 
         Where only one is, `header_damage` says so.
         """
@@ -112,7 +112,7 @@ class Segment:
                 os.close(fd)
 
     def try_own(self) -> bool:
-        """Lock the segment for this process to append to, until it ends or disowns it; False where another has it."""
+        """Lock the segment for this process to append to, until it ends or disowns it; False if another has it."""
         return try_lock(self._read_fd)
 
     def disown(self) -> None:
@@ -405,7 +405,7 @@ def _read_fully(fd: int, buffer: memoryview, offset: int, alignment: int) -> int
 
 
 def _parse_header_copies(copies: list[bytes], segment_id: int) -> tuple[bytes, str | None]:
-    """The salt, and what is wrong with one of the copies. Raises BadRecordError where neither is to be believed."""
+    """The salt, and what is wrong with one of the copies. Raises BadRecordError if neither is to be believed."""
     salts, damages = [], []
     for copy, offset in zip(copies, HEADER_COPY_OFFSETS, strict=True):
         try:

@@ -28,7 +28,6 @@ from snapstone.storage.contract import BlockBuffer, Encryption, FindDataKey, Obj
 from snapstone.storage.damage import DamageLog
 from snapstone.storage.index import Index, NewRecord, RecordPlace, is_index, remove_index
 from snapstone.storage.record import (
-    DEFAULT_BUFFER_COUNT,
     HEADER_SIZE,
     BadRecordError,
     BufferPool,
@@ -72,7 +71,7 @@ class SegmentStore:
         folder: Path,
         *,
         now_ms: Callable[[], int],
-        block_buffers: int = DEFAULT_BUFFER_COUNT,
+        block_buffers: int,
         segment_size: int = SEGMENT_SIZE,
         random_bytes: Callable[[int], bytes] = os.urandom,
         find_data_key: FindDataKey = _no_data_key,
@@ -133,7 +132,7 @@ class SegmentStore:
         return self._buffers.borrow()
 
     def put_block(self, address: Address, buffer: BlockBuffer, encryption: Encryption | None = None) -> bool:
-        """Store the block in a buffer of this store; True where it was written, False where it was already there."""
+        """Store the block in a buffer of this store; True if it was written, False if it was already there."""
         if not isinstance(buffer, RecordBuffer):
             raise TypeError("the buffer is not of this store")
         self._require_writable()
@@ -178,7 +177,7 @@ class SegmentStore:
     # -- reading --
 
     def get(self, kind: ObjectKind, address: Address) -> bytes:
-        """The payload of an object. Raises DamageError where it is missing or not what was written."""
+        """The payload of an object. Raises DamageError if it is missing or not what was written."""
         place = self._place(kind, address)
         record = memoryview(bytearray(HEADER_SIZE + place.payload_size))
         header, place = self._read(kind, address, place, record, Segment.read)
@@ -227,7 +226,7 @@ class SegmentStore:
         for row in self._index.segments():
             if row.segment_id not in there and row.present_size != 0 and self._note_loss(row.segment_id):
                 path = segment_path(self._segments_folder, row.segment_id)
-                self._damage.report_segment(path, "the segment's file was taken away")
+                self._damage.report_segment(path, "the segment's file disappeared")
         self._looked_through_ns = changed_ns
 
     @property
@@ -425,7 +424,7 @@ class SegmentStore:
         try:
             header = read(self._segment(place.segment_id), place.offset, record)
             if header.address != address or header.kind is not kind:
-                raise BadRecordError("another object stands at this place")
+                raise BadRecordError("another object is at this place")
             return header, place
         except (BadRecordError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in LOST_ERRORS:

@@ -57,12 +57,12 @@ ESSENTIAL_SEGMENT: Final = 8 * MIB
 
 PROBLEM: Final = (
     f"the data folder's disk had less than {LOW_WATER // MIB} MiB free: blocks are refused until"
-    f" {CLEAR_WATER // MIB} MiB are free again; all else goes on. Make room on that disk"
+    f" {CLEAR_WATER // MIB} MiB are free again; everything else continues. Free some space on that disk"
 )
 
 READ_ONLY_PROBLEM: Final = (
-    "the file system of the data folder takes no changes any more, as after an error of its disk: what is stored can be"
-    " read, all else is refused. The kernel's log says why; repair the file system with the server stopped"
+    "the file system of the data folder has become read-only, as after a disk error: what is stored can be"
+    " read, everything else is refused. See the kernel's log; repair the file system with the server stopped"
 )
 
 LOOK_SECONDS: Final = 3.0

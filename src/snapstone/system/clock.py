@@ -51,7 +51,7 @@ def _boot_ms() -> int:
 
 
 def _boot_id() -> str:
-    """Of this boot; empty where the system does not tell: the boot clock alone then shows most reboots."""
+    """Of this boot; empty if the system does not tell: the boot clock alone then shows most reboots."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
+from typing import Final
+
+LOOK_SECONDS: Final = 1.0
+"""How long to try for a lock that another process may hold just to look, as `doctor` does."""
+
+PAUSE_SECONDS: Final = 0.02
 
 
 def lock(descriptor: int) -> None:
@@ -26,6 +34,16 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 def unlock(descriptor: int) -> None:
     """Unlock an open file; closing its last descriptor does so too. Raises OSError."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def attempts(seconds: float, pause_seconds: float = PAUSE_SECONDS) -> Iterator[None]:
+    """Yield once for each attempt to take a lock: at once, then after each pause, until `seconds` have passed."""
+    deadline = time.monotonic() + seconds
+    while True:
+        yield
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(pause_seconds)
 
 
 class Turn:

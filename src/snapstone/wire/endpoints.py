@@ -16,7 +16,7 @@ from snapstone.wire import json_rpc, query, rest_json, xml_answers
 from snapstone.wire.faults import CodedFault, EbsFault, cause_headers, ebs_fault, ec2_fault, json_fault, query_fault
 from snapstone.wire.http import Call, Fault, Guard, Request, Response
 from snapstone.wire.members import check_members, echo
-from snapstone.wire.models import Operation, load_operations, with_departures
+from snapstone.wire.models import Operation, load_operations
 from snapstone.wire.refusals import UnknownActionError
 from snapstone.wire.rest_json import Routes
 from snapstone.wire.sigv4 import Authentication, Claim, hashes_of_body, hashes_of_unread_block
@@ -99,7 +99,7 @@ class RestJsonEndpoint:
         operations = load_operations(service, functions)
         self._dispatcher = dispatcher
         self._functions = functions
-        self._routes = Routes((with_departures(operations) if service == "ebs" else operations).values())
+        self._routes = Routes(operations.values())
 
     def serve(self, signed: SignedRequest) -> Response:
         request, claim = signed.request, signed.claim
@@ -229,7 +229,7 @@ def _taken(operation: Operation, function: OperationFunction, keywords: Mapping[
 
 @cache
 def keywords_taken(function: OperationFunction) -> frozenset[str] | None:
-    """The names of a function's parameters; None where it takes every one."""
+    """The names of a function's parameters; None if it takes every one."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return None

@@ -359,7 +359,7 @@ _row(errors.FilterLimitError, NEVER, "FilterLimitExceeded", NEVER, NEVER,
 _row(errors.DryRunPassedError, NEVER, "DryRunOperation", "DryRunOperationException", NEVER,
      "Request would have succeeded, but DryRun flag is set.")
 
-_row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED", "UnauthorizedOperation",
+_row(AccessDeniedError, "AccessDeniedException/UNAUTHORIZED_ACCOUNT", "UnauthorizedOperation",
      "AccessDeniedException", "AccessDenied", _denied_text)
 _row(KeyHiddenError, "ResourceNotFoundException/DEPENDENCY_RESOURCE_NOT_FOUND", "InvalidParameterValue",
      "NotFoundException", NEVER, "KMS key not found")
@@ -495,10 +495,10 @@ _row(errors.PendingSnapshotLimitError, "ConcurrentLimitExceededException", "Pend
      "LimitExceededException", "LimitExceeded",
      lambda e: f"At most {e.limit} pending snapshots are allowed for an account in a region.")
 _row(errors.InjectedFailureError, "InternalServerException", "InternalError",
-     "KMSInternalException", "InternalFailure", "This failure was asked for: fault injection is on.")
+     "KMSInternalException", "InternalFailure", "This failure was injected fault.")
 _row(errors.InjectedOutageError, "InternalServerException", "Unavailable",
-     "DependencyTimeoutException", "ServiceUnavailable", "This outage was asked for: fault injection is on.")
+     "DependencyTimeoutException", "ServiceUnavailable", "This outage was injected fault.")
 _row(errors.InjectedQuotaError, "ServiceQuotaExceededException/DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
      "ResourceLimitExceeded", "LimitExceededException", "LimitExceeded",
-     "This refusal was asked for: fault injection is on.")
+     "This refusal was injected fault.")
 # fmt: on

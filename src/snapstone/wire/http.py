@@ -16,12 +16,12 @@ class Body(Protocol):
 
     @property
     def declared_size(self) -> int | None:
-        """Bytes announced by Content-Length (0 where there is no body), or None for a chunked body."""
+        """Bytes announced by Content-Length (0 if there is no body), or None for a chunked body."""
 
     def read_into(self, view: memoryview) -> int:
         """Fill `view` from the body; returns the byte count, smaller than `view` only where the body ended.
 
-        Raises WriteTimedOutError where the client stalls, and ClientGoneError where it hung up before the end.
+        Raises WriteTimedOutError if the client stalls, and ClientGoneError where it hung up before the end.
         """
 
     def read_all(self, limit: int) -> bytes:

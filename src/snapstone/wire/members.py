@@ -22,7 +22,7 @@ VIOLATIONS_LIMIT: Final = 20
 
 
 def echo(value: object, limit: int = ECHO_LIMIT) -> str:
-    """A value as an error message repeats it: cut short where it is longer than `limit` characters."""
+    """A value as an error message repeats it: cut short if it is longer than `limit` characters."""
     text = str(value)
     return text if len(text) <= limit else text[:limit] + "..."
 

@@ -2,14 +2,14 @@
 
 The models are the only list of member names in Snapstone. An operation's shapes are compiled into a few frozen values
 that parsing and serializing walk quickly, and the models themselves, of which EC2's is large, are released. One table
-lists where the live EBS service departs from its published model; each row comes from observed answers of the real
+lists where the live services depart from their published models; each row comes from observed answers of the real
 service, or is a stated choice if it is silent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -116,14 +116,17 @@ class Operation:
 
 
 def load_operations(service: str, names: Iterable[str]) -> dict[str, Operation]:
-    """Compile the named operations of a service in `API_VERSIONS`. Raises KeyError for a name the model lacks."""
+    """Compile the named operations of a service in `API_VERSIONS`, as the live service has them.
+
+    Raises KeyError for a name that the model lacks.
+    """
     content = Loader().load_service_model(service, "service-2", API_VERSIONS[service])
     model = ServiceModel(content, service)
     known = set(model.operation_names)
     missing = [name for name in names if name not in known]
     if missing:
         raise KeyError(f"no such operation in the {service} model: {', '.join(missing)}")
-    return {name: _compile_operation(service, model.operation_model(name)) for name in names}
+    return {name: _as_live(_compile_operation(service, model.operation_model(name))) for name in names}
 
 
 def _compile_operation(service: str, model: OperationModel) -> Operation:
@@ -246,6 +249,9 @@ UNCONSTRAINED: Final = frozenset({("PutSnapshotBlock", "ChecksumAlgorithm")})
 REQUIRED: Final = frozenset({("StartSnapshot", "Tags", "Key")})
 """Members of a list's items that the model leaves optional and no tag can do without."""
 
+RANGES: Final = {("ScheduleKeyDeletion", "PendingWindowInDays"): (7, 30)}
+"""Narrower than the model's, 1 to 365: the documented ones (docs/aws-behaviour/encryption-and-kms.md, KMS-14)."""
+
 EMPTY_MEANS_ABSENT: Final = frozenset({("ListChangedBlocks", "FirstSnapshotId")})
 """An empty text is treated like a member that was not sent; the operation has its own answer for that."""
 
@@ -253,9 +259,8 @@ EXTRA_NULL_OUTPUTS: Final = {"ListChangedBlocks": ("LastEvaluatedBlockIndex",)}
 """Output members that are on the wire, always null, and in no model."""
 
 
-def with_departures(operations: Mapping[str, Operation]) -> dict[str, Operation]:
-    """The operations as the live service has them."""
-    return {name: replace(it, inputs=tuple(_member(name, m) for m in it.inputs)) for name, it in operations.items()}
+def _as_live(operation: Operation) -> Operation:
+    return replace(operation, inputs=tuple(_member(operation.name, member) for member in operation.inputs))
 
 
 def _member(operation_name: str, member: Member) -> Member:
@@ -265,6 +270,9 @@ def _member(operation_name: str, member: Member) -> Member:
     if place in PATTERNS:
         text = PATTERNS[place]
         return replace(member, shape=replace(member.shape, pattern_text=text, pattern=compile_pattern(text)))
+    if place in RANGES:
+        minimum, maximum = RANGES[place]
+        return replace(member, shape=replace(member.shape, minimum=minimum, maximum=maximum))
     if member.shape.item is not None:
         item = member.shape.item
         members = tuple(replace(m, required=m.required or (*place, m.name) in REQUIRED) for m in item.members)

@@ -47,7 +47,7 @@ class Routes:
         """The longest request URI that the raw `path` ends in.
 
         Members are percent-decoded exactly once, after the split, so an encoded slash stays inside its segment.
-        Raises UnknownOperationError where none matches.
+        Raises UnknownOperationError if none matches.
         """
         segments = path.split("/")[1:]
         for template in self._templates.get(method, ()):
@@ -148,7 +148,7 @@ def _query_texts(query: str) -> dict[str, str]:
 
 
 def _query_list(query: str, wire_name: str) -> list[str] | None:
-    """Every text of a list that travels in the query, or None where it is not there."""
+    """Every text of a list that travels in the query, or None if it is not there."""
     name = wire_name.encode()
     return [value.decode("utf-8", "replace") for each, value in query_pairs(query) if each == name] or None
 

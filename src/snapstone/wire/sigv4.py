@@ -89,7 +89,7 @@ class Claim:
 def read_claim(headers: Mapping[str, str], query: str) -> Claim:
     """Read either form of signature.
 
-    Raises MissingCredentialsError where there is none, MalformedSignatureError where a part is missing, unreadable or
+    Raises MissingCredentialsError if there is none, MalformedSignatureError where a part is missing, unreadable or
     doubled, or where both forms are there at once.
     """
     pairs = query_pairs(query) if query else []
@@ -241,7 +241,7 @@ _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 def hashes_of_unread_block(claim: Claim, headers: Mapping[str, str], query: str) -> tuple[str, ...]:
     """The payload hashes that a put whose body is still unread may have been signed with.
 
-    Raises SignatureMismatchError where the headers leave the body unbound or contradict each other, and
+    Raises SignatureMismatchError if the headers leave the body unbound or contradict each other, and
     MalformedSignatureError for a form of hash that is not supported (`STREAMING-...`).
     """
     stated = _stated_hash(claim, headers, query)
@@ -272,7 +272,7 @@ def hashes_of_no_body(claim: Claim, headers: Mapping[str, str], query: str) -> t
 def hashes_of_body(claim: Claim, headers: Mapping[str, str], query: str, body: bytes) -> tuple[str, ...]:
     """The one hash that a request with this body may have been signed with.
 
-    Raises SignatureMismatchError where the stated hash is another, MalformedSignatureError as above.
+    Raises SignatureMismatchError if the stated hash is another, MalformedSignatureError as above.
     """
     stated = _stated_hash(claim, headers, query)
     computed = hashlib.sha256(body).hexdigest() if body else EMPTY_HASH

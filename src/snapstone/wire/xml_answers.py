@@ -40,7 +40,7 @@ def answer(operation: Operation, output: Mapping[str, object] | None, request_id
 
 
 def answer_wrapped(operation: Operation, output: Mapping[str, object] | None, request_id: str) -> Response:
-    """A success of STS or IAM: the members in an element of their own, where there are any, then the request's id."""
+    """A success of STS or IAM: the members in an element of their own, if there are any, then the request's id."""
     pieces = [_DECLARATION, f'<{operation.name}Response xmlns="{operation.namespace}">']
     if operation.result_wrapper is not None:
         pieces.append(f"<{operation.result_wrapper}>")

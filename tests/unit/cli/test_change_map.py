@@ -66,7 +66,7 @@ def test_the_last_cell_is_full_with_the_blocks_that_it_has() -> None:
 
 def test_the_legend_says_what_a_cell_is() -> None:
     *_, legend = ChangeMap(4 * 16 * 32, 16).lines(shades=ASCII_SHADES)
-    assert legend == "a cell is 2.0 MiB: . no block differs, - to 25, + to 50, * to 75, # to 100 % do"
+    assert legend == "a cell is 2.0 MiB: . none, - to 25, + to 50, * to 75, # to 100 % of blocks differ"
 
 
 def test_colour_is_that_of_what_most_blocks_of_a_cell_are() -> None:

@@ -82,7 +82,7 @@ def test_wrong_usage_is_one_line_that_says_where_help_is() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "snapstone upload: argument --size: '5 apples' is not a size, such as 4096, 50M (= 50MiB), 50MB or 1.5GiB "
-        "(help: snapstone upload --help)\n"
+        "(see snapstone upload --help)\n"
     )
 
 

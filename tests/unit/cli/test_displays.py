@@ -1,4 +1,4 @@
-"""What is shown where there is no terminal."""
+"""What is shown if there is no terminal."""
 
 from __future__ import annotations
 

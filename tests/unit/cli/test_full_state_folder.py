@@ -36,7 +36,7 @@ def until_done(client: Client, disk: Path, room: str, *arguments: str) -> str:
     assert refused.returncode == 3, refused.stderr
     last = refused.stderr.splitlines()[-1]
     assert last.startswith(f"snapstone: {disk}/state")
-    assert last.endswith(f"Make room there, or set {STATE_VARIABLE} to a folder that has some")
+    assert last.endswith(f"free some space there, or set {STATE_VARIABLE} to another directory")
     run_as_root("mount", "-o", "remount,size=10m,nr_inodes=100", str(disk))
     done = client.run(*arguments)
     assert done.returncode == 0, done.stderr

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.cli.progress import BLOCK_SIZE, MAX_SAMPLE_COUNT, Meter, line_of, summary_of
+from snapstone.cli.progress import MAX_SAMPLE_COUNT, Meter, line_of, summary_of
 from snapstone.client.events import Tally
-from snapstone.core import blocks
 
 
 class Clock:
@@ -22,10 +21,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def test_its_block_is_the_services_block() -> None:
-    assert BLOCK_SIZE == blocks.BLOCK_SIZE
 
 
 def test_rate_and_time_left_follow_the_tally(clock: Clock) -> None:

@@ -35,6 +35,16 @@ def test_what_is_not_said_is_the_clients_own_default() -> None:
         assert service.options == Options()
 
 
+def test_the_help_gives_the_clients_own_defaults() -> None:
+    parser = Parser(prog="test")
+    endpoint_options(parser)
+    transfer_options(parser)
+    text, options = " ".join(parser.format_help().split()), Options()
+    assert f"(default: {options.max_in_flight})" in text
+    assert f"(default: {options.retry_seconds / 60:g}m)" in text
+    assert f"(default: {options.stall_seconds / 60:g}m)" in text
+
+
 def test_what_is_said_reaches_the_service() -> None:
     options = parsed(
         *("--endpoint-url", "http://127.0.0.1:9", "--region", "eu-west-1", "--limit-rate", "50MB/s"),

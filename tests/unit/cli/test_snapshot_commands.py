@@ -129,7 +129,7 @@ def test_tag_puts_on_replaces_and_takes_off(client: Client, make_snapshot: MakeS
     ("arguments", "words"),
     [
         ((), "nothing to do"),
-        (("a=1", "--remove", "a"), "'a' is both set and removed"),
+        (("a=1", "--remove", "a"), "'a' is both added and removed"),
         (("aws:a=1",), "is reserved"),
         (("no tag",), "'no tag' is not a tag (expected KEY=VALUE)"),
     ],

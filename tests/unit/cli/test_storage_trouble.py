@@ -58,7 +58,7 @@ def test_a_damaged_block_ends_a_command_with_6_at_once_and_is_named(
     assert done.returncode == 6, done.stderr
     assert time.monotonic() - began < SECONDS
     assert f"get block 1 of {first}: " in done.stderr
-    assert "uploading the image that it came from again" in done.stderr
+    assert "uploading the original image again" in done.stderr
 
 
 def test_verify_finds_a_damaged_block_at_once_and_goes_on(damaged: tuple[Client, str, str]) -> None:
@@ -102,7 +102,7 @@ def test_verify_of_a_snapshot_whose_list_is_damaged_ends_with_6(faulty: ServerPr
 def test_an_upload_to_a_server_that_cannot_store_says_so_ends_in_time_and_goes_on_later(
     faulty: ServerProcess, tmp_path: Path, error: str
 ) -> None:
-    advice = "make room on the server's disk" if error == "storage-full" else "bring the server's data folder back"
+    advice = "free space on the server's disk" if error == "storage-full" else "put the server's data folder back"
     client = client_of(faulty, tmp_path)
     (tmp_path / "image").write_bytes(A + B + C)
     inject(faulty, {"operation": "ebs:PutSnapshotBlock", "error": error})
@@ -110,7 +110,7 @@ def test_an_upload_to_a_server_that_cannot_store_says_so_ends_in_time_and_goes_o
     refused = client.run("upload", "image", "--retry-time", "3s")
     assert refused.returncode == 3, refused.stderr
     assert time.monotonic() - began < SECONDS
-    assert f"trying again for up to 3 s: {advice}" in refused.stderr
+    assert f"retrying for up to 3 s: {advice}" in refused.stderr
     assert advice in refused.stderr.splitlines()[-1]
     inject(faulty)
     done = client.run("upload", "image")

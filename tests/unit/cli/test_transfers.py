@@ -39,7 +39,7 @@ def image(client: Client, content: bytes) -> Path:
 
 @pytest.fixture(scope="module")
 def uploaded(server: ServerProcess, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A snapshot of that image, whose tag says that it is no whole GiB."""
+    """A snapshot of that image, whose tag says that it is not a whole number of GiB."""
     folder = tmp_path_factory.mktemp("uploaded")
     (folder / "disk.img").write_bytes(content)
     return client_of(server, folder).output("upload", "disk.img", "--quiet").strip()
@@ -170,7 +170,7 @@ def test_who_is_interrupted_hears_how_to_go_on_and_goes_on(client: Client, image
     done = client.run("upload", "disk.img")
     assert done.returncode == 0
     assert client.output_bytes("download", done.stdout.strip(), "-") == image.read_bytes()
-    assert "resuming snap-" in done.stderr
+    assert "resuming" in done.stderr
 
 
 def test_quiet_says_how_to_go_on_too(client: Client, image: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_reader_of_a_download_that_goes_away_ends_it_quietly(client: Client, u
         (("upload", "-"), 2, "--size"),
         (("download", "snap-0123456789abcdef0", "x"), 7, "snap-0123456789abcdef0"),
         (("download", "snapshot", "x"), 2, "'snapshot' is not a snapshot ID"),
-        (("download", "snap-0123456789abcdef0", "x", "--limit-rate", "0"), 2, "transfers nothing"),
+        (("download", "snap-0123456789abcdef0", "x", "--limit-rate", "0"), 2, "must be more than 0"),
         (("download", "snap-0123456789abcdef0", "x", "--max-in-flight", "0"), 2, "from 1 to 512"),
     ],
 )

@@ -24,6 +24,8 @@ def test_without_options_a_server_is_on_loopback() -> None:
     settings = read_settings({}, HOME)
     assert (settings.host, settings.port, settings.region) == ("127.0.0.1", None, "us-east-1")
     assert settings.data == Path("/xdg/snapstone")
+    assert (settings.page_cache_bytes, settings.block_buffers) == (64 << 20, 64)
+    assert (settings.default_max_results, settings.seal_wait_seconds) == (10_000, 5.0)
 
 
 @pytest.mark.parametrize(("processor_count", "worker_count"), [(1, 1), (2, 2), (4, 4), (64, 4)])

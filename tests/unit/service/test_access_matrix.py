@@ -38,7 +38,7 @@ STRANGER: Final = Caller(STRANGER_ID, OWNER.region, "AKIASTRANGER", root_princip
 
 Error = type[SnapstoneError]
 Outcome = Error | None
-"""What a call raises; None where it does what was asked."""
+"""What a call raises; None if it does what was asked."""
 
 DONE: Final = None
 ABSENT: Final = SnapshotNotFoundError

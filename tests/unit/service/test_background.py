@@ -59,7 +59,7 @@ def test_a_claim_that_fails_is_logged_and_is_not_an_attempt_that_failed(caplog: 
     background = BackgroundWork("test", 1, claim, worked.append, lambda *failure: failures.append(failure))
     assert background.start(ONE).wait(30)
     assert (worked, failures) == ([], [])
-    assert "test not begun" in caplog.text
+    assert "test not started" in caplog.text
 
 
 def test_what_is_not_claimed_is_not_worked_on() -> None:

@@ -81,7 +81,7 @@ def test_a_step_that_goes_on_failing_is_told_until_it_succeeds(installation: Ins
         sweep(installation)
     assert problems(installation) == {}
     sweep(installation)
-    assert "to drop old answers: its log says why" in problems(installation)["upkeep"]
+    assert "to drop old answers; see its log" in problems(installation)["upkeep"]
     broken(installation, "")
     sweep(installation)
     assert problems(installation) == {}

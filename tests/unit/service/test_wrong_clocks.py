@@ -375,8 +375,8 @@ def test_a_damaged_row_about_time_costs_an_hour_and_nothing_else(
 
 
 def down(installation: Installation, down_ms: int, boot_id: str = "boot") -> None:
-    """The server is killed, is away for a time, and comes back; `reopen` writes nothing when it ends."""
-    installation.close()
+    """The server is killed, is away for a time, and comes back."""
+    installation.end_at_once()
     installation.clock.now_ms += down_ms
     installation.clock.boot_id = boot_id
     installation.__post_init__()

@@ -11,7 +11,6 @@ import pytest
 from snapstone.core.errors import OverloadedError
 from snapstone.storage.record import (
     BORROW_WAIT_SECONDS,
-    DEFAULT_BUFFER_COUNT,
     ZERO_BLOCK,
     BufferPool,
     RecordBuffer,
@@ -20,7 +19,6 @@ from snapstone.storage.record import (
 
 
 def test_the_limits_are_those_that_are_documented() -> None:
-    assert DEFAULT_BUFFER_COUNT == 64
     assert BORROW_WAIT_SECONDS == 30
 
 

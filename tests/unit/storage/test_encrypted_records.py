@@ -29,7 +29,7 @@ def find_key(data_key_id: bytes) -> DataKey:
 
 
 def open_store(folder: Path) -> SegmentStore:
-    return SegmentStore(folder, now_ms=lambda: 1, segment_size=SEGMENT_SIZE, find_data_key=find_key)
+    return SegmentStore(folder, now_ms=lambda: 1, block_buffers=4, segment_size=SEGMENT_SIZE, find_data_key=find_key)
 
 
 def put(store: SegmentStore, content: bytes = CONTENT, address: Address = ADDRESS, key: DataKey = KEY) -> bool:

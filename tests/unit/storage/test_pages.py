@@ -12,7 +12,7 @@ from snapstone.core.data_key import DataKey
 from snapstone.core.errors import DamageError
 from snapstone.core.page import EMPTY_PAGE, Page
 from snapstone.storage.contract import ObjectKind
-from snapstone.storage.pages import DEFAULT_CACHE_SIZE, PageStore
+from snapstone.storage.pages import PageStore
 
 
 class Objects:
@@ -51,19 +51,19 @@ def stored(count: int, cache_bytes: int) -> tuple[Objects, PageStore]:
 
 
 def test_a_page_is_read_as_it_was_stored() -> None:
-    _, pages = stored(3, DEFAULT_CACHE_SIZE)
+    _, pages = stored(3, 64 << 20)
     for number in range(3):
         assert pages.page(page(number).address).content == page(number).content
 
 
 def test_the_empty_page_is_known_and_never_read() -> None:
-    objects, pages = stored(0, DEFAULT_CACHE_SIZE)
+    objects, pages = stored(0, 64 << 20)
     assert pages.page(EMPTY_ROOT) is EMPTY_PAGE
     assert objects.reads == []
 
 
 def test_a_page_read_before_is_not_read_again() -> None:
-    objects, pages = stored(3, DEFAULT_CACHE_SIZE)
+    objects, pages = stored(3, 64 << 20)
     for _ in range(3):
         pages.page(page(1).address)
     assert objects.reads == [page(1).address]
@@ -90,7 +90,7 @@ def test_a_cache_with_room_for_no_page_keeps_none(cache_bytes: int) -> None:
 
 
 def test_a_stored_page_of_another_name_is_damage_each_time() -> None:
-    objects, pages = stored(2, DEFAULT_CACHE_SIZE)
+    objects, pages = stored(2, 64 << 20)
     objects.stored[page(0).address] = page(1).content
     for _ in range(2):
         with pytest.raises(DamageError) as raised:
@@ -99,13 +99,13 @@ def test_a_stored_page_of_another_name_is_damage_each_time() -> None:
 
 
 def test_bytes_that_are_no_page_are_damage() -> None:
-    objects, pages = stored(1, DEFAULT_CACHE_SIZE)
+    objects, pages = stored(1, 64 << 20)
     objects.stored[page(0).address] = b"no page"
     with pytest.raises(DamageError):
         pages.page(page(0).address)
 
 
 def test_a_missing_page_is_damage() -> None:
-    _, pages = stored(0, DEFAULT_CACHE_SIZE)
+    _, pages = stored(0, 64 << 20)
     with pytest.raises(DamageError):
         pages.page(page(0).address)

@@ -671,7 +671,7 @@ def test_a_start_on_a_disk_that_refuses_to_make_records_durable_again_vouches_fo
     monkeypatch.setattr(Segment, step, fail)
     again = torn_copy(folder, tmp_path / "torn", lambda path: None)
     assert not again.has(address_of(numbered_block(0)))
-    assert "could be made durable again" in (tmp_path / "torn" / "damage.jsonl").read_text()
+    assert "could be synced again" in (tmp_path / "torn" / "damage.jsonl").read_text()
     monkeypatch.undo()
     assert put_block(again, numbered_block(0)) is True
     assert place_of(tmp_path / "torn", numbered_block(0)).segment_id == 2
@@ -764,9 +764,9 @@ def test_an_index_that_turns_out_to_be_damaged_is_damage_and_made_again_at_the_n
         [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'object'").fetchall()
     overwrite(folder / "index.db", (page - 1) * 4_096, b"\xff" * 4_096)
     store = open_store(folder)
-    with pytest.raises(DamageError, match="a restart of the server makes it again"):
+    with pytest.raises(DamageError, match="restart the server to rebuild it"):
         store.has(address_of(numbered_block(1)))
-    with pytest.raises(DamageError, match="a restart of the server makes it again"):
+    with pytest.raises(DamageError, match="restart the server to rebuild it"):
         put_block(store, numbered_block(2))
     store.close()
     store = open_store(folder)
@@ -796,7 +796,7 @@ def test_a_read_only_store_reads_and_writes_nothing(folder: Path, tmp_path: Path
     working.mkdir()
     shutil.copy(folder / "index.db", working)
     before = state_of(folder)
-    reading = SegmentStore(folder, now_ms=lambda: SUITE_NOW_MS, read_only=True, index_folder=working)
+    reading = SegmentStore(folder, now_ms=lambda: SUITE_NOW_MS, block_buffers=4, read_only=True, index_folder=working)
     assert all_blocks_read(reading, range(3))
     with pytest.raises(ReadOnlyError):
         put_block(reading, numbered_block(9))
@@ -939,7 +939,7 @@ def test_blocks_of_a_segment_that_is_taken_away_are_stored_again(
     assert not put_block(store, numbered_block(3))
     lose(folder / "segments" / "00000001.segment")
     store.note_lost_segments()
-    assert "taken away" in (folder / "damage.jsonl").read_text()
+    assert "disappeared" in (folder / "damage.jsonl").read_text()
     assert put_block(store, numbered_block(3))
     assert get_block(store, address_of(numbered_block(3))) == numbered_block(3)
     assert get_block(store, address_of(numbered_block(BLOCKS_PER_SEGMENT))) == numbered_block(BLOCKS_PER_SEGMENT)
@@ -1046,7 +1046,11 @@ def test_encrypted_blocks_and_pages_are_written_again_after_a_failed_sync(
 ) -> None:
     key = DataKey(bytes(16), bytes(range(32)))
     store = SegmentStore(
-        folder, now_ms=lambda: SUITE_NOW_MS, segment_size=SEGMENT_SIZE, find_data_key=lambda data_key_id: key
+        folder,
+        now_ms=lambda: SUITE_NOW_MS,
+        block_buffers=4,
+        segment_size=SEGMENT_SIZE,
+        find_data_key=lambda data_key_id: key,
     )
     put_block(store, numbered_block(0))
     fail_next_sync(monkeypatch)

@@ -123,7 +123,7 @@ def _raise(error: Exception | None) -> None:
 def request(
     method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes | MemoryBody = b""
 ) -> Request:
-    """A request as the listener hands it over; `headers` in any case, `host` added where it lacks."""
+    """A request as the listener hands it over; `headers` in any case, `host` added if it lacks."""
     lower = {"host": HOST} | {name.lower(): value for name, value in (headers or {}).items()}
     return Request(method, target, lower, MemoryBody(body) if isinstance(body, bytes) else body, "peer", REQUEST_ID)
 

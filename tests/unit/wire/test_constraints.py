@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from snapstone.wire.members import ECHO_LIMIT, VIOLATIONS_LIMIT, check_members, echo
-from snapstone.wire.models import load_operations, with_departures
+from snapstone.wire.models import load_operations
 from snapstone.wire.refusals import ConstraintError
 
 NAMES = ("StartSnapshot", "CompleteSnapshot", "ListSnapshotBlocks", "GetSnapshotBlock")
-OPERATIONS = with_departures(load_operations("ebs", NAMES))
+OPERATIONS = load_operations("ebs", NAMES)
 SNAPSHOT = {"SnapshotId": "snap-0123456789abcdef0"}
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from snapstone.wire.models import Member, load_operations, with_departures
+from snapstone.wire.models import Member, load_operations
 
 NAMES = ("StartSnapshot", "PutSnapshotBlock", "CompleteSnapshot", "ListSnapshotBlocks", "ListChangedBlocks")
-OPERATIONS = with_departures(load_operations("ebs", (*NAMES, "GetSnapshotBlock")))
+OPERATIONS = load_operations("ebs", (*NAMES, "GetSnapshotBlock"))
 
 
 def member(operation: str, name: str) -> Member:

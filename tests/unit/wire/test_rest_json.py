@@ -12,13 +12,13 @@ from botocore.parsers import RestJSONParser
 
 from snapstone.core.errors import InvalidContentEncodingError
 from snapstone.wire.faults import FRAMEWORK, MODELLED, VALIDATION, EbsFault
-from snapstone.wire.models import load_operations, with_departures
+from snapstone.wire.models import load_operations
 from snapstone.wire.refusals import SerializationError
 from snapstone.wire.rest_json import Route, answer, answer_fault, read_members
 from tests.unit.wire.requests import REQUEST_ID, MemoryBody
 from tests.unit.wire.test_models import EBS
 
-OPERATIONS = with_departures(load_operations("ebs", EBS))
+OPERATIONS = load_operations("ebs", EBS)
 MODEL = ServiceModel(Loader().load_service_model("ebs", "service-2"))
 
 

@@ -37,7 +37,7 @@ class PendingLimitError(Exception):
 
 @dataclass(eq=False)
 class NotWritableError(Exception):
-    """A write came to a snapshot that takes none: `state` tells why, None where there is no such snapshot.
+    """A write came to a snapshot that takes none: `state` tells why, None if there is no such snapshot.
 
     A pending snapshot past its deadline is reported as ERROR.
     """
@@ -73,13 +73,13 @@ class Catalog(
 
     def secret(self, name: str, candidate: bytes) -> bytes:
         """The sealed secret of that name; `candidate`, sealed by the root key for the purpose `secret NAME`, becomes it
-        where there is none yet. One winner among racing callers."""
+        if there is none yet. One winner among racing callers."""
 
     def seal_plain_secrets(self, seal: Callable[[bytes, str], bytes]) -> None:
         """Seal what a version before the root key left in plain text; `seal` takes it and its purpose."""
 
     def first_account(self, candidate: AccountId) -> AccountId:
-        """The account made at first start; `candidate` becomes it where there is none yet."""
+        """The account made at first start; `candidate` becomes it if there is none yet."""
 
     # -- snapshots --
 
@@ -88,10 +88,10 @@ class Catalog(
     ) -> StoredAnswer | None:
         """Insert a pending snapshot and the answer for its client token, both or neither.
 
-        Returns None where it was inserted, or the answer already stored for the token (account, region, token),
-        in which case nothing changed, whatever has become of the parent. Raises ParentGoneError where `parent_id` is
-        not a completed snapshot any more. Raises RowRefusedError where the id exists already. With a limit it
-        raises PendingLimitError where the account has so many in the region that are shown as pending, apart from
+        Returns None if it was inserted, or the answer already stored for the token (account, region, token),
+        in which case nothing changed, whatever has become of the parent. Raises ParentGoneError if `parent_id` is
+        not a completed snapshot any more. Raises RowRefusedError if the id exists already. With a limit it
+        raises PendingLimitError if the account has so many in the region that are shown as pending, apart from
         copies and from those past their deadline when this one starts.
         """
 
@@ -126,7 +126,7 @@ class Catalog(
 
         Extends the deadline to `running_ms` plus the snapshot's time-out (never back) and keeps the largest `progress`.
         A write whose `begun_at_ms` is not after the deadline may finish after it, as long as the snapshot has not
-        turned to error. Raises NotWritableError and changes nothing where the snapshot is not pending.
+        turned to error. Raises NotWritableError and changes nothing if the snapshot is not pending.
         """
 
     def pending_writes(self, snapshot_id: SnapshotId) -> Iterator[PendingWrite]:
@@ -148,26 +148,29 @@ class Catalog(
         """Turn a pending snapshot to sealing; from here no write is accepted. Returns the row as it is afterwards.
 
         A pending snapshot past its deadline (`due_running_ms` is after it) turns to error, TIMED_OUT, instead. In any
-        other state nothing changes. None where there is no such snapshot.
+        other state nothing changes. None if there is no such snapshot.
         """
 
     def claim_seal(self, snapshot_id: SnapshotId, running_ms: int, lease_until_ms: int) -> bool:
         """Take a free or expired lease (`running_ms` has reached its end) on a sealing snapshot; True where taken."""
 
     def renew_seal(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
-        """Extend the lease of a seal in progress, never back; without effect where nobody holds one."""
+        """Extend the lease of a seal in progress, never back; without effect if nobody holds one."""
 
-    def release_seals(self) -> None:
-        """Free every lease: at a start, when no other server works on the catalog, whoever held one is gone."""
+    def release_leases(self) -> None:
+        """Free every lease, of seals and of copies.
+
+        For a start, when no other server works on the catalog: whoever held a lease is gone.
+        """
 
     def seals_due(self, running_ms: int) -> list[SnapshotId]:
         """Sealing snapshots that nobody holds a lease on, in the order in which their seals were begun."""
 
     def finish_seal(self, snapshot_id: SnapshotId, root: Address, block_count: int, completed_at_ms: int) -> bool:
-        """Turn a sealing snapshot to completed and drop its pending writes; False where it was not sealing any more."""
+        """Turn a sealing snapshot to completed and drop its pending writes; False if it was not sealing any more."""
 
     def fail_seal(self, snapshot_id: SnapshotId, state_message: str) -> bool:
-        """Turn a sealing snapshot to error and drop its pending writes; False where it was not sealing any more."""
+        """Turn a sealing snapshot to error and drop its pending writes; False if it was not sealing any more."""
 
     # -- seals and copies that fail --
 
@@ -177,7 +180,7 @@ class Catalog(
         """A seal or a copy failed at `now_ms` (running time): nobody is to try again for `pause_ms(failures so far)`.
 
         The message becomes the snapshot's state message until it succeeds. Returns what is known of its failures, or
-        None where it is neither sealing nor a pending copy any more. The history ends with the snapshot's state.
+        None if it is neither sealing nor a pending copy any more. The history ends with the snapshot's state.
         """
 
     def failing_work(self) -> list[FailingWork]:
@@ -192,10 +195,10 @@ class Catalog(
         """
 
     def begin_delete(self, snapshot_id: SnapshotId, now_ms: int, due_ms: int) -> Deletion | None:
-        """Turn a snapshot of any state to deleting and drop its pending writes; None where it was gone already.
+        """Turn a snapshot of any state to deleting and drop its pending writes; None if it was gone already.
 
         One that is being deleted, or lies in the recycle bin, is gone already. A completed one that a retention rule
-        applies to goes into the bin at `now_ms` instead. Raises LockHoldsError where a lock is in force at `due_ms`:
+        applies to goes into the bin at `now_ms` instead. Raises LockHoldsError if a lock is in force at `due_ms`:
         one in error has nothing that a lock could keep, and is deleted.
         """
 

@@ -150,7 +150,7 @@ class IdentityCatalog(Protocol):
         """Add an account. Raises NameTakenError, also where the id is taken."""
 
     def rename_account(self, account_id: AccountId, name: str) -> bool:
-        """Name an account; False where there is none. Raises NameTakenError."""
+        """Name an account; False if there is none. Raises NameTakenError."""
 
     # -- users and roles --
 
@@ -172,14 +172,14 @@ class IdentityCatalog(Protocol):
     def change_identity(
         self, account_id: AccountId, kind: IdentityKind, name: str, change: Callable[[Identity], Identity]
     ) -> Identity | None:
-        """Put what `change` makes of a user or role in its place, in one transaction; None where there is none.
+        """Put what `change` makes of a user or role in its place, in one transaction; None if there is none.
 
         Whatever `change` raises leaves it as it was. Raises NameTakenError and PolicyGoneError (of policies that it
         was not attached to before).
         """
 
     def delete_identity(self, account_id: AccountId, kind: IdentityKind, name: str) -> bool:
-        """Delete a user or role that has no keys and no policies; False where there is none. Raises StillUsedError."""
+        """Delete a user or role that has no keys and no policies; False if there is none. Raises StillUsedError."""
 
     # -- access keys --
 
@@ -190,14 +190,14 @@ class IdentityCatalog(Protocol):
         """A user's keys, or root's, the oldest first."""
 
     def insert_access_key(self, key: SealedAccessKey, limit: int) -> None:
-        """Add a key of an existing user or of root. Raises TooManyError, NameTakenError where the id is taken, and
+        """Add a key of an existing user or of root. Raises TooManyError, NameTakenError if the id is taken, and
         OwnerGoneError where the user does not exist (any more)."""
 
     def set_access_key_active(self, key: SealedAccessKey, active: bool) -> bool:
-        """Switch a key on or off; False where it is gone."""
+        """Switch a key on or off; False if it is gone."""
 
     def delete_access_key(self, key: SealedAccessKey) -> bool:
-        """Delete a key; False where it is gone."""
+        """Delete a key; False if it is gone."""
 
     # -- managed policies --
 
@@ -214,7 +214,7 @@ class IdentityCatalog(Protocol):
         """As `change_identity`; name and path stay."""
 
     def delete_managed_policy(self, arn: str) -> bool:
-        """Delete a policy that nothing has, with its only version; False where there is none. Raises StillUsedError."""
+        """Delete a policy that nothing has, with its only version; False if there is none. Raises StillUsedError."""
 
     def attachment_counts(self, account_id: AccountId) -> dict[str, tuple[int, int]]:
         """By ARN: how many of an account's users and roles a policy is attached to, and how many it bounds."""

@@ -59,5 +59,5 @@ class InventoryCatalog(Protocol):
     def restore_snapshot(self, snapshot: Snapshot) -> bool:
         """Insert the row of a completed snapshot that was lost, whatever has become of its parent.
 
-        False, and nothing changes, where there is a row of that id.
+        False, and nothing changes, if there is a row of that id.
         """

@@ -44,7 +44,7 @@ class KmsKey:
     deletion_at_ms: int | None = None
     """When it is destroyed: only while its deletion is pending."""
     rotation_period_days: int | None = None
-    """None where it is not rotated by itself."""
+    """None if it is not rotated by itself."""
     next_rotation_at_ms: int | None = None
     material_version: int = 1
     """The newest material, which new work uses."""
@@ -90,8 +90,8 @@ class MaterialAdded(Enum):
     """What came of adding material."""
 
     ADDED = "added"
-    ANOTHER = "another caller has just added some, or none is due any more"
-    NOT_ENABLED = "the key is not enabled, or gone"
+    ANOTHER = "another caller has just added some, or none is due"
+    NOT_ENABLED = "the key is not enabled or was deleted"
     LIMIT = "the key has been rotated on demand as often as it may be"
 
 
@@ -101,7 +101,7 @@ class KeyCatalog(Protocol):
     def insert_kms_key(self, key: KmsKey, sealed_material: bytes, alias: str | None = None) -> bool:
         """Store a key with its first material, and an alias for it where one is given, or nothing of it.
 
-        False where the alias is there already: then somebody else made such a key. Raises RowRefusedError where the id
+        False if the alias is there already: then somebody else made such a key. Raises RowRefusedError if the id
         exists already.
         """
 
@@ -114,7 +114,7 @@ class KeyCatalog(Protocol):
     def change_kms_key(self, key_id: str, change: Callable[[KmsKey], KmsKey]) -> KmsKey | None:
         """Put what `change` makes of a key in its place, inside one transaction; whatever it raises changes nothing.
 
-        State, description, policy, tags, deletion and rotation are taken. None where there is no such key.
+        State, description, policy, tags, deletion and rotation are taken. None if there is no such key.
         """
 
     def key_material(self, key_id: str, version: int) -> bytes | None:
@@ -139,13 +139,13 @@ class KeyCatalog(Protocol):
         """An account's aliases in a region, in order of name."""
 
     def insert_kms_alias(self, alias: KeyAlias) -> bool:
-        """Store an alias; False where its key is gone or pending deletion. Raises AliasTakenError."""
+        """Store an alias; False if its key is gone or pending deletion. Raises AliasTakenError."""
 
     def move_kms_alias(self, account_id: AccountId, region: Region, name: str, key_id: str, now_ms: int) -> bool:
-        """Let an alias name another key; False where there is no such alias, or the key is gone or pending deletion."""
+        """Let an alias name another key; False if there is no such alias, or the key is gone or pending deletion."""
 
     def delete_kms_alias(self, account_id: AccountId, region: Region, name: str) -> bool:
-        """Remove an alias; False where there was none."""
+        """Remove an alias; False if there was none."""
 
     def keys_to_destroy(self, due_ms: int) -> Collection[str]:
         """Keys whose deletion is due."""
@@ -156,11 +156,11 @@ class KeyCatalog(Protocol):
     def destroy_kms_key(self, key_id: str, due_ms: int) -> bool:
         """Remove a key whose deletion is due with all that it sealed: data keys, the domain key, aliases.
 
-        False where its deletion is not due.
+        False if its deletion is not due.
         """
 
     def forget_destroyed_keys(self) -> bool:
-        """Leave nothing of destroyed keys in the catalog's files; False where a reader still needs an older state.
+        """Leave nothing of destroyed keys in the catalog's files; False if a reader still needs an older state.
 
         Waits for nobody: to be called again until it is True, after a restart too.
         """
@@ -186,13 +186,13 @@ class DataKeyCatalog(Protocol):
         """The data key of that id."""
 
     def present_domain_key(self, key_id: str) -> SealedKey | None:
-        """The domain key of a KMS key, or None where there is none (yet)."""
+        """The domain key of a KMS key, or None if there is none (yet)."""
 
     def has_blocks_under(self, kms_key_arn: str) -> bool:
         """Whether blocks were written under a KMS key, to pending snapshots too. Looks through all snapshots."""
 
     def domain_key(self, candidate: SealedKey) -> SealedKey | None:
-        """The domain key of the candidate's KMS key; the candidate becomes it where there is none yet.
+        """The domain key of the candidate's KMS key; the candidate becomes it if there is none yet.
 
-        None where the KMS key does not exist any more. One winner among racing callers.
+        None if the KMS key does not exist any more. One winner among racing callers.
         """

@@ -36,7 +36,7 @@ class ProtectionCatalog(Protocol):
     ) -> tuple[Snapshot, SnapshotLock | None] | None:
         """Put a lock in place of a snapshot's lock, expired or not; None takes it off.
 
-        Returns the snapshot and its lock afterwards, or None where the snapshot is gone or in the recycle bin.
+        Returns the snapshot and its lock afterwards, or None if the snapshot is gone or in the recycle bin.
         """
 
     def locks(
@@ -58,8 +58,8 @@ class ProtectionCatalog(Protocol):
     # -- the recycle bin --
 
     def insert_rule(self, rule: RetentionRule, limit: int) -> None:
-        """Insert a rule. Raises RuleLimitError where the account has `limit` of them in the region, and RowRefusedError
-        where there is one of that id already, whoever has it.
+        """Insert a rule. Raises RuleLimitError if the account has `limit` of them in the region, and RowRefusedError
+        if there is one of that id already, whoever has it.
         """
 
     def rule(self, account_id: AccountId, region: Region, rule_id: str) -> RetentionRule | None:
@@ -75,7 +75,7 @@ class ProtectionCatalog(Protocol):
         rule_id: str,
         change: Callable[[RetentionRule], RetentionRule | None],
     ) -> RetentionRule | None:
-        """Put a rule in place of a rule; None deletes it. Returns the new one (or the deleted), None where none is."""
+        """Put a rule in place of a rule; None deletes it. Returns the new one (or the deleted), None if none is."""
 
     def recycled(self, account_id: AccountId, region: Region) -> list[Snapshot]:
         """What lies in the bin, in the order in which it came there."""
@@ -83,7 +83,7 @@ class ProtectionCatalog(Protocol):
     def restore_recycled(
         self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, due_ms: int
     ) -> Snapshot | None:
-        """Take a snapshot out of the bin; None where it is not there, or its time is over at `due_ms`."""
+        """Take a snapshot out of the bin; None if it is not there, or its time is over at `due_ms`."""
 
     def empty_recycle_bin(self, due_ms: int) -> list[SnapshotId]:
         """Begin the deletion of all whose time is over; returns which."""
@@ -91,7 +91,7 @@ class ProtectionCatalog(Protocol):
     # -- the archive tier --
 
     def change_tiering(self, snapshot_id: SnapshotId, change: Callable[[Snapshot], Tiering]) -> Tiering | None:
-        """Change where a snapshot is stored; returns that, or None where it is gone or in the recycle bin."""
+        """Change where a snapshot is stored; returns that, or None if it is gone or in the recycle bin."""
 
     def end_temporary_restores(self, due_ms: int) -> int:
         """Send snapshots whose temporary restore is over back to the archive; returns how many."""
@@ -101,21 +101,18 @@ class ProtectionCatalog(Protocol):
     def insert_copy(self, snapshot: Snapshot, work: CopyWork | None, limit: int) -> None:
         """Insert a copy's row, and the work that is to be done for it.
 
-        Raises SourceGoneError where the source (`copied_from`) cannot be copied any more, and CopiesLimitError where
-        `limit` copies are under way to the account's region. Raises RowRefusedError where the id exists already.
+        Raises SourceGoneError if the source (`copied_from`) cannot be copied any more, and CopiesLimitError where
+        `limit` copies are under way to the account's region. Raises RowRefusedError if the id exists already.
         """
 
     def claim_copy(self, snapshot_id: SnapshotId, running_ms: int, lease_until_ms: int) -> CopyWork | None:
-        """Take a free or expired lease on a pending copy; None where somebody else works on it, or it has ended."""
+        """Take a free or expired lease on a pending copy; None if somebody else works on it, or it has ended."""
 
     def renew_copy(self, snapshot_id: SnapshotId, lease_until_ms: int) -> None:
-        """Extend the lease of a copy in progress, never back; without effect where nobody holds one."""
-
-    def release_copies(self) -> None:
-        """Free every lease, as `release_seals` does."""
+        """Extend the lease of a copy in progress, never back; without effect if nobody holds one."""
 
     def copies_due(self, running_ms: int) -> list[SnapshotId]:
         """Pending copies that nobody works on, oldest first."""
 
     def fail_copy(self, snapshot_id: SnapshotId, state_message: str) -> bool:
-        """Turn a pending copy to error and drop its pending writes; False where it was not pending any more."""
+        """Turn a pending copy to error and drop its pending writes; False if it was not pending any more."""

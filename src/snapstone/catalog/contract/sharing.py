@@ -78,7 +78,7 @@ class SharingCatalog(Protocol):
     # -- sharing and tags --
 
     def change_shares(self, snapshot_id: SnapshotId, change: Callable[[Snapshot], frozenset[str]]) -> bool:
-        """Put other readers in place of a snapshot's readers; False where it is gone or in the recycle bin."""
+        """Put other readers in place of a snapshot's readers; False if it is gone or in the recycle bin."""
 
     def change_tags(
         self, snapshot_ids: Collection[SnapshotId], change: Callable[[SnapshotId, Snapshot | None], Tags]

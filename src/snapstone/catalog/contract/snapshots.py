@@ -49,7 +49,7 @@ class Tiering:
     archived_at_ms: int | None = None
     started_at_ms: int | None = None
     status: str | None = None
-    """`LastTieringOperationStatus` of EC2's model; None where there was no move."""
+    """`LastTieringOperationStatus` of EC2's model; None if there was no move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Snapshot:
     volume_size_gib: int
     parent_id: SnapshotId | None
     lineage_id: SnapshotId
-    """The oldest ancestor's id: two snapshots are related where this is equal, whoever has been deleted since."""
+    """The oldest ancestor's id: two snapshots are related if this is equal, whoever has been deleted since."""
     description: str | None
     tags: tuple[tuple[str, str], ...]
     state: SnapshotState
@@ -122,7 +122,7 @@ class Snapshot:
     """What CompleteSnapshot declared."""
     seal_begun_at_ms: int | None
     kms_key_arn: str | None = None
-    """The KMS key it is encrypted under, or None where it is not encrypted."""
+    """The KMS key it is encrypted under, or None if it is not encrypted."""
     data_key_id: bytes | None = None
     """16 bytes: the data key that its new blocks and pages are encrypted with."""
     shared_with: frozenset[str] = frozenset()

@@ -66,7 +66,7 @@ class ChangeCounter:
 
     @property
     def sequence(self) -> int | None:
-        """The number of the last transaction that was acknowledged; None where the file does not know."""
+        """The number of the last transaction that was acknowledged; None if the file does not know."""
         return self._number_at(_SEQUENCE_PLACE)
 
     @property
@@ -80,7 +80,7 @@ class ChangeCounter:
         return number if number_checksum(number) == checksum else None
 
     def begin(self) -> None:
-        """Something is about to change. Raises StoreFullError where that cannot be noted."""
+        """Something is about to change. Raises StoreFullError if that cannot be noted."""
         if self.value % 2 == 0:
             try:
                 os.pwrite(self._fd, bytes([self.value & 0xFF | 1]), 0)
@@ -108,7 +108,7 @@ class ChangeCounter:
         os.close(self._fd)
 
     def _write(self, content: bytes, place: int) -> bool:
-        """Write what may stay unwritten; False where it does."""
+        """Write what may stay unwritten; False if it does."""
         try:
             os.pwrite(self._fd, content, place)
         except OSError as error:

@@ -80,7 +80,7 @@ class Connections:
     ) -> None:
         """Raises CatalogError, one sentence, and StoreFullError.
 
-        `create` allows to make a catalog where there is none; `accept_older` accepts that one has lost transactions.
+        `create` allows to make a catalog if there is none; `accept_older` accepts that one has lost transactions.
         """
         self._path = path
         self._closed = False
@@ -125,7 +125,7 @@ class Connections:
     def writing(self, *, skip_damaged: bool = False) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed durably where the block ends well, rolled back where it raises.
 
-        Raises DamageError where a statement would have changed a damaged row; with `skip_damaged`, which is for sweeps
+        Raises DamageError if a statement would have changed a damaged row; with `skip_damaged`, which is for sweeps
         over many rows, such a row is left as it is, and reported.
         """
         with (
@@ -291,7 +291,7 @@ class Connections:
             if not accept_older:
                 raise OlderCatalogError(self._path, held, recorded)
             log.error(
-                "the catalog has lost transactions, and that was accepted",
+                "the catalog has lost transactions; started anyway, as requested",
                 extra={"fields": {"file": str(self._path), "held": held, "recorded": recorded}},
             )
         if held:
@@ -320,14 +320,14 @@ class Connections:
         if held is not None and filed is not None and held < filed:
             raise UnusableCatalogError(
                 self._path,
-                f"it is an older copy that ends at transaction {held}, and {log_file.name} continues one with {filed}",
-                f"put the right {self._path.name} back; or remove {log_file.name} and start once with {ACCEPT_OPTION}, "
-                "without what came later",
+                f"it is an older copy that ends at transaction {held}, but {log_file.name} continues one with {filed}",
+                f"restore the right {self._path.name}; or remove {log_file.name} and start once with {ACCEPT_OPTION}, "
+                "losing what came later",
             )
 
     def _filed_sequence(self) -> int | None:
         """What `catalog_state` says in the catalog's file alone, without the log; 0 in one from before there were
-        numbers. None where nothing can be read: a power cut or a failing disk has cut off the copying of the log into
+        numbers. None if nothing can be read: a power cut or a failing disk has cut off the copying of the log into
         the file, which is whole together with the log.
         """
         try:
@@ -362,7 +362,7 @@ class Connections:
         return self._path.with_name(f"{self._path.name}{ending}")
 
     def _present_files(self) -> list[tuple[int, int] | None]:
-        """Device and inode of each of the catalog's files, None where there is none."""
+        """Device and inode of each of the catalog's files, None if there is none."""
         found: list[tuple[int, int] | None] = []
         for ending in FILE_ENDINGS:
             try:
@@ -393,9 +393,9 @@ class Connections:
             raise CatalogUnavailableError(f"the catalog {self._path} is closed")
 
     def _create_file(self, accept_older: bool) -> None:
-        """Make an empty file that only its owner may read, where there is none; SQLite gives its log the same mode.
+        """Make an empty file that only its owner may read, if there is none; SQLite gives its log the same mode.
 
-        Raises OlderCatalogError where there was one before.
+        Raises OlderCatalogError if there was one before.
         """
         if not is_absent(self._path):
             return

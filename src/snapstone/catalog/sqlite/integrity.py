@@ -44,11 +44,11 @@ def _bounded(problems: Iterator[str]) -> Iterator[str]:
     try:
         for count, problem in enumerate(problems):
             if count == PROBLEM_LIMIT:
-                yield f"there are more than {PROBLEM_LIMIT} problems of this kind"
+                yield f"more than {PROBLEM_LIMIT} problems of this kind"
                 return
             yield problem
     except sqlite3.DatabaseError as error:
-        yield f"the look for more ended early: {error}"
+        yield f"the check ended early: {error}"
 
 
 def _structure(connection: sqlite3.Connection) -> Iterator[str]:
@@ -60,7 +60,7 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _references(connection: sqlite3.Connection) -> Iterator[str]:
     for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check"):
-        yield f"a row of {table} names a row of {parent} that is not there"
+        yield f"a row of {table} refers to a row of {parent} that does not exist"
 
 
 def _snapshots(connection: sqlite3.Connection) -> Iterator[str]:

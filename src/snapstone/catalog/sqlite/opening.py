@@ -44,14 +44,14 @@ class CatalogMissingError(CatalogError):
 
     def __str__(self) -> str:
         return (
-            f"the catalog {self.path} is missing or empty: put it back from a backup, together with its -wal if the "
+            f"the catalog {self.path} is missing or empty; restore it from a backup, together with its -wal if the "
             "backup has one"
         )
 
 
 @dataclass(eq=False)
 class UnusableCatalogError(CatalogError):
-    """The file cannot be opened, or is no catalog that this version can use."""
+    """The file cannot be opened, or is not a catalog that this version can use."""
 
     path: Path
     cause: str
@@ -105,20 +105,20 @@ def refusal_of(error: sqlite3.Error | OSError, path: Path) -> Exception:
     code = _code_of(error) if isinstance(error, sqlite3.Error) else None
     if isinstance(error, sqlite3.Error) and _is_damage(error, code):
         return UnusableCatalogError(
-            path, f"it is damaged ({error})", "put it back from a backup, together with its -wal if the backup has one"
+            path, f"it is damaged ({error})", "restore it from a backup, together with its -wal if the backup has one"
         )
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
-        return StoreFullError(f"the catalog {path} cannot be opened: {error}; make room on its disk")
+        return StoreFullError(f"the catalog {path} cannot be opened: {error}; free some space on its disk")
     if code is None or code in _DENIED:
         denied = _denied(path)
         if denied is not None:
             return UnusableCatalogError(
                 path, f"{denied} cannot be read and written by this user", f"chmod 600 {denied}"
             )
-        return UnusableCatalogError(path, str(error), "see to it that its folder and file system can be written")
+        return UnusableCatalogError(path, str(error), "make its directory and file system writable")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return UnusableCatalogError(path, "another program keeps it locked", "end that program")
-    return UnusableCatalogError(path, str(error), "put it back from a backup")
+        return UnusableCatalogError(path, "another program keeps it locked", "stop that program")
+    return UnusableCatalogError(path, str(error), "restore it from a backup")
 
 
 def _code_of(error: sqlite3.Error) -> int | None:
@@ -215,7 +215,7 @@ def version_in(connection: sqlite3.Connection, path: Path, migrations: list[Migr
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
     if tables and "schema_migration" not in tables:
-        raise UnusableCatalogError(path, "it is a database, but no catalog", "put the catalog back from a backup")
+        raise UnusableCatalogError(path, "it is a database, but not a catalog", "restore the catalog from a backup")
     if not tables:
         return 0
     [(applied,)] = connection.execute(_APPLIED).fetchall()

@@ -22,7 +22,7 @@ from snapstone.catalog.sqlite.connections import Statements
 from snapstone.catalog.sqlite.locks import LockStatements, TierStatements, drop_lock, select_lock, select_present
 from snapstone.catalog.sqlite.snapshots import SELECT_SNAPSHOT, insert_row, select_snapshot, snapshot_from
 from snapstone.catalog.sqlite.verified import RECYCLED, at_one_moment, intact_ids, is_intact, require_whole
-from snapstone.catalog.sqlite.writes import WriteStatements, end_writing
+from snapstone.catalog.sqlite.writes import WriteStatements, end_writing, lease_is_free
 from snapstone.core.ids import AccountId, Region, SnapshotId
 from snapstone.core.protection import DAY_MS, Retention, TagMatch, retained_days
 
@@ -303,7 +303,7 @@ class CopyStatements(WriteStatements):
             rows = connection.execute(
                 "UPDATE snapshot_copy SET lease_until_ms = ? WHERE snapshot_key IN"
                 " (SELECT snapshot_key FROM snapshot WHERE snapshot_id = ? AND state = 'pending')"
-                " AND coalesce(lease_until_ms <= ?, TRUE) RETURNING source_root, source_kms_key_arn",
+                f" AND {lease_is_free('lease_until_ms')} RETURNING source_root, source_kms_key_arn",
                 (lease_until_ms, snapshot_id, running_ms),
             ).fetchall()
         return CopyWork(snapshot_id, *rows[0]) if rows else None
@@ -316,15 +316,11 @@ class CopyStatements(WriteStatements):
                 (lease_until_ms, snapshot_id),
             )
 
-    def release_copies(self) -> None:
-        with self._connections.writing_quietly(skip_damaged=True) as connection:
-            connection.execute("UPDATE snapshot_copy SET lease_until_ms = NULL")
-
     def copies_due(self, running_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
             rows = connection.execute(
                 f"SELECT snapshot_key, {COPY_CONTENT}, checksum FROM snapshot_copy"
-                " WHERE coalesce(lease_until_ms <= ?, TRUE)",
+                f" WHERE {lease_is_free('lease_until_ms')}",
                 (running_ms,),
             ).fetchall()
             keys = [row[0] for row in rows if is_intact("snapshot_copy", row, self._connections.report_damage)]

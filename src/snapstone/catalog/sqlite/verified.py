@@ -59,7 +59,7 @@ def verified_writes(connection: sqlite3.Connection, snapshot_key: int) -> Iterat
             if row[0] != snapshot_key or (last is not None and block_index <= last):
                 raise DamageError(
                     f"{CATALOG_ROW}the pending write at block {block_index} of snapshot key {row[0]}",
-                    "it stands among the writes of another place",
+                    "it is among the writes of another place",
                 )
             first, last = block_index if first is None else first, block_index
             yield PendingWrite(block_index, Address(row[2]), Digest(row[2] if row[3] is None else row[3]))
@@ -92,7 +92,7 @@ def intact_ids(
 
 
 def is_intact(table: str, row: tuple[Any, ...], report: Callable[[DamageError], None]) -> bool:
-    """Whether a row (key, content, checksum) is as it was written; reported where it is not."""
+    """Whether a row (key, content, checksum) is as it was written; reported if it is not."""
     key, content, checksum = row
     try:
         verify_row(f"{table} key {key}", content, checksum)
@@ -127,7 +127,7 @@ def require_whole(
     _require_right(connection, columns, start, end)
     if columns is OWNED and _count_visible(connection, start, end) != len(found):
         raise DamageError(
-            f"{CATALOG_ROW}index entry from {start} to {last}", "a list by this index is not what it holds"
+            f"{CATALOG_ROW}index entry from {start} to {last}", "a list read through this index does not match its rows"
         )
     for entry in _neighbours(connection, columns, "<", found[0] if found else start):
         entry.verify()

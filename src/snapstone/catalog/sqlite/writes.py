@@ -119,6 +119,11 @@ class _Target:
         return None
 
 
+def lease_is_free(column: str) -> str:
+    """The condition that nobody holds a lease, which a column ends; its parameter is the running time now."""
+    return f"coalesce({column} <= ?, TRUE)"
+
+
 class WriteStatements(Statements):
     """The part of `contract.Catalog` about pending writes; what each call promises is said there."""
 
@@ -160,7 +165,7 @@ class WriteStatements(Statements):
                 self._drop_writes(snapshot.snapshot_key)
             except (CatalogUnavailableError, SnapstoneError) as error:
                 fields = {"snapshot": snapshot.snapshot_id, "why": repr(error)}
-                log.warning("pending writes are left to be dropped later", extra={"fields": fields})
+                log.warning("pending writes will be dropped later", extra={"fields": fields})
 
     def _drop_writes(self, snapshot_key: int) -> None:
         """Drop the writes of one snapshot that takes no more, in steps with room for other writers between them."""
@@ -218,7 +223,7 @@ class WriteStatements(Statements):
         for *moving, checksum in connection.execute(_SELECT_MOVING, (fixed.snapshot_key,)).fetchall():
             verify_moving_row(f"snapshot {snapshot_id}", fixed.content, moving, checksum)
             return _Target(fixed, moving[0], moving[1])
-        raise DamageError(f"{CATALOG_ROW}snapshot {snapshot_id}", "an index names it and it is not there")
+        raise DamageError(f"{CATALOG_ROW}snapshot {snapshot_id}", "an index refers to it, but it does not exist")
 
 
 def end_writing(connection: sqlite3.Connection, update: str, parameters: Sequence[object]) -> list[ClosedSnapshot]:
@@ -272,7 +277,7 @@ def _upsert_statement(row_count: int) -> str:
 
 
 def _pending_row(target: _Target, write: PendingWrite) -> _PendingRow:
-    """A row of `pending_write`; the digest only where it is not the address."""
+    """A row of `pending_write`; the digest only if it is not the address."""
     digest = None if bytes(write.digest) == write.address else write.digest
     checksum = pending_write_checksum(target.fixed.snapshot_key, write.block_index, write.address, digest)
     return target.fixed.snapshot_key, write.block_index, write.address, digest, checksum
@@ -309,7 +314,7 @@ class SealStatements(WriteStatements):
         with self._connections.writing() as connection:
             claimed = connection.execute(
                 "UPDATE snapshot SET seal_lease_until_ms = ? WHERE snapshot_id = ? AND state = 'sealing'"
-                " AND coalesce(seal_lease_until_ms <= ?, TRUE)",
+                f" AND {lease_is_free('seal_lease_until_ms')}",
                 (lease_until_ms, snapshot_id, running_ms),
             ).rowcount
         return claimed == 1
@@ -322,15 +327,16 @@ class SealStatements(WriteStatements):
                 (lease_until_ms, snapshot_id),
             )
 
-    def release_seals(self) -> None:
+    def release_leases(self) -> None:
         with self._connections.writing(skip_damaged=True) as connection:
             connection.execute("UPDATE snapshot SET seal_lease_until_ms = NULL WHERE state = 'sealing'")
+            connection.execute("UPDATE snapshot_copy SET lease_until_ms = NULL")
 
     def seals_due(self, running_ms: int) -> list[SnapshotId]:
         with self._connections.reading() as connection:
             return intact_ids(
                 connection,
-                "WHERE state = 'sealing' AND coalesce(seal_lease_until_ms <= ?, TRUE)"
+                f"WHERE state = 'sealing' AND {lease_is_free('seal_lease_until_ms')}"
                 " ORDER BY seal_begun_at_ms, snapshot_id",
                 (running_ms,),
                 self._connections.report_damage,

@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the command line."""
     group = add_group(subparsers, "account", "create, list and rename accounts")
-    create = add_command(
-        group, "create", "create an account; prints its root's access key", run_create, of_account=False
-    )
+    create = add_command(group, "create", "create an account; print its root access key", run_create, of_account=False)
     create.add_argument("name", metavar="NAME", help="name of the account")
     add_command(group, "ls", "list accounts: ID, name, date", run_list, of_account=False)
     rename = add_command(group, "rename", "rename an account", run_rename, of_account=False)
     rename.add_argument("account", metavar="ACCOUNT", help="ID or name of the account")
-    rename.add_argument("name", metavar="NAME", help="the new name")
+    rename.add_argument("name", metavar="NAME", help="its new name")
     show = add_command(group, "show", "show an account", run_show, of_account=False)
     show.add_argument("account", metavar="ACCOUNT", help="ID or name of the account")
 
@@ -48,7 +46,7 @@ def run_list(options: argparse.Namespace) -> Exit:
 
 
 def run_rename(options: argparse.Namespace) -> Exit:
-    """Rename an account; its id stays."""
+    """Rename an account; its ID stays the same."""
     with opened(options) as engine:
         from snapstone.service.iam.access_keys import find_account, rename_account
 
@@ -57,7 +55,7 @@ def run_rename(options: argparse.Namespace) -> Exit:
 
 
 def run_show(options: argparse.Namespace) -> Exit:
-    """Show one account and its number of identities."""
+    """Show one account and what it contains."""
     with opened(options) as engine:
         from snapstone.catalog.contract.identities import IdentityKind
         from snapstone.service.iam.access_keys import find_account

@@ -37,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> Exit:
     """Write them in order."""
     if sys.stdout.isatty() and not options.force:
-        raise CommandError("standard output is a terminal; redirect it to a file or pipe, or use --force", Exit.USAGE)
+        raise CommandError("standard output is a terminal; redirect it to a file or a pipe, or use --force", Exit.USAGE)
     from snapstone.client.library.reader import SnapshotReader
 
     with (

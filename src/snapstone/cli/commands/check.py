@@ -20,9 +20,9 @@ PROGRESS_SECONDS: Final = {True: 0.5, False: 30.0}
 """Interval between progress messages, on a terminal and elsewhere."""
 
 _DESCRIPTION: Final = """\
-Check a data folder, with or without a running server: files and their modes, the root key and credentials, every
-catalog row and key, each snapshot's row against its manifest, and that every page and block that a snapshot refers to
-exists. Exits with code 6 if unrepaired problems remain.
+Check everything in a data folder, with or without a running server: files and their modes, the root key and
+credentials, the catalog row by row, every key, each snapshot's row against its manifest, and that every page and block
+that a snapshot refers to exists. Exits with code 6 if it finds a problem that was not repaired.
 """
 
 
@@ -37,8 +37,8 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--data", metavar="DIR", help="data folder of the server [SNAPSTONE_DATA]")
     parser.add_argument("--repair", action="store_true", help="rewrite lost manifests and restore lost rows")
-    parser.add_argument("--read-data", action="store_true", help="read and verify all stored data")
-    parser.add_argument("--json", action="store_true", help="print problems as JSON, one object a line")
+    parser.add_argument("--read-data", action="store_true", help="read every stored byte")
+    parser.add_argument("--json", action="store_true", help="print problems as JSON, one object per line")
     parser.set_defaults(run=run)
 
 
@@ -101,7 +101,7 @@ def _text(problem: CheckProblem) -> str:
         more = affected.count - len(affected.snapshot_ids)
         lines.append(f"  affects: {', '.join(affected.snapshot_ids)}" + (f" and {more} more" if more else ""))
     if not problem.repaired:
-        lines.append(f"  to do: {problem.remedy}")
+        lines.append(f"  fix: {problem.remedy}")
     return "\n".join(one_line(line) for line in lines)
 
 
@@ -124,7 +124,7 @@ def _summary(counts: Counts, found: int, left: int) -> str:
         looked_at += f", {counts.records} records read"
     if counts.hidden:
         looked_at += f"; {counts.hidden} snapshots are unreadable, because their KMS keys were destroyed"
-    result = f"{left} problems, {found - left} repaired" if found else "no problem"
+    result = f"{left} problems left, {found - left} repaired" if found else "no problems"
     return f"{result} ({looked_at})"
 
 

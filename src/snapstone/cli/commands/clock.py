@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _DESCRIPTION: Final = """\
-Show whether the machine's clock is trusted. It is not if it jumped or is far from the time the data folder was last in
-use; until it is trusted again, nothing expires or is destroyed by date. Trust returns when the clock is correct again,
-after an hour of steady time, or with `snapstone clock confirm`. Works with or without a running server. Exits with
-code 1 if the clock is not trusted.
+Show whether the machine's clock is trusted. It is not if it jumped, or if it is far from the time at which the data
+folder was last used; until it is trusted again, nothing expires or is destroyed by date. That happens when the clock is
+back where it should be, after it has been steady for an hour, or with `snapstone clock confirm`. Works with or without
+a running server. Exits with code 1 if the clock is not trusted.
 """
 
 
@@ -34,7 +34,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run_show)
     group = parser.add_subparsers(title="commands", metavar="COMMAND")
-    text = "trust the machine's clock as it is now; server processes follow within two seconds"
+    text = "trust the machine's clock as it is now; every server process follows within two seconds"
     confirm = group.add_parser(
         "confirm",
         help=text,

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 SHELLS: Final = ("bash", "zsh", "fish")
 
 _DESCRIPTION: Final = """\
-Print a shell completion script for snapstone's commands, options, snapshot IDs and file names.
+Print a script that makes a shell complete snapstone's commands, options, snapshot IDs and file names.
 
-To install permanently:
+To install it permanently:
 
   bash   snapstone completion bash > ~/.local/share/bash-completion/completions/snapstone
   zsh    snapstone completion zsh > ~/.zfunc/_snapstone     (a directory in $fpath, before compinit)

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 TARGET_PREFIX: Final = "to-"
 
 _DESCRIPTION: Final = """\
-Copy a snapshot to another account, region or endpoint. Prints the new snapshot's id.
+Copy a snapshot to another account, region or endpoint. Prints the new snapshot's ID.
 
---profile, --endpoint-url and --region select the source, the --to-... options the target. Both default to AWS's own
-variables and files. Unset AWS_ENDPOINT_URL if it is set: it overrides the endpoint of either profile.
+--profile, --endpoint-url and --region select the source; --to-profile, --to-endpoint-url and --to-region select the
+target. AWS's environment variables and files are the defaults for both sides. Unset AWS_ENDPOINT_URL if it is set: it
+takes precedence over the endpoint of either profile.
 
-If the target has a copy of an earlier snapshot of the same lineage (or the source has a copy of one of the target's),
-only later changes are copied; a few blocks are compared first to confirm the match. Run the same command again to
-resume an interrupted copy.
+If the target has a copy of an earlier snapshot of the same lineage (or the source a copy of one of the target's), only
+what changed since is transferred, after a few blocks have been compared as a check. To resume an interrupted copy, run
+the same command again.
 """
 
 
@@ -39,14 +40,14 @@ def register(subparsers: Subparsers) -> None:
         "--parent",
         metavar="SNAP",
         type=snapshot_id,
-        help="parent snapshot at the target (default: auto-detect)",
+        help="snapshot on the target to build on (default: auto-detect)",
     )
-    parent.add_argument("--full", action="store_true", help="copy everything, without a parent")
+    parent.add_argument("--full", action="store_true", help="do not build on a snapshot: transfer everything")
     source_parent = parser.add_argument(
         "--source-parent",
         metavar="SNAP",
         type=snapshot_id,
-        help="snapshot that --parent is a copy of, if its tag does not name it",
+        help="source snapshot that --parent is a copy of, if its tag does not say so",
     )
     vars(source_parent)["completer"] = complete
     parser.add_argument("--description", metavar="TEXT", help="description of the copy (default: the source's)")
@@ -56,7 +57,7 @@ def register(subparsers: Subparsers) -> None:
         type=tag,
         action="append",
         default=[],
-        help="tag of the copy; overrides the source's tag (repeatable)",
+        help="tag of the copy; overrides the source's",
     )
     parser.add_argument("--no-tags", action="store_true", help="do not copy the source's tags")
     parser.add_argument(

@@ -16,6 +16,7 @@ from snapstone.cli.outcome import CommandError, Exit
 from snapstone.cli.remote import add_command, endpoint_options, open_service, transfer_options
 from snapstone.cli.reporting import report_options, reporting
 from snapstone.cli.snapshot_arguments import complete, snapshot_argument
+from snapstone.core.blocks import BLOCK_SIZE
 
 if TYPE_CHECKING:
     from snapstone.cli.change_map import ChangeMap
@@ -26,43 +27,40 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-BLOCK_SIZE: Final = 524_288
 WIDTH_OF_NO_TERMINAL: Final = 80
 
 _DESCRIPTION: Final = """\
 Compare two snapshots of one lineage, or a snapshot and a local image.
 
-Two snapshots are compared by the changed blocks that the endpoint lists; AWS lists every rewritten block, even with
-identical bytes. --exact reads the listed blocks of both sides and compares their bytes. An image is always compared by
-its bytes: with the snapshot's local digest index if there is one (every upload leaves one), else, or with --exact, by
+Two snapshots are compared by what the endpoint lists: AWS lists every block that was rewritten, even with the same
+bytes. --exact reads the listed blocks of both sides and compares their bytes. An image is always compared by its bytes:
+with the snapshot's digest index if there is a local one (every upload leaves one), otherwise, and with --exact, by
 reading the snapshot's blocks.
 
-A block is added if the first side has zeros or nothing, removed if the second has, and otherwise changed.
+A block is added if the first side has zeros or nothing, removed if the second does, and changed otherwise.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "diff", "compare two snapshots, or a snapshot and an image", run, _DESCRIPTION)
-    snapshot_argument(parser, "first", "first snapshot")
+    parser = add_command(subparsers, "diff", "compare two snapshots, or a snapshot with an image", run, _DESCRIPTION)
+    snapshot_argument(parser, "first", "snapshot to compare from")
     second = parser.add_argument("second", metavar="SNAP|IMAGE", help="snapshot, file, block device, or - for a stream")
     vars(second)["completer"] = complete
     shape = parser.add_mutually_exclusive_group()
     for name, text in (
-        ("summary", "number of differing blocks, and where (default)"),
-        ("list", "each range of bytes: offset, length, kind"),
+        ("summary", "how many blocks differ, and where (default)"),
+        ("list", "each range that differs: offset, length, kind"),
         ("map", "a map of the volume"),
     ):
         shape.add_argument(f"--{name}", dest="shape", action="store_const", const=name, help=text)
-    parser.add_argument("--svg", metavar="FILE", type=Path, help="also write the map to this file, as SVG")
-    parser.add_argument(
-        "--exact", action="store_true", help="compare bytes; use neither changed-block listings nor the digest index"
-    )
+    parser.add_argument("--svg", metavar="FILE", type=Path, help="also write the map to a file, as SVG")
+    parser.add_argument("--exact", action="store_true", help="compare bytes instead of lists and indexes")
     parser.add_argument("--exit-code", action="store_true", help="exit with code 9 if something differs")
-    parser.add_argument("--format", metavar="FORMAT", help="image format: raw, qcow2, vmdk, ... (default: auto-detect)")
     parser.add_argument(
-        "--size", metavar="SIZE", type=quantities.size, help="total size; required when reading standard input"
+        "--format", metavar="FORMAT", help="format of the image: raw, qcow2, vmdk, ... (default: auto-detect)"
     )
+    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="size of a stream")
     parser.set_defaults(shape="summary")
     endpoint_options(parser)
     transfer_options(parser)

@@ -1,4 +1,4 @@
-"""`snapstone doctor`: check the client's setup, and suggest fixes."""
+"""`snapstone doctor`: whether everything is in place for the client to work, and what to do if it is not."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _DESCRIPTION: Final = """\
-Check versions, tools, the state folder, endpoint, clock, credentials and permissions, and suggest fixes. Changes
-nothing, locally or at the endpoint. Exits with code 1 if a check fails.
+Check versions, tools, the state folder, the endpoint, clocks, credentials and permissions, and suggest a fix for each
+problem. Changes nothing, locally or at the endpoint. Exits with code 1 if a check fails.
 """
 
 _COLORS: Final = {"ok": "\033[32m", "warn": "\033[33m", "fail": "\033[31m"}
@@ -30,9 +30,11 @@ _RESET: Final = "\033[0m"
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "doctor", "check the client's setup", run, _DESCRIPTION)
+    parser = add_command(
+        subparsers, "doctor", "check the local setup, the endpoint and the credentials", run, _DESCRIPTION
+    )
     endpoint_options(parser)
-    parser.add_argument("--json", action="store_true", help="print findings as JSON, one object a line")
+    parser.add_argument("--json", action="store_true", help="print results as JSON, one object per line")
 
 
 def run(options: argparse.Namespace) -> Exit:

@@ -24,24 +24,26 @@ STANDARD_OUTPUT: Final = "-"
 _DESCRIPTION: Final = """\
 Download a snapshot into a file, a block device, or - for standard output.
 
-A file is written under a temporary name and renamed when complete; absent blocks become holes. With --from, the
-target already holds that earlier snapshot, and only the changes are written. Run the same command again to resume an
-interrupted download.
+A file is written under a temporary name and renamed when it is complete; absent blocks become holes. With --from, the
+target already holds that earlier snapshot, and only the changes are written. To resume an interrupted download, run the
+same command again.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "download", "write a snapshot to a file, device or stream", run, _DESCRIPTION)
+    parser = add_command(
+        subparsers, "download", "write a snapshot to a file, a device or standard output", run, _DESCRIPTION
+    )
     snapshot_argument(parser, "snapshot", "snapshot to download")
     parser.add_argument("target", metavar="FILE", help="file, block device, or - for standard output")
-    snapshot_argument(parser, "--from", "snapshot that FILE holds now; only later changes are written")
+    snapshot_argument(parser, "--from", "snapshot that FILE holds now; only what changed since is written")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file or device")
     parser.add_argument(
         "--size",
         metavar="SIZE",
         type=quantities.size,
-        help="image size (default: the uploaded image's size if known, else the volume's)",
+        help="size of the image (default: as uploaded, else the volume's)",
     )
     parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: raw)")
     parser.add_argument("--no-resume", action="store_true", help="start over instead of resuming")
@@ -55,8 +57,8 @@ def run(options: argparse.Namespace) -> Exit:
     """Download; prints nothing, or a summary with --json."""
     to_stream = options.target == STANDARD_OUTPUT
     if to_stream and sys.stdout.isatty() and not options.force:
-        raise CommandError("standard output is a terminal; redirect it to a file or pipe, or use --force", Exit.USAGE)
-    # Handle signals first; the heavy imports follow.
+        raise CommandError("standard output is a terminal; redirect it to a file or a pipe, or use --force", Exit.USAGE)
+    # Signals have their meaning from here on: the heavy imports come after.
     with reporting(options) as reporter:
         downloaded = _download(options, reporter)
         if options.dry_run:

@@ -35,7 +35,7 @@ UNAVAILABLE: Final = "unavailable"
 """Values of `status`, in addition to `degraded`."""
 
 _AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonwebservices.com.cn")
-_ADVICE: Final = "fix this at the server; its log shows when it began"
+_ADVICE: Final = "fix it on the server; its log says when it began"
 
 
 def server_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
@@ -49,7 +49,7 @@ def server_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
     found = list(_troubles(document))
     judge = fail if status == UNAVAILABLE else warn
     if status != OK and not found:
-        found = [f"reports status {status} without a reason"]
+        found = [f"reports {status}, without a reason"]
     for words in found:
         yield judge("server", words, _ADVICE)
     if not found:
@@ -159,7 +159,7 @@ class _Reply:
 
     @property
     def kind(self) -> FaultKind | None:
-        """The kind of refusal; None if there was none."""
+        """What kind of refusal; None if there was none."""
         return kind_of(fault_of_response(self.response)) if self.refused else None
 
 
@@ -199,10 +199,10 @@ def _rights(endpoint: Endpoint) -> Iterator[CheckResult]:
 
 
 def _undo(endpoint: Endpoint, snapshot_id: str) -> CheckResult:
-    """Delete a snapshot that a faulty endpoint started as the child of a nonexistent one."""
+    """No endpoint starts a child of a snapshot that is not there; one that does is broken, and its child is deleted."""
     gone = _call(endpoint, Probe("ec2", "delete_snapshot", {"SnapshotId": snapshot_id}, ""))
     left = f", and {snapshot_id} could not be deleted: {gone.words}" if gone.refused or gone.broken else ""
-    words = f"ebs:StartSnapshot: the endpoint accepts a nonexistent parent{left}"
+    words = f"ebs:StartSnapshot: the endpoint accepts a parent that does not exist{left}"
     return warn("right", words, "do not trust it with backups")
 
 
@@ -240,14 +240,14 @@ def _identity(reply: _Reply) -> CheckResult:
         return fail("identity", reply.words, "the endpoint fails; fix that first, then run snapstone doctor again")
     if reply.kind is FaultKind.EXPIRED:
         return fail("identity", reply.words, "the credentials have expired; log in again")
-    return fail("identity", reply.words, "check the access key, its secret, and the endpoint")
+    return fail("identity", reply.words, "check the access key, its secret, and that the endpoint is the right one")
 
 
 def _right(probe: Probe, reply: _Reply) -> CheckResult:
     operation = "".join(word.capitalize() for word in probe.method.split("_"))
     name = f"{probe.service}:{operation}"
     if reply.kind in _UNTOLD:
-        return warn("right", f"{name}: cannot be determined now: {reply.words}", "run snapstone doctor again")
+        return warn("right", f"{name}: unknown: {reply.words}", "run snapstone doctor again")
     if reply.kind is FaultKind.DENIED:
-        return warn("right", f"{name}: denied: {reply.words}", f"grant it; needed for: {probe.needed_for}")
+        return warn("right", f"{name}: denied: {reply.words}", f"allow it; needed for: {probe.needed_for}")
     return ok("right", f"{name}")

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the command line."""
     group = add_group(subparsers, "key", "create, list, enable, disable and rotate access keys")
-    create = add_command(group, "create", "create a key; its secret is shown only once", run_create)
+    create = add_command(group, "create", "create a key; its secret is printed only now", run_create)
     listing = add_command(group, "ls", "list keys: ID, state, date", run_list)
     for command in (create, listing):
         _add_user(command)
     for verb, text, run in (
-        ("disable", "disable a key: requests signed with it are refused", run_disable),
-        ("enable", "enable a key again", run_enable),
+        ("disable", "refuse requests signed with a key", run_disable),
+        ("enable", "accept requests signed with a disabled key again", run_enable),
         ("rm", "remove a key", run_remove),
-        ("rotate", "create a replacement key and disable the old one; prints the new key", run_rotate),
+        ("rotate", "create a key to replace one, which is disabled; print the new one", run_rotate),
     ):
         command = add_command(group, verb, text, run)
         command.add_argument("key", metavar="KEY", help="ID of the key")
@@ -34,7 +34,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _add_user(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--user", metavar="USER", help="user who owns the key (default: the account's root)")
+    command.add_argument("--user", metavar="USER", help="user that owns the key (default: the account's root)")
 
 
 def run_create(options: argparse.Namespace) -> Exit:

@@ -43,7 +43,7 @@ class CheckResult:
     """One or two words."""
     words: str
     advice: str = ""
-    """What to do about it; empty if nothing."""
+    """What to do about it; empty if nothing is to be done."""
 
 
 def ok(check: str, words: str) -> CheckResult:
@@ -94,7 +94,7 @@ def state_folder(now: float | None = None) -> Iterator[CheckResult]:
     try:
         folders = Folders.standard()
     except ClientError as error:
-        yield fail("state folder", str(error), f"set {STATE_VARIABLE} to a folder of your own")
+        yield fail("state folder", str(error), f"set {STATE_VARIABLE} to a directory of your own")
         return
     yield from _permissions(folders.root)
     yield _space(_nearest(folders.root))
@@ -110,13 +110,15 @@ def _permissions(root: Path) -> Iterator[CheckResult]:
             "state folder", f"{existing} is not a directory", f"remove it, or set {STATE_VARIABLE} to another one"
         )
     elif not os.access(existing, os.W_OK | os.X_OK):
-        yield fail("state folder", f"{existing} is not writable", f"set {STATE_VARIABLE} to a folder of your own")
+        yield fail("state folder", f"{existing} cannot be written", f"set {STATE_VARIABLE} to a directory of your own")
     elif existing != root:
-        yield ok("state folder", f"{root} will be created when needed")
+        yield ok("state folder", f"{root} will be created when it is needed")
     elif root.stat().st_mode & _OTHERS_MAY_WRITE:
-        yield fail("state folder", f"others can write {root}", f"chmod 700 {root}")
+        yield fail("state folder", f"other users can write to {root}", f"chmod 700 {root}")
     elif os.geteuid() not in (root.stat().st_uid, 0):
-        yield fail("state folder", f"{root} belongs to another user", f"set {STATE_VARIABLE} to a folder of your own")
+        yield fail(
+            "state folder", f"{root} belongs to another user", f"set {STATE_VARIABLE} to a directory of your own"
+        )
     else:
         yield ok("state folder", f"{root}")
 
@@ -129,7 +131,7 @@ def _nearest(path: Path) -> Path:
 def _space(place: Path) -> CheckResult:
     free = shutil.disk_usage(place).free
     if free < ENOUGH_SPACE_BYTES:
-        advice = f"free some space, or set {STATE_VARIABLE} to a folder that has some"
+        advice = f"free some space there, or set {STATE_VARIABLE} to another directory"
         return warn("space", f"{binary(free)} free in {place}: journals of large volumes may not fit", advice)
     return ok("space", f"{binary(free)} free in {place}")
 

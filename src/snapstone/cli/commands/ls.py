@@ -24,7 +24,7 @@ _HEAD: Final = ("SNAPSHOT", "SIZE", "STATE", "STARTED", "PROGRESS", "DESCRIPTION
 _LONG_HEAD: Final = (*_HEAD, "OWNER", "ENCRYPTED", "FULL SIZE", "TIER", "MESSAGE")
 
 _DESCRIPTION: Final = """\
-List snapshots, oldest first: ID, size, state, start, progress, description, tags. Prints a table on a terminal, else
+List snapshots, oldest first: ID, size, state, start, progress, description, tags. A table on a terminal, otherwise
 tab-separated columns without a header.
 """
 
@@ -38,12 +38,12 @@ def register(subparsers: Subparsers) -> None:
         type=filter_values,
         action="append",
         default=[],
-        help="EC2 filter, e.g. status=completed or tag:Name=web*; all filters must match (repeatable)",
+        help="an EC2 filter, such as status=completed or tag:Name=web*; all filters must match",
     )
     parser.add_argument(
         "--owner", metavar="OWNER", default="self", help=f"self (default), an account ID, or {EVERYBODY}"
     )
-    parser.add_argument("--long", action="store_true", help="show all columns, untruncated")
+    parser.add_argument("--long", action="store_true", help="show all columns in full")
     endpoint_options(parser)
     report_options(parser)
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> Exit:
     """List them."""
     filters = dict(options.filter)
     if len(filters) < len(options.filter):
-        raise CommandError("a filter is given twice; combine its values with commas", Exit.USAGE)
+        raise CommandError("a filter is given twice; give it once, with its values separated by commas", Exit.USAGE)
     owner = None if options.owner == EVERYBODY else options.owner
     with reporting(options) as reporter, open_service(options, reporter) as service:
         snapshots = service.describe(filters=filters, owner=owner)

@@ -24,7 +24,7 @@ MOST_NAMED: Final = 5
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
     parser = add_command(subparsers, "rm", "delete snapshots; asks for confirmation on a terminal", run)
-    snapshot_argument(parser, "snapshots", "snapshots to delete, completed or pending", many=True)
+    snapshot_argument(parser, "snapshots", "snapshots to delete; may be pending", many=True)
     parser.add_argument("--force", action="store_true", help="do not ask for confirmation")
     parser.add_argument("--dry-run", action="store_true", help="only check permissions; delete nothing")
     endpoint_options(parser)

@@ -20,7 +20,7 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "serve",
         help="run a server",
-        description="Run a server until SIGTERM or Ctrl-C. Every option can also be set by the variable in brackets.",
+        description="Run a server until SIGTERM or Ctrl-C. The environment variable in brackets also sets the option.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -67,7 +67,7 @@ def ready_line(endpoint: str, settings: Settings) -> str:
 
 
 def data_option(data: Path) -> str:
-    """` --data DIR`, or empty for the default folder."""
+    """` --data DIR`, or nothing if that is the default folder."""
     try:
         is_default = data == default_data_folder()
     except SettingsError:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from snapstone.cli.quantities import binary
-
-if TYPE_CHECKING:
-    from snapstone.client.api.values import SnapshotInfo
-import argparse
-
 from snapstone.cli.failures import each
 from snapstone.cli.outcome import Exit
+from snapstone.cli.quantities import binary
 from snapstone.cli.remote import add_command, endpoint_options, open_service
 from snapstone.cli.reporting import report_options, reporting
 from snapstone.cli.snapshot_arguments import snapshot_argument
@@ -61,10 +57,10 @@ def full_size_in_words(snapshot: SnapshotInfo) -> str:
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "show", "show details of snapshots", run)
+    parser = add_command(subparsers, "show", "show the details of snapshots", run)
     snapshot_argument(parser, "snapshots", "snapshots to show", many=True)
     parser.add_argument(
-        "--blocks", action="store_true", help="also count the present blocks of completed snapshots (lists all blocks)"
+        "--blocks", action="store_true", help="also count the present blocks of completed snapshots (lists them)"
     )
     endpoint_options(parser)
     report_options(parser)
@@ -103,7 +99,9 @@ def described(service: Service, snapshot_id: str) -> SnapshotInfo:
 
     for snapshot in service.describe([snapshot_id]):
         return snapshot
-    raise NotFoundError(f"{snapshot_id} was not found; check the ID, region and account")
+    raise NotFoundError(
+        f"{snapshot_id} does not exist or is not visible to you; check the ID, the region and the account"
+    )
 
 
 def _words(snapshot: SnapshotInfo) -> list[tuple[str, str]]:

@@ -16,18 +16,13 @@ if TYPE_CHECKING:
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "tag", "add or remove tags of a snapshot", run)
+    parser = add_command(subparsers, "tag", "add tags to a snapshot, or remove them", run)
     snapshot_argument(parser, "snapshot", "snapshot to tag")
     parser.add_argument(
-        "tags", metavar="KEY=VALUE", type=tag, nargs="*", help="tags to set; existing values are replaced"
+        "tags", metavar="KEY=VALUE", type=tag, nargs="*", help="tags to add; replaces the value of an existing one"
     )
     parser.add_argument(
-        "--remove",
-        metavar="KEY",
-        type=tag_key,
-        action="append",
-        default=[],
-        help="tag to remove, if present (repeatable)",
+        "--remove", metavar="KEY", type=tag_key, action="append", default=[], help="tag to remove, if present"
     )
     endpoint_options(parser)
     report_options(parser)
@@ -39,7 +34,7 @@ def run(options: argparse.Namespace) -> Exit:
     if not tags and not options.remove:
         raise CommandError("nothing to do; give KEY=VALUE or --remove KEY", Exit.USAGE)
     if both := sorted(tags.keys() & set(options.remove)):
-        raise CommandError(f"{both[0]!r} is both set and removed; give it only once", Exit.USAGE)
+        raise CommandError(f"{both[0]!r} is both added and removed; give it once", Exit.USAGE)
     with reporting(options) as reporter, open_service(options, reporter) as service:
         if tags:
             service.tag(options.snapshot, tags)

@@ -22,26 +22,28 @@ if TYPE_CHECKING:
 MAX_VOLUME_SIZE_GIB: Final = 65_536
 
 _DESCRIPTION: Final = """\
-Upload an image: a file, a block device, or - for standard input. Prints the new snapshot's id.
+Upload an image: a file, a block device, or - for standard input. Prints the new snapshot's ID.
 
-Holes and zeros are not sent. With --parent, only blocks that differ from that snapshot are sent. Run the same
-command again to resume an interrupted upload.
+Holes and zeros are not sent. With --parent, only what differs from that snapshot is sent. To resume an interrupted
+upload, run the same command again.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "upload", "make a snapshot of a file, device or stream", run, _DESCRIPTION)
+    parser = add_command(
+        subparsers, "upload", "create a snapshot from a file, a device or standard input", run, _DESCRIPTION
+    )
     parser.add_argument("image", metavar="IMAGE", help="file, block device, or - for standard input")
-    snapshot_argument(parser, "--parent", "parent snapshot; only blocks that differ from it are sent")
+    snapshot_argument(parser, "--parent", "snapshot to build on; only what differs from it is sent")
     parser.add_argument(
         "--dirty",
         metavar="FILE",
         type=Path,
-        help="dirty bitmap: ranges written since the parent was taken; only these are read",
+        help="ranges written since the parent was created; nothing else is read",
     )
     parser.add_argument(
-        "--size", metavar="SIZE", type=quantities.size, help="total size; required when reading standard input"
+        "--size", metavar="SIZE", type=quantities.size, help="size of standard input, which must be known in advance"
     )
     parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: auto-detect)")
     parser.add_argument("--description", metavar="TEXT", default="", help="description of the snapshot")
@@ -54,7 +56,7 @@ def register(subparsers: Subparsers) -> None:
         "--volume-size",
         metavar="GIB",
         type=quantities.count(1, MAX_VOLUME_SIZE_GIB),
-        help="volume size, if larger than the image",
+        help="size of the volume, if larger than the image",
     )
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the snapshot is completed")
     parser.add_argument("--keep-failed", action="store_true", help="keep the pending snapshot if the upload fails")

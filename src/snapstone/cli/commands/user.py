@@ -18,8 +18,8 @@ _POLICY_HELP: Final = "ARN of the policy, or the name of a built-in one, e.g. Sn
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the command line."""
-    group = add_group(subparsers, "user", "create, list and remove users, and manage their policies")
-    create = add_command(group, "create", "create a user; without a policy it has no permissions", run_create)
+    group = add_group(subparsers, "user", "create, list and remove users, and attach policies to them")
+    create = add_command(group, "create", "create a user, who may do nothing until a policy is attached", run_create)
     create.add_argument("name", metavar="USER", help="name of the user")
     create.add_argument("--path", metavar="PATH", default="/", help="path of the user (default: /)")
     create.add_argument("--policy", metavar="POLICY", action="append", default=[], help=f"attach: {_POLICY_HELP}")

@@ -11,6 +11,7 @@ from snapstone.cli.outcome import Exit
 from snapstone.cli.remote import add_command, endpoint_options, open_service, transfer_options
 from snapstone.cli.reporting import report_options, reporting
 from snapstone.cli.snapshot_arguments import snapshot_argument
+from snapstone.core.blocks import BLOCK_SIZE
 
 if TYPE_CHECKING:
     from snapstone.cli.reporting import Reporter
@@ -19,28 +20,27 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-BLOCK_SIZE: Final = 524_288
 
 _DESCRIPTION: Final = """\
-Read every block of a snapshot and check it against its checksum; with IMAGE, also compare the image with the blocks.
+Read every block of a snapshot and verify its checksum; with IMAGE, also compare the image with the blocks.
 
-Prints every bad block: its offset, what is wrong with it, and the endpoint's message. Exits with code 6 if there is
-one.
+Prints each block that differs: its offset, what is wrong with it, and what the endpoint answered. Exits with code 6 if
+there is one.
 """
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "verify", "check a snapshot, or an image against one", run, _DESCRIPTION)
+    parser = add_command(subparsers, "verify", "verify a snapshot, or an image against one", run, _DESCRIPTION)
     snapshot_argument(parser, "snapshot", "snapshot to read")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="file, block device, or - for standard input")
     parser.add_argument(
         "--sample", metavar="PERCENT", type=percentage, help="check this percentage of the blocks, chosen at random"
     )
-    parser.add_argument("--format", metavar="FORMAT", help="image format: raw, qcow2, vmdk, ... (default: auto-detect)")
     parser.add_argument(
-        "--size", metavar="SIZE", type=quantities.size, help="total size; required when reading standard input"
+        "--format", metavar="FORMAT", help="format of the image: raw, qcow2, vmdk, ... (default: auto-detect)"
     )
+    parser.add_argument("--size", metavar="SIZE", type=quantities.size, help="size of a stream")
     endpoint_options(parser)
     transfer_options(parser)
     report_options(parser)

@@ -21,14 +21,14 @@ TIMEOUT_SECONDS: Final = 3600.0
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
-    parser = add_command(subparsers, "wait", "wait until snapshots are completed and can be read", run)
+    parser = add_command(subparsers, "wait", "wait until snapshots are completed", run)
     snapshot_argument(parser, "snapshots", "snapshots to wait for", many=True)
     parser.add_argument(
         "--timeout",
         metavar="TIME",
         type=quantities.duration,
         default=TIMEOUT_SECONDS,
-        help="give up with exit code 3 after this time, for all snapshots together (default: 1h)",
+        help="how long to wait for all of them (default: 1h), then exit with code 3",
     )
     endpoint_options(parser)
     report_options(parser)

@@ -165,7 +165,7 @@ def _fault(answer: Answer, into: memoryview) -> ApiFault:
 def _mismatch(answer: Answer, expected: str | None, found: str | None) -> ApiFault:
     return ApiFault(
         code=CHECKSUM_MISMATCH,
-        message=f"the checksum should be {expected}, and is {found}",
+        message=f"the checksum should be {expected}, but is {found}",
         status=answer.status,
         request_id=answer.headers.get("x-amzn-requestid"),
         date=answer.headers.get("date"),

@@ -20,7 +20,7 @@ from snapstone.system.sockets import limit_receive, limit_send
 
 MAX_HEAD_SIZE: Final = 65_536
 MAX_LOOSE_BODY_SIZE: Final = 1 << 20
-"""Longest body that is kept where it does not fit into the caller's buffer: an error's text, never a block."""
+"""Longest body that is kept if it does not fit into the caller's buffer: an error's text, never a block."""
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -46,7 +46,7 @@ class Remote:
     def __init__(
         self, url: str, *, ca_bundle: str | None = None, usual_bundle: str | None = None, proxy: str | None = None
     ) -> None:
-        """`ca_bundle` is trusted alone; `usual_bundle` where there is none, beside the system's certificates."""
+        """`ca_bundle` is trusted alone; `usual_bundle` if there is none, beside the system's certificates."""
         parts = urlsplit(url)
         assert parts.hostname is not None
         self.scheme = parts.scheme
@@ -187,7 +187,7 @@ class HttpConnection:
                 break
             incoming.feed(self._view[:count])
             if len(incoming.body) > MAX_LOOSE_BODY_SIZE:
-                raise BrokenAnswerError("an answer is longer than any that was asked for")
+                raise BrokenAnswerError("an answer is longer than any the client asks for")
         if not incoming.is_complete:
             incoming.answer.headers["connection"] = "close"
         incoming.answer.loose = bytes(incoming.body)
@@ -207,7 +207,7 @@ class _Incoming:
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserError as error:
-            raise BrokenAnswerError(f"the other side answered something that is not HTTP: {error}") from None
+            raise BrokenAnswerError(f"the other side did not answer in HTTP: {error}") from None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")

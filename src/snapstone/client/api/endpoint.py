@@ -53,7 +53,7 @@ class Endpoint:
             raise UsageError("no region: give --region, set AWS_REGION, or configure one for the profile")
         self._credentials = _credentials(session)
         self.url: str = self.client("ebs").meta.endpoint_url.rstrip("/")
-        """Where the EBS direct APIs are: scheme, host, and a port or path where there is one."""
+        """Where the EBS direct APIs are: scheme, host, and a port or path if there is one."""
 
     @property
     def name(self) -> str:

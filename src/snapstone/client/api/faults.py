@@ -147,14 +147,14 @@ _KINDS: Final = (
 )
 
 STORAGE_TROUBLE: Final[Mapping[FaultKind, str]] = {
-    FaultKind.FULL: "make room on the server's disk, such as by deleting snapshots",
-    FaultKind.LOST: "bring the server's data folder back to its place, and restart the server",
+    FaultKind.FULL: "free space on the server's disk",
+    FaultKind.LOST: "put the server's data folder back in its place and restart the server",
 }
 """Trouble that only somebody at the server can end, and how."""
 
 _DAMAGE_ADVICE: Final = (
-    "the server holds this damaged: uploading the image that it came from again puts the bytes back, and the server's "
-    "damage log (docs/operations.md) says what else is affected"
+    "the server's copy is damaged: uploading the original image again repairs it, and the server's "
+    "damage log (docs/operations.md) lists what else is affected"
 )
 
 
@@ -163,23 +163,23 @@ def error_of(fault: ApiFault, action: str) -> ClientError:
     kind = kind_of(fault)
     text = f"{action}: {fault}"
     if kind is FaultKind.THROTTLED:
-        return ThrottledOutError(f"{text}; throttled for longer than the time budget: raise the quota or --retry-time")
+        return ThrottledOutError(f"{text}; throttled for longer than the time budget; raise the quota or --retry-time")
     if kind is FaultKind.BROKEN:
-        return UnreachableError(f"{text}; it stayed so, however often and long it was tried")
+        return UnreachableError(f"{text}; still failing after all retries (--retry-time)")
     if kind is FaultKind.DAMAGED:
         return DamagedError(f"{text}; {_DAMAGE_ADVICE}")
     if kind is FaultKind.FULL:
-        return NoSpaceError(f"{text}; {STORAGE_TROUBLE[kind]}; then run the same command to resume")
+        return NoSpaceError(f"{text}; {STORAGE_TROUBLE[kind]}, then run the same command to resume")
     if kind is FaultKind.LOST:
-        return UnreachableError(f"{text}; {STORAGE_TROUBLE[kind]}; then run the same command to resume")
+        return UnreachableError(f"{text}; {STORAGE_TROUBLE[kind]}, then run the same command to resume")
     if kind is FaultKind.CORRUPT:
-        return DamagedError(f"{text}; the bytes are changed on their way: check this machine's memory and the network")
+        return DamagedError(f"{text}; the bytes change in transit; check this machine's memory and the network")
     if kind is FaultKind.EXPIRED:
-        return ExpiredCredentialsError(f"{text}; no newer credentials were found: log in again")
+        return ExpiredCredentialsError(f"{text}; no newer credentials were found; log in again")
     if kind is FaultKind.SKEWED:
-        return ExpiredCredentialsError(f"{text}; set this machine's clock right")
+        return ExpiredCredentialsError(f"{text}; correct this machine's clock")
     if kind is FaultKind.ABSENT:
-        return NotFoundError(f"{text}; check the id, the region and the account")
+        return NotFoundError(f"{text}; check the ID, the region and the account")
     if kind is FaultKind.DENIED:
         return DeniedError(text)
     if fault.code in ("ParamValidation", "InvalidSnapshotID.Malformed"):

@@ -155,7 +155,7 @@ SETTLING_SECONDS = 0.25
 DENSE_THROTTLE_COUNT = 6
 """A cut is judged after this time or this many more throttles."""
 TOLERATED_SHARE = 0.07
-"""Of all answers: so many throttles may be mishaps of the other side, or meant for somebody else, and are no quota."""
+"""Share of answers that may be throttles without meaning a quota: mishaps of the endpoint, or another's traffic."""
 EVIDENCE_COUNT, EVIDENCE_SECONDS = 1.8, 0.015
 """A cut is made by so many throttles above the tolerated share, and so many seconds' worth of requests more."""
 THROTTLES_IN_A_ROW = 4
@@ -347,7 +347,9 @@ class Pace:
         gate: Callable[[], Gate] = Gate,
     ) -> None:
         if max_per_second is not None and max_per_second <= 0:
-            raise UsageError(f"a limit of {max_per_second:g} requests a second lets nothing through: give more than 0")
+            raise UsageError(
+                f"a limit of {max_per_second:g} requests per second lets nothing through; it must be more than 0"
+            )
         self._clock = clock
         self._new_gate = gate
         self._lock = threading.Lock()
@@ -398,7 +400,7 @@ class Pace:
     def _wait(self, place: _Place, stop: Stopping | None) -> float:
         while place.admitted_at is None:
             if stop is not None and stop.is_set():
-                raise InterruptedTransferError("Stopped while waiting for a turn to send a request.")
+                raise InterruptedTransferError("stopped while waiting to send a request")
             seconds = self._seconds_to_wait(place)
             if seconds is not None and seconds <= 0:
                 continue

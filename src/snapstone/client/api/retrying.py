@@ -50,7 +50,7 @@ class CallHistory:
         self._counts: dict[FaultKind, int] = {}
 
     def queued(self, seconds: float) -> None:
-        """A turn was waited for: that is no part of the budget."""
+        """A turn was waited for: that is not part of the budget."""
         if self._failed_at is not None:
             self._failed_at += seconds
 
@@ -154,7 +154,7 @@ class Retrying:
         stop: Interruption | None = None,
         awaited: Collection[FaultKind] = (),
     ) -> T:
-        """The outcome of `attempt`, which raises FaultError or OSError where it fails; `action` names it in errors.
+        """The outcome of `attempt`, which raises FaultError or OSError if it fails; `action` names it in errors.
 
         `awaited`: faults that pass by themselves, because what the call is about was made a moment ago: waited for
         within SETTLE_SECONDS. Raises ClientError; InterruptedTransferError once `stop` is set.
@@ -179,7 +179,7 @@ class Retrying:
             self._wait(wait, stop)
 
     def _after_fault(self, attempts: CallHistory, fault: ApiFault, key: AccessKey) -> float:
-        """Seconds to wait before the next attempt; raises where there is none."""
+        """Seconds to wait before the next attempt; raises if there is none."""
         kind = kind_of(fault)
         if kind is FaultKind.EXPIRED and attempts.may_repair(kind) and self._endpoint.renew_credentials(key):
             return 0.0
@@ -195,7 +195,7 @@ class Retrying:
             raise error_of(fault, attempts.action)
         trouble = STORAGE_TROUBLE.get(kind)
         patience = "" if trouble is None else f" for up to {budget:.0f} s: {trouble}"
-        self._tell(kind, f"{attempts.action}: {fault}; trying again{patience}")
+        self._tell(kind, f"{attempts.action}: {fault}; retrying{patience}")
         return wait
 
     def _after_breakage(self, attempts: CallHistory, error: OSError) -> float:
@@ -204,7 +204,7 @@ class Retrying:
             raise UnreachableError(
                 f"{attempts.action}: {self._endpoint.name} cannot be reached: {_words(error)}"
             ) from None
-        self._tell(FaultKind.BROKEN, f"{attempts.action}: {_words(error)}; trying again")
+        self._tell(FaultKind.BROKEN, f"{attempts.action}: {_words(error)}; retrying")
         return wait
 
     def _after_expiry(self, attempts: CallHistory, error: ExpiredCredentialsError) -> float:
@@ -212,7 +212,7 @@ class Retrying:
         wait = self._next_wait(attempts, self._patience_seconds()) if self._has_answered else None
         if wait is None:
             raise error
-        self._tell(FaultKind.EXPIRED, f"{error}; trying again")
+        self._tell(FaultKind.EXPIRED, f"{error}; retrying")
         return wait
 
     def _patience_seconds(self) -> float:
@@ -241,7 +241,7 @@ class Retrying:
         self._signer.skew_seconds = theirs - time.time()
         self._tell(
             FaultKind.SKEWED,
-            f"this machine's clock is {-self._signer.skew_seconds:+.0f} s off the endpoint's; corrected for",
+            f"this machine's clock is {-self._signer.skew_seconds:+.0f} s off the endpoint's; compensating",
         )
         return True
 

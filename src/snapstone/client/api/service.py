@@ -216,16 +216,16 @@ class Service:
 
     def untag(self, snapshot_id: str, names: Sequence[str]) -> None:
         """Take tags off."""
-        self._retrying.run(f"take tags off {snapshot_id}", lambda _: self._control.untag(snapshot_id, names))
+        self._retrying.run(f"remove tags from {snapshot_id}", lambda _: self._control.untag(snapshot_id, names))
 
     def caller_arn(self) -> str:
         """Who these credentials are."""
-        return self._retrying.run("ask who I am", lambda _: self._control.caller_arn())
+        return self._retrying.run("get the caller's identity", lambda _: self._control.caller_arn())
 
     def wait_completed(self, snapshot_id: str, seconds: float, *, recent: bool = False) -> None:
         """Wait until a snapshot is completed and can be read. `recent`: EC2 may not know it yet.
 
-        Raises RemoteError where it ended in error, NotFoundError where it is gone, UnreachableError where it takes
+        Raises RemoteError if it ended in error, NotFoundError where it is gone, UnreachableError where it takes
         longer than `seconds`. Without the right to describe snapshots, it asks for the blocks: those of a pending
         snapshot do not exist.
         """
@@ -236,7 +236,7 @@ class Service:
             pause = POLL_SECONDS[min(look, len(POLL_SECONDS) - 1)]
             look += 1
             if time.monotonic() + pause > deadline:
-                raise UnreachableError(f"{snapshot_id} is not completed after {seconds:.0f} s; it continues on its own")
+                raise UnreachableError(f"{snapshot_id} is still pending after {seconds:.0f} s")
             time.sleep(pause)
 
     def _is_readable(self, snapshot_id: str, *, recent: bool) -> bool:

@@ -36,7 +36,7 @@ class ListedBlock:
 
 @dataclass(frozen=True, slots=True)
 class ChangedBlock:
-    """One entry of ListChangedBlocks; None where the block is absent, and so reads as zeros, on that side."""
+    """One entry of ListChangedBlocks; None if the block is absent, and so reads as zeros, on that side."""
 
     block_index: int
     first_token: str | None

@@ -31,7 +31,7 @@ def block_count_of(size: int) -> int:
 
 
 def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Start and end, in bytes, of each extent of a file that is no hole: ascending, all before `size`.
+    """Start and end, in bytes, of each extent of a file that is not a hole: ascending, all before `size`.
 
     A hole is jumped over in one call however long it is. A file system that does not know holes shows one extent.
     """
@@ -61,7 +61,7 @@ def block_ranges(extents: Iterable[tuple[int, int]]) -> Iterator[range]:
 
 
 def _seek(fd: int, offset: int, whence: int) -> int | None:
-    """Where the next data or hole is; None where there is none (past the last data, or the file shrank)."""
+    """Where the next data or hole is; None if there is none (past the last data, or the file shrank)."""
     try:
         return os.lseek(fd, offset, whence)
     except OSError as error:
@@ -100,7 +100,7 @@ class BlockFile:
                 os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def read(self, block_index: int, into: memoryview) -> None:
-        """Fill `into`, 524,288 bytes; zeros behind the end. Raises SourceChangedError where the file became shorter."""
+        """Fill `into`, 524,288 bytes; zeros behind the end. Raises SourceChangedError if the file became shorter."""
         offset = block_index * BLOCK_SIZE
         wanted_size = self._size_within(offset)
         try:
@@ -109,7 +109,7 @@ class BlockFile:
             raise refusal(error, self.name, f"be read at block {block_index} (offset {offset})") from error
         if got_size < wanted_size:
             raise SourceChangedError(
-                f"{self.name} has {_size_of(self.fd)} bytes now, and had {self.size} when it was opened: block "
+                f"{self.name} has {_size_of(self.fd)} bytes now, but had {self.size} when it was opened: block "
                 f"{block_index} (offset {offset}) ended after {got_size} of {wanted_size} bytes"
             )
         if wanted_size < BLOCK_SIZE:
@@ -164,7 +164,7 @@ class BlockFile:
         if bytes(tail) != _ZEROS[: len(tail)]:
             raise DamagedError(
                 f"block {block_index} holds data past the end of {self.name}, which is {self.size} bytes: "
-                "it does not belong there, or the target is too small"
+                "the target is too small, or the block does not belong there"
             )
 
     def _fill(self, into: memoryview, offset: int, wanted_size: int) -> int:
@@ -194,7 +194,7 @@ class _Transfer(Protocol):
 
 
 def _transfer_direct(transfer: _Transfer, fd: int, content: memoryview, offset: int) -> int:
-    """Bytes moved past the page cache: 0 where the buffer, or the disk's sectors, do not allow it."""
+    """Bytes moved past the page cache: 0 if the buffer, or the disk's sectors, do not allow it."""
     try:
         return transfer(fd, [content], offset)
     except OSError as error:
@@ -210,7 +210,7 @@ def _size_of(fd: int) -> int:
 
 
 def _open_direct(fd: int) -> int | None:
-    """The same file again for direct I/O, with the same rights; None where the file system refuses that."""
+    """The same file again for direct I/O, with the same rights; None if the file system refuses that."""
     access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
     try:
         return os.open(f"/proc/self/fd/{fd}", access | os.O_DIRECT | os.O_CLOEXEC)
@@ -229,7 +229,7 @@ class RawSource:
         self._file = BlockFile(fd, name, self.size, trust_cache=True)
 
     def ranges(self) -> Iterator[range]:
-        """Blocks that are no holes, from the file system, without reading anything."""
+        """Blocks that are not holes, from the file system, without reading anything."""
         try:
             yield from block_ranges(data_extents(self._file.fd, self.size))
         except OSError as error:

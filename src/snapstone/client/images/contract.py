@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 State = Mapping[str, object]
-"""Facts (JSON values) that change when an image is written to; empty where nothing can be known."""
+"""Facts (JSON values) that change when an image is written to; empty if nothing can be known."""
 
 
 class Source(Protocol):
@@ -56,7 +56,7 @@ class Target(Protocol):
         ...
 
     def read(self, block_index: int, into: memoryview) -> None:
-        """What the target holds now, for resuming: 524,288 bytes, zeros where nothing is."""
+        """What the target holds now, for resuming: 524,288 bytes, zeros if nothing is."""
         ...
 
     def sync(self) -> None:

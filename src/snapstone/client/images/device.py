@@ -22,7 +22,7 @@ class DeviceSource:
         self.name = name
         self.size = linux.device_size(fd)
         if self.size == 0:
-            raise NotFoundError(f"{name} has a size of 0 bytes: there is no medium, or nothing behind it")
+            raise NotFoundError(f"{name} has a size of 0 bytes: no medium, or no backing device")
         self._number = os.fstat(fd).st_rdev
         self.uses = UseTable().uses_of_device(self._number)
         """Who uses it at the moment of opening; while it is mounted it may change under the reader."""
@@ -75,7 +75,7 @@ class DeviceTarget:
         self._file.write(block_index, block)
 
     def write_zeros(self, block_index: int) -> None:
-        """Make a block read as zeros, given back to the device where it can take it."""
+        """Make a block read as zeros, given back to the device if it can take it."""
         self._file.zero(block_index)
 
     def read(self, block_index: int, into: memoryview) -> None:
@@ -105,16 +105,16 @@ class DeviceTarget:
 def open_device_target(path: str, size: int, *, force: bool) -> DeviceTarget:
     """Open a device to write an image of `size` bytes to its beginning.
 
-    Raises UsageError where that is not forced, where the device or a part of it is in use, and where it is too small.
+    Raises UsageError if that is not forced, where the device or a part of it is in use, and where it is too small.
     """
     name = os.path.realpath(path)
     if not force:
-        raise UsageError(f"{name} is a device; use --force to overwrite all of its content")
+        raise UsageError(f"{name} is a device, and everything on it would be overwritten; use --force to do that")
     try:
         _check_unused(name, os.stat(name).st_rdev)
         fd = os.open(name, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
-        raise refusal(error, name, "be opened for writing, held alone") from error
+        raise refusal(error, name, "be opened exclusively for writing") from error
     try:
         _check_fit(fd, name, size)
         return DeviceTarget(fd, name, size)
@@ -127,13 +127,13 @@ def _check_unused(name: str, number: int) -> None:
     uses = UseTable().uses_of_device(number)
     if uses:
         listing = "; ".join(use.what for use in uses)
-        raise UsageError(f"{name} is in use and is not written to, not even by force: it {listing}")
+        raise UsageError(f"{name} is in use and will not be written to, even with --force: it {listing}")
 
 
 def _check_fit(fd: int, name: str, size: int) -> None:
     status = os.fstat(fd)
     if not stat.S_ISBLK(status.st_mode):
-        raise UsageError(f"{name} was a device a moment ago and is none any more")
+        raise UsageError(f"{name} is no longer a device")
     device_size = linux.device_size(fd)
     if device_size < size:
-        raise UsageError(f"{name} has {device_size} bytes, too few for an image of {size}: name a larger device")
+        raise UsageError(f"{name} has {device_size} bytes, too few for an image of {size}; use a larger device")

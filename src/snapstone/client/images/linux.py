@@ -75,7 +75,7 @@ def flush_device(fd: int) -> bool:
 
 
 def sync_file_system(folder: str) -> bool:
-    """Write out all that is cached of the file system at a folder; False where it cannot be reached."""
+    """Write out all that is cached of the file system at a folder; False if it cannot be reached."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -87,7 +87,7 @@ def sync_file_system(folder: str) -> bool:
 
 
 def zero_device(fd: int, offset: int, size: int) -> bool:
-    """Have a device write zeros itself; False where it cannot."""
+    """Have a device write zeros itself; False if it cannot."""
     try:
         fcntl.ioctl(fd, _BLKZEROOUT, _OFFSET_AND_SIZE.pack(offset, size))
     except OSError as error:
@@ -98,7 +98,7 @@ def zero_device(fd: int, offset: int, size: int) -> bool:
 
 
 def punch_hole(fd: int, offset: int, size: int) -> bool:
-    """Give bytes of a file or device back, so that they read as zeros; False where that is not to be had."""
+    """Give bytes of a file or device back, so that they read as zeros; False if that is not to be had."""
     if _libc.fallocate(fd, _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE, offset, size) == 0:
         return True
     code = ctypes.get_errno()
@@ -108,7 +108,7 @@ def punch_hole(fd: int, offset: int, size: int) -> bool:
 
 
 def clone_file(source_fd: int, target_fd: int) -> bool:
-    """Make a file share all bytes of another; False where the file system cannot."""
+    """Make a file share all bytes of another; False if the file system cannot."""
     try:
         fcntl.ioctl(target_fd, _FICLONE, source_fd)
     except OSError as error:
@@ -119,7 +119,7 @@ def clone_file(source_fd: int, target_fd: int) -> bool:
 
 
 def is_cached(fd: int, offset: int, size: int) -> bool | None:
-    """Whether all these bytes of a file are in the page cache; None where the kernel does not say."""
+    """Whether all these bytes of a file are in the page cache; None if the kernel does not say."""
     if not _has_cachestat:
         return None
     asked = _CacheRange(offset, size)
@@ -130,7 +130,7 @@ def is_cached(fd: int, offset: int, size: int) -> bool | None:
 
 
 def rename_if_absent(source: str, target: str) -> bool:
-    """Rename in one step where the new name is free, else FileExistsError; False where that is not to be had."""
+    """Rename in one step where the new name is free, else FileExistsError; False if that is not to be had."""
     rename = getattr(_libc, "renameat2", None)
     if rename is None:
         return False
@@ -169,7 +169,7 @@ class BlockDevice:
 
     @property
     def number(self) -> int | None:
-        """As `st_rdev` has it; None where nothing is known."""
+        """As `st_rdev` has it; None if nothing is known."""
         major, _, minor = (_text(self.folder / "dev") or "").partition(":")
         return os.makedev(int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
 
@@ -192,7 +192,7 @@ class BlockDevice:
         return [BlockDevice(folder.resolve()) for folder in _folders(self.folder / "holders")]
 
     def written(self) -> dict[str, int] | None:
-        """What was written and discarded since the machine started; None where it is not counted.
+        """What was written and discarded since the machine started; None if it is not counted.
 
         A disk's counters include what is written to its partitions, but a partition's do not include what is written
         past it to the disk's own device. So that is added for a partition: what no partition has counted.

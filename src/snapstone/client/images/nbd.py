@@ -35,7 +35,7 @@ class ServerGoneError(ClientError):
 class NbdConnection:
     """A connection in its transmission phase. For one thread at a time.
 
-    Every method raises RequestError where the server could not do it. After any other error the connection says
+    Every method raises RequestError if the server could not do it. After any other error the connection says
     ServerGoneError to everything, because nobody knows what would come next out of it.
     """
 
@@ -187,7 +187,7 @@ class NbdConnection:
 
     def _expect_nothing(self, reply: Reply) -> None:
         if reply.kind != messages.CHUNK_NONE or reply.size != 0:
-            raise ProtocolError(f"a chunk of kind {reply.kind} with {reply.size} bytes is no answer to this request")
+            raise ProtocolError(f"a chunk of kind {reply.kind} with {reply.size} bytes does not answer this request")
 
     def _finish(self, coverage: Coverage) -> None:
         self._sound = False

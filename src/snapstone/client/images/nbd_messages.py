@@ -168,7 +168,7 @@ def parse_option_reply(head: bytes, kind: int) -> OptionReply:
 
 
 def parse_export(payload: bytes) -> Export | None:
-    """What is told about the export, or None where the information is of another kind."""
+    """What is told about the export, or None if the information is of another kind."""
     if len(payload) < 2:
         raise ProtocolError("the server's information about the export is too short")
     if int.from_bytes(payload[:2]) != _INFO_EXPORT:

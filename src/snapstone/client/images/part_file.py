@@ -35,8 +35,8 @@ def check_space(path: str | os.PathLike[str], needed_bytes: int) -> None:
     free_bytes = free_blocks * room.f_frsize
     if free_bytes < needed_bytes:
         raise NoSpaceError(
-            f"{folder} has {free_bytes} bytes free, and {needed_bytes} are needed for {path}: "
-            f"make room for {needed_bytes - free_bytes} more, or name another place"
+            f"{folder} has {free_bytes} bytes free, but {path} needs {needed_bytes}: "
+            f"free {needed_bytes - free_bytes} more, or choose another directory"
         )
 
 
@@ -51,7 +51,7 @@ _NOT_BY_THE_KERNEL: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EXD
 def copy_file(original: Path, copy: Path) -> None:
     """Make `copy`, which must not exist, and make it durable, but not its name.
 
-    Raises SourceChangedError where the original becomes shorter, and OSError: then the copy is to be removed.
+    Raises SourceChangedError if the original becomes shorter, and OSError: then the copy is to be removed.
     """
     with original.open("rb") as source, copy.open("xb") as target:
         found = os.fstat(source.fileno())
@@ -62,7 +62,7 @@ def copy_file(original: Path, copy: Path) -> None:
                 if not _copy_range(source.fileno(), target.fileno(), offset, end):
                     now = os.fstat(source.fileno()).st_size
                     raise SourceChangedError(
-                        f"{original} has {now} bytes now, and had {found.st_size} as its copy began"
+                        f"{original} has {now} bytes now, but had {found.st_size} when its copy began"
                     )
         os.fsync(target.fileno())
 
@@ -107,7 +107,7 @@ def start_part_from_copy(image: Path, part: Path) -> None:
         os.rename(unfinished, part)
         sync_folder(part.parent)
     except OSError as error:
-        raise refusal(error, str(image), f"be copied to {part}, where the changes are to be applied") from error
+        raise refusal(error, str(image), f"be copied to {part}, to which the changes are applied") from error
     finally:
         unfinished.unlink(missing_ok=True)  # also where somebody asked for the end
 
@@ -140,9 +140,9 @@ def part_path(path: Path, part_name: str) -> Path:
 
 
 def open_part(part: Path) -> tuple[int, bool]:
-    """Open and lock a part, made anew where there is none; whether it was there already.
+    """Open and lock a part, made anew if there is none; whether it was there already.
 
-    Raises UsageError where another process works on it, and DeniedError where it is not this user's own file.
+    Raises UsageError if another process works on it, and DeniedError where it is not this user's own file.
     """
     for _ in range(_MAX_OPENINGS):
         fd, existed = _open_or_create(part)
@@ -156,13 +156,13 @@ def open_part(part: Path) -> tuple[int, bool]:
         if is_at(part, fd):
             return fd, existed
         os.close(fd)
-    raise UsageError(f"{part} comes and goes: another process works under that name")
+    raise UsageError(f"{part} appears and disappears: another process is using that name")
 
 
 def publish(part: Path, path: Path, *, replace: bool) -> None:
     """Give a part, which has been synced, the name of the image, durably.
 
-    Raises UsageError where that name is taken and not to be replaced.
+    Raises UsageError if that name is taken and not to be replaced.
     """
     try:
         if replace:
@@ -172,11 +172,11 @@ def publish(part: Path, path: Path, *, replace: bool) -> None:
         sync_folder(path.parent)
     except FileExistsError as error:
         raise UsageError(
-            f"{path} has come to be in the meantime; what was to get that name is whole and stays as {part}: "
-            "the same command with --force replaces it"
+            f"{path} was created in the meantime; the complete image stays in {part}: "
+            "run the same command with --force to replace it"
         ) from error
     except OSError as error:
-        raise refusal(error, str(path), "get its name") from error
+        raise refusal(error, str(path), "be renamed") from error
 
 
 def restrict_like(fd: int, path: Path) -> None:
@@ -208,17 +208,17 @@ def _open_left(part: Path, flags: int) -> int:
     try:
         return os.open(part, flags)
     except OSError as error:
-        raise refusal(error, str(part), "be opened, to go on with what an earlier run left") from error
+        raise refusal(error, str(part), "be opened to resume an earlier run") from error
 
 
 def _check_own(fd: int, part: Path) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{part} is no file, and is in the way of what is to be written: remove it")
+        raise UsageError(f"{part} is not a file and is in the way; remove it")
     if status.st_uid != os.geteuid() and _may_be_put_there_by_others(part.parent):
-        raise DeniedError(f"{part} belongs to another user, who could change what is written: remove it")
+        raise DeniedError(f"{part} belongs to another user, who could change what is written; remove it")
     if status.st_nlink != 1:
-        raise UsageError(f"{part} is a file that has another name too, and is in the way: remove it")
+        raise UsageError(f"{part} has a second name (hard link) and is in the way; remove it")
 
 
 def _may_be_put_there_by_others(folder: Path) -> bool:
@@ -234,7 +234,7 @@ def _lock(fd: int, part: Path) -> None:
             raise refusal(error, str(part), "be locked") from error
     else:
         if not locked:
-            raise UsageError(f"another process is writing {part}: wait for it, or end it")
+            raise UsageError(f"another process is writing {part}; wait for it or stop it")
 
 
 def _rename_to_free_name(part: Path, path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -29,6 +28,7 @@ from snapstone.client.images.qemu_img import detect_format
 from snapstone.client.images.qemu_nbd import ImageServer
 from snapstone.core.blocks import BLOCK_SIZE
 from snapstone.system.files import sync_file
+from snapstone.system.locks import attempts
 
 __all__ = ["detect_format", "open_qemu_source", "open_qemu_target"]
 
@@ -56,7 +56,7 @@ def open_qemu_target(
 ) -> Target:
     """A new image of `size` bytes, written as `part_name` in the same folder, and what an earlier run left there.
 
-    `existing` begins with a copy of the image that is there, enlarged where it is smaller; it stays whole until the
+    `existing` begins with a copy of the image that is there, enlarged if it is smaller; it stays whole until the
     commit. Otherwise an image that is there is replaced at the commit, and only with `force`.
     """
     absolute = Path(os.path.realpath(path))
@@ -104,7 +104,7 @@ class _ServedImage:
             with self._server.conversation() as connection:
                 yield connection
         except RequestError as error:
-            reason = f"{os.strerror(error.number)} ({error.words or 'no more is said by qemu-nbd'})"
+            reason = f"{os.strerror(error.number)} ({error.words or 'qemu-nbd gives no details'})"
             text = f"{self.name}: cannot {error.command} at byte {offset}: {reason}"
             if error.number in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpaceError(text) from error
@@ -169,7 +169,7 @@ class _QemuTarget(_ServedImage):
         if bytes(block[size:]).strip(b"\0"):
             raise DamagedError(
                 f"block {block_index} holds data past the end of {self.name}, which is {self._server.size} bytes: "
-                "it does not belong there, or the target is too small"
+                "the target is too small, or the block does not belong there"
             )
         if size:
             with self._request(offset) as connection:
@@ -194,7 +194,7 @@ class _QemuTarget(_ServedImage):
         finally:
             trouble = self._server.end()
         if trouble is not None:
-            raise ClientError(f"qemu-nbd did not close {self._part} in order: {trouble}")
+            raise ClientError(f"qemu-nbd did not close {self._part} properly: {trouble}")
         with _refused(str(self._part), "be made durable"):
             if self._replace:
                 self._take_over_owner()
@@ -229,18 +229,18 @@ def _refused(name: str, action: str) -> Iterator[None]:
 
 
 def _file_facts(file: Path) -> list[int]:
-    with _refused(str(file), "be looked at"):
+    with _refused(str(file), "be examined"):
         found = file.stat()
     return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _check_place(path: Path, *, force: bool, existing: bool) -> None:
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is no file: images in QEMU's formats are written to files only")
+        raise UsageError(f"{path} is not a file: images in QEMU's formats are written to files only")
     if existing and not path.exists():
-        raise NotFoundError(f"{path} does not exist: changes need the image that they are changes of")
+        raise NotFoundError(f"{path} does not exist; --from needs the image that it updates")
     if path.exists() and not force and not existing:
-        raise UsageError(f"{path} exists; --force replaces it")
+        raise UsageError(f"{path} already exists; use --force to replace it")
 
 
 def _begin_part(path: Path, part: Path, image_format: str, size: int, *, existing: bool) -> None:
@@ -260,23 +260,23 @@ def _begin_part(path: Path, part: Path, image_format: str, size: int, *, existin
 
 
 def _serve_part(part: Path, image_format: str, size: int, *, enlarge: bool) -> ImageServer:
-    """Open the part, waiting a little where it is locked; its size is checked."""
-    deadline = time.monotonic() + LOCK_SECONDS
+    """Open the part, waiting a little if it is locked; its size is checked."""
     wanted_size = qemu_img.whole_sectors(size)
-    while True:
+    in_use: qemu_img.ImageInUseError | None = None
+    for _ in attempts(LOCK_SECONDS, _LOCK_POLL_SECONDS):
         try:
             if enlarge and qemu_img.size_of(part, image_format) < wanted_size:
                 qemu_img.enlarge(part, image_format, wanted_size)
             server = ImageServer(part, image_format, writable=True)
             break
         except qemu_img.ImageInUseError as error:
-            if time.monotonic() > deadline:
-                raise UsageError(f"another process is writing {part}: wait for it, or end it") from error
-            time.sleep(_LOCK_POLL_SECONDS)
+            in_use = error
+    else:
+        raise UsageError(f"another process is writing {part}; wait for it or stop it") from in_use
     if server.size != wanted_size:
         server.end()
         raise UsageError(
-            f"the image in {part} has {server.size} bytes, and {size} are to be written: "
-            "name another image, or remove that file to begin anew"
+            f"the image in {part} has {server.size} bytes, but {size} are to be written: "
+            "choose another image, or remove that file to start over"
         )
     return server

@@ -79,7 +79,7 @@ def tool(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         raise UsageError(
-            f"{name} is needed for images that are not raw, and is not installed: "
+            f"{name} is required for images that are not raw and is not installed: "
             "install qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL, SUSE)"
         )
     return found
@@ -100,7 +100,7 @@ def check_single(path: Path, image_format: str) -> None:
     own = _own_files(json.loads(_ask(path, image_format, "info", "--output=json", "--", str(path))))
     if len(set(own)) != 1:
         others = ", ".join(str(file) for file in own[1:])
-        raise UsageError(f"{path} has its bytes in other files ({others}): convert it to an image of one file first")
+        raise UsageError(f"{path} keeps its data in other files ({others}); convert it to a single-file image first")
 
 
 def check_self_contained(path: Path, image_format: str) -> None:
@@ -112,7 +112,7 @@ def check_self_contained(path: Path, image_format: str) -> None:
     if others:
         raise UsageError(
             f"{path} looks like {image_format} and takes its content from {', '.join(others)}. A guest can write such "
-            f"a head into its own raw disk, to have them read: say --format {image_format} if it is meant so, or "
+            f"a header into its own raw disk to have them read: use --format {image_format} if that is intended, or "
             "--format raw"
         )
 
@@ -144,14 +144,14 @@ def refusal(path: Path, image_format: str, words: str, otherwise: type[ClientErr
     if "lock" in lowered and "failed to get" in lowered:
         return ImageInUseError(
             f"{path} is in use by another program, most likely a running virtual machine, and would change while it is "
-            f"read or written: shut the machine down, or let it write to an overlay first ({words})"
+            f"read or written; shut the machine down, or make it write to an overlay first ({words})"
         )
     if "permission denied" in lowered or "operation not permitted" in lowered:
         return DeniedError(f"{path} cannot be opened: {words}")
     if "no such file" in lowered:
         return NotFoundError(f"{path}, or a file that it is based on, does not exist: {words}")
     if "no space left" in lowered or "disk quota exceeded" in lowered:
-        return NoSpaceError(f"there is no room for {path}: {words}")
+        return NoSpaceError(f"no space for {path}: {words}")
     if "unknown driver" in lowered or "does not support" in lowered or "not supported" in lowered:
         return UsageError(f"QEMU cannot do this with {path} as {image_format}: {words}")
     return otherwise(f"QEMU cannot use {path} as {image_format}: {words}")
@@ -189,7 +189,7 @@ def _ask(path: Path, image_format: str, verb: str, *arguments: str) -> bytes:
             timeout=TOOL_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
-        raise ClientError(f"qemu-img {verb} {path} took more than {TOOL_SECONDS:.0f} s, and was ended") from error
+        raise ClientError(f"qemu-img {verb} {path} took more than {TOOL_SECONDS:.0f} s and was killed") from error
     if done.returncode != 0:
         otherwise = DamagedError if verb == "info" else UsageError
         raise refusal(path, image_format, plain(done.stderr), otherwise)

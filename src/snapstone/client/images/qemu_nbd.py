@@ -118,7 +118,7 @@ class ImageServer:
         return [tool("qemu-nbd"), *options, "--", str(self._path)]
 
     def _wait(self) -> int:
-        """Let the guard go, and with it qemu-nbd. Ends both by force where they do not end by themselves."""
+        """Let the guard go, and with it qemu-nbd. Ends both by force if they do not end by themselves."""
         with self._ending:
             if self._alive is not None:
                 _let_go(self._alive)
@@ -131,9 +131,7 @@ class ImageServer:
 
     def _gone(self) -> ServerGoneError:
         manner = _manner(self._wait())
-        return ServerGoneError(
-            f"qemu-nbd, which opened {self._path}, ended in the middle of the work ({manner}): {self._said}"
-        )
+        return ServerGoneError(f"qemu-nbd, which opened {self._path}, ended unexpectedly ({manner}): {self._said}")
 
 
 def _start(command: Sequence[str], words: IO[bytes]) -> tuple[subprocess.Popen[bytes], int, list[socket.socket]]:

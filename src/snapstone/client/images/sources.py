@@ -53,7 +53,9 @@ class StreamSource:
         """
         with self._lock:
             if block_index < self._next_index:
-                raise UsageError(f"block {block_index} of {self.name} has gone by: a stream is read once, in order")
+                raise UsageError(
+                    f"block {block_index} of {self.name} was already read: a stream is read once, in order"
+                )
             while self._next_index <= block_index:
                 self._read_next(into)
 
@@ -73,7 +75,7 @@ class StreamSource:
         into[got_size:] = bytes(len(into) - got_size)
         self._next_index += 1
         if self._next_index >= block_count_of(self.size) and self._fill(memoryview(bytearray(1))):
-            raise UsageError(f"{self.name} holds more than the {self.size} bytes that were said: give its whole size")
+            raise UsageError(f"{self.name} has more than the {self.size} bytes given as its size; give its full size")
 
     def _fill(self, into: memoryview) -> int:
         got_size = 0
@@ -95,7 +97,7 @@ _STANDARD_INPUT: Final = 0
 def open_source(path: str | os.PathLike[str], *, format: str | None = None, size: int | None = None) -> Source:
     """Open an image for reading.
 
-    `-` is standard input, which needs `size` where it is no file. Format None tells a file's format by its first bytes,
+    `-` is standard input, which needs `size` if it is not a file. Format None tells a file's format by its first bytes,
     `raw` takes them as they are: right for a raw disk that somebody else may have written a head of qcow2 to. So an
     image that refers to other files is read only where its format is said.
     A device is raw unless another format is said.
@@ -119,7 +121,7 @@ def open_source(path: str | os.PathLike[str], *, format: str | None = None, size
         raise refusal(error, name, "be opened for reading") from error
     if size is not None and size != source.size:
         source.close()
-        raise UsageError(f"{name} has {source.size} bytes, not {size}: a size is said for standard input only")
+        raise UsageError(f"{name} has {source.size} bytes, not {size}; a size is given only for standard input")
     return source
 
 
@@ -155,7 +157,7 @@ def _open_plain(fd: int, name: str) -> Source:
 
 def _open_stream(format: str | None, size: int | None) -> Source:
     if format not in (None, RAW):
-        raise UsageError(f"standard input is read raw: write it to a file to read it as {format}")
+        raise UsageError(f"standard input is always read as raw; write it to a file to read it as {format}")
     if size is not None and size < 1:
         raise UsageError(f"standard input cannot have a size of {size} bytes")
     try:
@@ -178,8 +180,8 @@ def _is_unread_image(fd: int) -> bool:
 
 def _check_kind(name: str, mode: int) -> None:
     if stat.S_ISDIR(mode):
-        raise UsageError(f"{name} is a folder; an image is a file, a block device or standard input (-)")
+        raise UsageError(f"{name} is a directory; an image is a file, a block device or standard input (-)")
     if stat.S_ISFIFO(mode):
-        raise UsageError(f"{name} is a pipe: give it as standard input, with its size: upload - --size SIZE < {name}")
+        raise UsageError(f"{name} is a pipe; pass it on standard input with its size: upload - --size SIZE < {name}")
     if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
         raise UsageError(f"{name} is neither a file nor a block device")

@@ -50,13 +50,13 @@ def open_target(
     """
     place = Path(os.path.abspath(path))
     if os.fspath(path) == STREAM:
-        raise UsageError("standard output cannot be written out of order; give a file or a device")
+        raise UsageError("blocks cannot be written to standard output in any order; use a file or a device")
     if size < 1:
         raise UsageError(f"{place}: an image of {size} bytes cannot be written")
     status = _status(place)
     if status is not None and stat.S_ISBLK(status.st_mode):
         if format not in (None, RAW):
-            raise UsageError(f"{place} is a device and is written raw; omit the format {format}")
+            raise UsageError(f"{place} is a device, and devices are always written raw; omit the format {format}")
         return open_device_target(str(place), size, force=force)
     _check_place(place, status, force=force, existing=existing)
     image_format = detect_format(place) if format is None and existing else format
@@ -87,36 +87,36 @@ def _open_file(path: Path, size: int, part: Path, *, force: bool, existing: bool
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Of what the path names, links followed; None where there is nothing."""
+    """Of what the path names, links followed; None if there is nothing."""
     try:
         return os.stat(path)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise refusal(error, str(path), "be looked at") from error
+        raise refusal(error, str(path), "be examined") from error
 
 
 def _check_place(path: Path, status: os.stat_result | None, *, force: bool, existing: bool) -> None:
     """Raise for a place where no file is to be written. A link is followed to a device only, never to a file."""
     if path.is_symlink():
-        raise UsageError(f"{path} is a symbolic link; use its target {os.path.realpath(path)} instead")
+        raise UsageError(f"{path} is a symbolic link to {os.path.realpath(path)}; use that path instead")
     if status is None:
         _check_free_name(path, existing=existing)
         return
     if stat.S_ISDIR(status.st_mode):
-        raise UsageError(f"{path} is a directory; give a file in it")
+        raise UsageError(f"{path} is a directory; choose a file in it")
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{path} is neither a file nor a block device")
     if not force and not existing:
         raise UsageError(f"{path} already exists; use --force to replace it")
     uses = UseTable().uses_of_file(path)
     if uses:
-        raise UsageError(f"{path} is in use and cannot be replaced, not even with --force: it {uses[0].what}")
+        raise UsageError(f"{path} is in use and will not be replaced, even with --force: it {uses[0].what}")
 
 
 def _check_free_name(path: Path, *, existing: bool) -> None:
     if existing:
-        raise NotFoundError(f"{path} does not exist; changes can only be applied to an existing image")
+        raise NotFoundError(f"{path} does not exist; --from needs an existing image")
     if not path.parent.is_dir():
         raise NotFoundError(f"no such directory: {path.parent}")
     if path.is_relative_to(_DEVICE_FOLDER) and not path.is_relative_to(_SHARED_MEMORY):

@@ -127,7 +127,7 @@ class Composer:
             self._let_go()
 
     def put_piece(self, block_index: int, begin: int, piece: memoryview) -> None:
-        """Write into a block; zeros where nothing is make no block. Raises UsageError where it cannot be changed."""
+        """Write into a block; zeros if nothing is make no block. Raises UsageError if it cannot be changed."""
         if _ZEROS.startswith(piece) and self._is_absent(block_index):
             return
         if len(piece) == BLOCK_SIZE:
@@ -177,8 +177,8 @@ class Composer:
     def _kept(self, block_index: int) -> bytearray:
         if self._spill is None:
             raise UsageError(
-                f"block {block_index} was sent already and is no longer here, so it cannot be changed in part: "
-                "write the whole block, write to neighbouring places one after the other, or give a spill_folder"
+                f"block {block_index} was already sent and is no longer in memory, so it cannot be changed in part: "
+                "write the whole block, write neighbouring ranges in sequence, or pass a spill_folder"
             )
         return self._spill.get(block_index)
 

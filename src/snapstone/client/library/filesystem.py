@@ -34,7 +34,7 @@ _SNAPSHOT_ID: Final = re.compile(r"snap-[0-9a-f]+")
 class SnapstoneFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
     """Completed snapshots of one endpoint as files of their volume's size, read-only; `wb` makes a new one.
 
-    fsspec's conventions hold: a path that is no snapshot raises FileNotFoundError. All other errors are ClientErrors.
+    By fsspec's conventions a path that is not a snapshot raises FileNotFoundError. All other errors are ClientErrors.
     """
 
     protocol = "snapstone"
@@ -143,9 +143,9 @@ class SnapstoneFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec i
         if mode == "rb":
             return self._reader(name)
         if mode != "wb":
-            raise ValueError(f"mode {mode!r}: a snapshot is opened for reading (rb), or a new one for writing (wb)")
+            raise ValueError(f"mode {mode!r}: open a snapshot for reading (rb), or a new one for writing (wb)")
         if _SNAPSHOT_ID.fullmatch(name):
-            raise FileExistsError(f"{name}: a snapshot cannot be written to; a new one gets its id from the endpoint")
+            raise FileExistsError(f"{name}: a snapshot cannot be changed; a new one gets its ID from the endpoint")
         return ClosedByCompletion(
             self.service,
             volume_size_gib=volume_size_gib or self._volume_size_gib,

@@ -47,7 +47,7 @@ class Listing:
     """The blocks of one completed snapshot. Safe from any thread."""
 
     def __init__(self, service: Readable, snapshot_id: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Asks for the volume size, and so whether the snapshot can be read; raises NotFoundError where it cannot."""
+        """Asks for the volume size, and so whether the snapshot can be read; raises NotFoundError if it cannot."""
         self.snapshot_id = snapshot_id
         self.block_count = service.volume_size_gib(snapshot_id) * BLOCKS_PER_GIB
         self._service = service
@@ -58,7 +58,7 @@ class Listing:
         self._fetching = threading.Lock()
 
     def token(self, block_index: int) -> str | None:
-        """The token of a block, or None where the block is absent and so reads as zeros."""
+        """The token of a block, or None if the block is absent and so reads as zeros."""
         window = self._known(block_index) or self._fetched(block_index)
         return window.tokens.get(block_index)
 

@@ -62,7 +62,7 @@ class BlockCache:
             self._blocks.clear()
 
     def _claim(self, block_index: int) -> tuple[Future[Block], bool]:
-        """The block that is there or on its way; True where the caller has to fetch it."""
+        """The block that is there or on its way; True if the caller has to fetch it."""
         with self._lock:
             future = self._blocks.get(block_index)
             if future is not None:
@@ -117,7 +117,7 @@ class SnapshotReader(io.RawIOBase):
         cache_block_count: int = DEFAULT_BLOCK_COUNT,
         read_ahead_count: int = DEFAULT_READ_AHEAD_COUNT,
     ) -> None:
-        """Open a snapshot; raises NotFoundError where it cannot be read, because it is pending, for example."""
+        """Open a snapshot; raises NotFoundError if it cannot be read, because it is pending, for example."""
         super().__init__()
         # These come first: whatever goes wrong behind them, `close` will be called and needs them.
         self._cache = BlockCache(self._load, cache_block_count)

@@ -129,7 +129,7 @@ class SnapshotWriter(io.RawIOBase):
             raise ValueError(f"whence must be 0, 1 or 2, not {whence}")
         position = offset + (0, self._position, self.size)[whence]
         if not 0 <= position <= self.size:
-            raise ValueError(f"a position outside of the volume's {self.size} bytes: {position}")
+            raise ValueError(f"position {position} is outside the volume's {self.size} bytes")
         self._position = position
         return position
 
@@ -150,9 +150,9 @@ class SnapshotWriter(io.RawIOBase):
         with memoryview(data) as view:
             block = bytearray(view)
         if len(block) != BLOCK_SIZE:
-            raise UsageError(f"block {block_index}: {len(block)} bytes, where a block has {BLOCK_SIZE}")
+            raise UsageError(f"block {block_index}: {len(block)} bytes; a block has {BLOCK_SIZE}")
         if not 0 <= block_index < self._block_count:
-            raise UsageError(f"block {block_index} is outside of a volume of {self._block_count} blocks")
+            raise UsageError(f"block {block_index} is outside a volume of {self._block_count} blocks")
         with self._lock:
             self._check_open()
             self._composer.put_block(block_index, block)
@@ -160,7 +160,7 @@ class SnapshotWriter(io.RawIOBase):
     def pwrite(self, offset: int, data: ReadableBuffer) -> int:
         """Write all of `data` at an offset; the rest of a block keeps what was written before, or the parent has.
 
-        Zeros where there is nothing yet make no block. Raises UsageError where a block would have to be changed that
+        Zeros if there is nothing yet make no block. Raises UsageError if a block would have to be changed that
         was sent and is no longer here (see `spill_folder`).
         """
         with memoryview(data) as view, view.cast("B") as content, self._lock:
@@ -178,11 +178,11 @@ class SnapshotWriter(io.RawIOBase):
     def complete(self) -> str:
         """Send what is held back, seal with count and aggregate, and close; the snapshot's id.
 
-        Where that fails the snapshot is deleted. Raises DamagedError where the endpoint has other blocks than it got.
+        Where that fails the snapshot is deleted. Raises DamagedError if the endpoint has other blocks than it got.
         """
         with self._lock:
             if self._is_over:
-                raise ValueError(f"{self.snapshot_id} is completed or deleted already")
+                raise ValueError(f"{self.snapshot_id} is already completed or deleted")
             try:
                 self._seal()
             except BaseException as error:
@@ -220,7 +220,7 @@ class SnapshotWriter(io.RawIOBase):
             self._end()
 
     def _tell_left(self, error: ClientError) -> None:
-        text = f"{self.snapshot_id} could not be deleted, and stays pending until it times out: {error}"
+        text = f"{self.snapshot_id} could not be deleted and stays pending until it times out: {error}"
         self._service.observer.note(Note("warning", text, {"snapshot_id": self.snapshot_id}))
 
     def _put(self, block_index: int, block: bytearray) -> None:
@@ -239,7 +239,7 @@ class SnapshotWriter(io.RawIOBase):
         status = self._service.complete_snapshot(self.snapshot_id, count, aggregate)
         if status == "error":
             raise DamagedError(
-                f"{self.snapshot_id} ended in error: the endpoint has other blocks than the {count} it acknowledged"
+                f"{self.snapshot_id} ended in error: the endpoint does not have the {count} blocks it acknowledged"
             )
         if self._wait:
             self._service.wait_completed(self.snapshot_id, WAIT_SECONDS)
@@ -265,8 +265,8 @@ def _checked_size_gib(volume_size_gib: int | None, parent: Listing | None) -> in
     size_gib = parent_size_gib if volume_size_gib is None else volume_size_gib
     if not max(1, parent_size_gib) <= size_gib <= MAX_VOLUME_SIZE_GIB:
         raise UsageError(
-            f"a volume size of {size_gib} GiB: must be from {max(1, parent_size_gib)} (the parent's size, if any) "
-            f"to {MAX_VOLUME_SIZE_GIB}"
+            f"volume size {size_gib} GiB is not allowed: it must be from {max(1, parent_size_gib)} "
+            f"(the parent's size, if any) to {MAX_VOLUME_SIZE_GIB}"
         )
     return size_gib
 

@@ -41,9 +41,9 @@ class ComparedBlock:
 
     block_index: int
     token: str | None
-    """How to get the snapshot's block; None where it need not be got."""
+    """How to get the snapshot's block; None if it need not be got."""
     digest: Digest
-    """Of the snapshot's block, where there is no token: from an index, or that of zeros where the block is absent."""
+    """Of the snapshot's block, if there is no token: from an index, or that of zeros where the block is absent."""
     in_image: bool
     """Whether the image may hold something other than zeros there."""
 
@@ -148,8 +148,8 @@ def check_unchanged(source: Source, before: object) -> None:
     """Raise SourceChangedError where an image's state is another than before."""
     if source.state() != before:
         raise SourceChangedError(
-            f"{source.name} changed while it was being compared, so the result is invalid; "
-            "compare a frozen copy, or stop what writes to it"
+            f"{source.name} changed while it was compared, so the result is meaningless: "
+            "compare a frozen copy, or stop whatever writes to it"
         )
 
 

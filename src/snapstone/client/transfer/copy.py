@@ -70,13 +70,13 @@ class CopyOptions:
         """Raise UsageError for conflicting options."""
         if self.parent_id not in (None, AUTO) and self.has_key:
             raise UsageError(
-                f"an incremental copy takes the key of its parent, {self.parent_id}: omit encryption and KMS "
-                "key, or make a full copy"
+                f"an incremental copy uses the key of its parent, {self.parent_id}: omit encryption and KMS key, "
+                "or request a full copy"
             )
         if self.source_parent_id is not None and self.parent_id in (None, AUTO):
             raise UsageError(
-                f"{self.source_parent_id} is given as the source of the parent, but no parent is given; "
-                "give the parent at the target too"
+                f"{self.source_parent_id} is given as the source of the parent, but no parent is given: "
+                "also give the snapshot on the target"
             )
 
 
@@ -87,7 +87,7 @@ class SourceSnapshot:
     snapshot_id: str
     volume_size_gib: int
     info: SnapshotInfo | None
-    """None where it may be read but not described."""
+    """None if it may be read but not described."""
 
     @property
     def present_count(self) -> int | None:
@@ -121,24 +121,24 @@ class Plan:
 
 
 def look_at(service: Service, snapshot_id: str, observer: Observer) -> SourceSnapshot:
-    """The snapshot to be copied. Raises UsageError if it is not completed, NotFoundError if it does not exist."""
+    """The snapshot to be copied. Raises UsageError if it is not completed, NotFoundError where it is not there."""
     try:
         info = next(iter(service.describe([snapshot_id], owner=None)), None)
     except DeniedError as error:
         if error.resumable:
             raise
         info = None
-        message = f"{snapshot_id} cannot be described, so description and tags are not copied ({error})"
+        message = f"no permission to describe {snapshot_id}, so its description and tags are not copied ({error})"
         observer.note(Note("warning", message))
     except NotFoundError:
         info = None  # The endpoint of the blocks has the last word, in the next call.
     if info is not None and info.state != "completed":
-        raise UsageError(f"{snapshot_id} is {info.state}; only completed snapshots can be copied")
+        raise UsageError(f"{snapshot_id} is {info.state}; only a completed snapshot can be copied")
     return SourceSnapshot(snapshot_id, service.volume_size_gib(snapshot_id), info)
 
 
 def plan_for(options: CopyOptions, counterparts: Counterparts) -> Plan:
-    """Full or incremental, and why. Raises UsageError if the given parent cannot be used."""
+    """Full or incremental, and why. Raises UsageError if the parent that was named cannot be used."""
     if options.parent_id is None:
         return Plan(None, "as requested")
     if options.parent_id == AUTO:
@@ -160,8 +160,8 @@ def request_for(options: CopyOptions, source: SourceSnapshot, plan: Plan, region
     tags[COPIED_FROM] = origin_value(source.snapshot_id, region, "" if info is None else info.owner_id)
     if len(tags) > MAX_TAGS:
         raise UsageError(
-            f"the copy would have {len(tags)} tags, including the one that names its source, but {MAX_TAGS} "
-            "are allowed; copy no tags, or remove one from the source"
+            f"the copy would have {len(tags)} tags, including the one that names its source, but {MAX_TAGS} are "
+            "allowed: copy no tags, or remove one from the source"
         )
     description = options.description
     if description is None:
@@ -184,7 +184,7 @@ def facts_of(plan: Plan) -> dict[str, object]:
 
 
 def plan_in(facts: Mapping[str, object]) -> Plan | None:
-    """The plan in a journal, where there is one yet."""
+    """The plan in a journal, if there is one yet."""
     reason, pair = facts.get("reason"), facts.get("counterpart")
     if reason is None:
         return None

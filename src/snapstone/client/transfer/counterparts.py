@@ -104,7 +104,7 @@ class Counterparts:
         except DeniedError as error:
             if error.resumable:
                 raise
-            return CounterpartSearch(None, f"cannot search for copies there ({error})")
+            return CounterpartSearch(None, f"could not search for copies on the target ({error})")
         rejected: dict[str, str] = {}
         for pair, refusal in self._looked_at([candidate.pair for candidate in candidates[:MAX_CANDIDATE_COUNT]]):
             refusal = refusal or self._difference(pair)
@@ -114,13 +114,13 @@ class Counterparts:
         return CounterpartSearch(None, _summary(len(candidates), rejected), rejected)
 
     def named(self, target_id: str, source_id: str | None) -> Counterpart:
-        """The counterpart given by the caller. Raises UsageError, with the reason, if it cannot be used."""
+        """The counterpart that somebody names. Raises UsageError if it cannot be used, saying why."""
         pair = self._named_pair(target_id, source_id)
         refusal = self._strangeness(pair) or self._difference(pair)
         if refusal is not None:
             raise UsageError(
-                f"{target_id} cannot be the parent of the copy: {pair.why}, but {refusal}; choose another parent or "
-                "a full copy"
+                f"{target_id} cannot be the parent of the copy: {pair.why}, but {refusal}; "
+                "give another parent, or request a full copy"
             )
         return pair
 
@@ -133,7 +133,7 @@ class Counterparts:
         for info in self._tagged(self._source):
             if origin_of(info.tags) == target_id:
                 return _backward(info.snapshot_id, target_id)
-        raise UsageError(f"{target_id} has no tag {COPIED_FROM} that names its source; use --source-parent")
+        raise UsageError(f"{target_id} has no tag {COPIED_FROM} that names its source; give it with --source-parent")
 
     def _candidates(self) -> Sequence[_Candidate]:
         """Newest copy first."""
@@ -196,7 +196,7 @@ class Counterparts:
         except DeniedError as error:
             if error.resumable:
                 raise
-            return f"{pair.source_id} is not readable ({error})"
+            return f"no permission to read {pair.source_id} ({error})"
         except RemoteError as error:
             if error.reason == UNRELATED:
                 return f"{pair.source_id} and {self._snapshot_id} are not related"
@@ -210,7 +210,7 @@ class Counterparts:
         except DeniedError as error:
             if error.resumable:
                 raise
-            message = f"cannot verify that {pair.target_id} is a copy of {pair.source_id}; assuming so ({error})"
+            message = f"not checked that {pair.target_id} has the content of {pair.source_id} ({error})"
             self._observer.note(Note("warning", message))
             return None
         except (NotFoundError, RemoteError) as error:
@@ -249,11 +249,11 @@ class Counterparts:
 
 
 def _forward(source_id: str, target_id: str) -> Counterpart:
-    return Counterpart(source_id, target_id, f"{target_id} there is a copy of {source_id}")
+    return Counterpart(source_id, target_id, f"{target_id} on the target is a copy of {source_id}")
 
 
 def _backward(source_id: str, target_id: str) -> Counterpart:
-    return Counterpart(source_id, target_id, f"{source_id} here is a copy of {target_id}")
+    return Counterpart(source_id, target_id, f"{source_id} on the source is a copy of {target_id}")
 
 
 def _first_blocks(service: Service, snapshot_id: str, start: int) -> Sequence[ListedBlock]:
@@ -280,9 +280,9 @@ def _digest(service: Service, snapshot_id: str, block_index: int, token: str | N
 
 def _summary(candidate_count: int, rejected: Mapping[str, str]) -> str:
     if not candidate_count:
-        return "there is no copy of an earlier snapshot"
+        return "no copy of an earlier snapshot was found"
     newest = next(iter(rejected.values()))
     if candidate_count == 1:
         return newest
-    looked_at = f" (newest {len(rejected)} checked)" if len(rejected) < candidate_count else ""
+    looked_at = f" (only the newest {len(rejected)} were checked)" if len(rejected) < candidate_count else ""
     return f"none of {candidate_count} copies{looked_at} can be the parent; the newest: {newest}"

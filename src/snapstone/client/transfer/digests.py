@@ -74,34 +74,36 @@ class Header:
         return self.sequence % 2 * SLOT_SIZE
 
     def encode(self, path: Path) -> bytes:
-        """The bytes of the slot, up to the end of the facts. Raises DigestTableError where these are too long."""
+        """The bytes of the slot, up to the end of the facts. Raises DigestTableError if these are too long."""
         text = json.dumps(dict(self.facts), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
         if len(text) > MAX_FACTS_SIZE:
-            raise DigestTableError(f"{path}: the facts to be kept take {len(text)} of {MAX_FACTS_SIZE} bytes")
+            raise DigestTableError(f"{path}: the facts take {len(text)} bytes, more than {MAX_FACTS_SIZE}")
         head = _HEAD.pack(MAGIC, VERSION, len(text), self.block_count, self.sequence, 0)[:-_CRC_SIZE]
         crc = _crc(head, text).to_bytes(_CRC_SIZE, "little")
         return (head + crc).ljust(_FACTS_OFFSET, b"\0") + text
 
 
 def read_header(path: Path, descriptor: int) -> Header:
-    """The header that is in force. Raises DigestTableError where the file is no digest table, or not a whole one."""
+    """The header that is in force. Raises DigestTableError if the file is not a digest table, or not a whole one."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise DigestTableError(f"{path} is no digest table: it is no regular file")
+        raise DigestTableError(f"{path} is not a digest table: it is not a regular file")
     if found.st_size < ENTRIES_OFFSET:
-        raise DigestTableError(f"{path} is no digest table: {found.st_size} bytes are fewer than its header has")
+        raise DigestTableError(f"{path} is not a digest table: {found.st_size} bytes are fewer than a header has")
     slots = [os.pread(descriptor, SLOT_SIZE, number * SLOT_SIZE) for number in range(2)]
     whole = [header for header in map(parse_slot, slots) if header is not None]
     if not whole:
         raise DigestTableError(f"{path} cannot be used: {_why_not(slots)}")
     header = max(whole, key=lambda one: one.sequence)
     if found.st_size != (size := ENTRIES_OFFSET + header.block_count * DIGEST_SIZE):
-        raise DigestTableError(f"{path} cannot be used: it has {found.st_size} bytes, and {size} by its header")
+        raise DigestTableError(
+            f"{path} cannot be used: it has {found.st_size} bytes, but {size} according to its header"
+        )
     return header
 
 
 def parse_slot(slot: bytes) -> Header | None:
-    """What a slot says, or None where it is not whole, or of another version."""
+    """What a slot says, or None if it is not whole, or of another version."""
     magic, version, size, block_count, sequence, crc = _HEAD.unpack_from(slot)
     text = slot[_FACTS_OFFSET : _FACTS_OFFSET + size]
     if (magic, version) != (MAGIC, VERSION) or len(text) != size or crc != _crc(slot[: _HEAD.size - _CRC_SIZE], text):
@@ -118,9 +120,9 @@ def _why_not(slots: list[bytes]) -> str:
     heads = [_HEAD.unpack_from(slot) for slot in slots]
     versions = [version for magic, version, *_ in heads if magic == MAGIC]
     if not versions:
-        return "it is no digest table"
+        return "it is not a digest table"
     if VERSION not in versions:
-        return f"it has version {max(versions)} of the format, and this Snapstone reads version {VERSION}"
+        return f"its format has version {max(versions)}, but this Snapstone reads version {VERSION}"
     return "its header is damaged (the CRC-32 differs)"
 
 
@@ -182,7 +184,7 @@ class DigestTable:
 
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> Self:
-        """The table at `path`, locked against other writers where it is writable; one that is not whole is refused."""
+        """The table at `path`, locked against other writers if it is writable; one that is not whole is refused."""
         with _failures(path):
             # Without O_NONBLOCK a named pipe in the place of the file would keep us here for ever.
             flags = os.O_NONBLOCK | os.O_CLOEXEC | (os.O_RDWR if writable else os.O_RDONLY)
@@ -229,20 +231,20 @@ class DigestTable:
             sync_folder(path.parent)
 
     def get(self, block_index: int) -> Digest | None:
-        """The digest at a block index, or None where there is none."""
+        """The digest at a block index, or None if there is none."""
         offset, file = self._offset(block_index), self._opened()
         try:
             entry = os.pread(file.descriptor, DIGEST_SIZE, offset)
         except OSError as error:
             raise state_failure(self.path, error) from error
         if len(entry) < DIGEST_SIZE:
-            raise DigestTableError(f"{self.path}: the file was cut short while it was in use")
+            raise DigestTableError(f"{self.path}: the file was truncated while it was in use")
         return None if entry == _ABSENT else Digest(entry)
 
     def record(self, block_index: int, digest: Digest) -> None:
         """Enter a digest. It survives the death of this process from now on, and a loss of power after `sync`."""
         if len(digest) != DIGEST_SIZE or digest == _ABSENT:
-            raise ValueError(f"{digest.hex()} is no digest")
+            raise ValueError(f"{digest.hex()} is not a digest")
         self._write_entry(block_index, digest)
 
     def forget(self, block_index: int) -> None:
@@ -311,7 +313,7 @@ class DigestTable:
 
     def _offset(self, block_index: int) -> int:
         if not 0 <= block_index < self.block_count:
-            raise ValueError(f"block index {block_index} is outside of a table of {self.block_count}")
+            raise ValueError(f"block index {block_index} is outside a table of {self.block_count}")
         return ENTRIES_OFFSET + block_index * DIGEST_SIZE
 
     def _chunks(self, start: int) -> Iterator[tuple[int, bytes]]:
@@ -343,7 +345,7 @@ class DigestTable:
         with _failures(self.path):
             entries = os.pread(descriptor, size, offset)
         if not entries or len(entries) % DIGEST_SIZE:
-            raise DigestTableError(f"{self.path}: the file was cut short while it was in use")
+            raise DigestTableError(f"{self.path}: the file was truncated while it was in use")
         return entries
 
     def _opened(self) -> _OpenFile:
@@ -363,7 +365,7 @@ def _failures(path: Path) -> Iterator[None]:
 
 def _lock_file(path: Path, descriptor: int) -> None:
     if not try_lock(descriptor):
-        raise UsageError(f"{path} is in use by another transfer; wait until it ends")
+        raise UsageError(f"{path} is in use by another transfer; wait for it to end")
 
 
 def _write(descriptor: int, content: bytes, offset: int) -> None:

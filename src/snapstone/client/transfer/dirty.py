@@ -49,7 +49,7 @@ def read_json(path: Path, file: BinaryIO, add: Add) -> int:
             map_dirty_count += dirty
     if map_count and not map_dirty_count:
         raise UsageError(
-            f"{path} says of every range that it has data: either nothing is dirty, or it is a map of what is "
+            f"{path} marks every range as data: either nothing is dirty, or it is a map of what is "
             f"allocated; qemu-img prints the same for both. {_ADVICE}"
         )
     return entry_count
@@ -61,11 +61,11 @@ def _is_dirty(entry: Mapping[str, object]) -> bool:
     if "type" in entry or "description" in entry:
         if (description := entry.get("description")) in ("dirty", "clean"):
             return description == "dirty"
-        raise ValueError(f"{description!r} says what is allocated, not what changed. {_ADVICE}")
+        raise ValueError(f"{description!r} is about what is allocated, not about what changed. {_ADVICE}")
     if not _is_map(entry):
         return True
     if "zero" in entry and _flag(entry, "zero"):
-        raise ValueError(f"this is a map of what is allocated, and says nothing of what changed. {_ADVICE}")
+        raise ValueError(f"this is a map of what is allocated, not of what changed. {_ADVICE}")
     return not _flag(entry, "data")
 
 
@@ -108,7 +108,7 @@ class _Entries:
                 yield self._line, self._object()
         self._expect("]")
         if self._peek():
-            self._fail("there is something behind the list")
+            self._fail("unexpected content after the list")
 
     def _peek(self) -> str:
         """The next character that is not white space, or nothing at the end."""
@@ -124,7 +124,7 @@ class _Entries:
 
     def _expect(self, character: str) -> None:
         if self._peek() != character:
-            self._fail(f"a list of objects in JSON is expected, and here {character} is missing")
+            self._fail(f"expected a JSON list of objects; {character} is missing here")
         self._position += 1
 
     def _object(self) -> Mapping[str, object]:
@@ -135,7 +135,7 @@ class _Entries:
                 entry, end = self._decode(self._text, self._position)
             except (ValueError, RecursionError):
                 if len(self._text) - self._position > MAX_ENTRY_SIZE or not self._fill():
-                    self._fail("this entry is not valid JSON, or does not end")
+                    self._fail("this entry is not valid JSON, or is truncated")
             else:
                 self._line += self._text.count("\n", self._position, end)
                 self._position = end
@@ -175,7 +175,7 @@ class DirtyRanges:
     def add(self, offset: int, length: int) -> None:
         """Add all blocks that a byte range touches. Raises ValueError for a range that is not inside a volume."""
         if not 0 <= offset <= offset + length <= MAX_OFFSET:
-            raise ValueError(f"{length} bytes at offset {offset} are not inside a volume of at most {MAX_OFFSET} bytes")
+            raise ValueError(f"{length} bytes at offset {offset} are not within a volume of at most {MAX_OFFSET} bytes")
         if length > 0:
             self._set(offset // BLOCK_SIZE, -(-(offset + length) // BLOCK_SIZE))
 
@@ -236,7 +236,7 @@ def read_dirty(path: Path) -> DirtyRanges:
     except OSError as error:
         raise _failure(path, error) from error
     if entry_count == 0:
-        raise UsageError(f"{path} lists no range at all. Where nothing changed, say so by the line: 0 0")
+        raise UsageError(f"{path} lists no ranges; if nothing changed, it must have the line: 0 0")
     return ranges
 
 
@@ -247,7 +247,7 @@ def _read_lines(path: Path, file: BinaryIO, add: Add) -> int:
         found = _LINE.fullmatch(line)
         if found is None or len(line) == MAX_LINE_SIZE:
             text = line[:60].decode("utf-8", "replace").strip()
-            raise UsageError(f"{path}, line {number}: OFFSET LENGTH are expected, in bytes, not {text!r}")
+            raise UsageError(f"{path}, line {number}: expected OFFSET LENGTH in bytes, not {text!r}")
         if found[1] is None:
             continue
         try:
@@ -268,7 +268,7 @@ def _lowest(bits: int) -> int:
 
 
 def _failure(path: Path, error: OSError) -> ClientError:
-    text = f"The dirty bitmap {path} cannot be read: {error.strerror or error}"
+    text = f"the dirty bitmap {path} cannot be read: {error.strerror or error}"
     if isinstance(error, FileNotFoundError):
         return NotFoundError(text)
     return DeniedError(text) if isinstance(error, PermissionError) else UsageError(text)

@@ -91,7 +91,7 @@ class DownloadPlace:
         )
 
     def published_count(self, journal: Journal) -> int | None:
-        """Blocks of an image that got its name just before an earlier run was killed; None where it did not.
+        """Blocks of an image that got its name just before an earlier run was killed; None if it did not.
 
         It was synced before it got its name, so what is read of it is on the disk; its name may not be.
         """
@@ -121,8 +121,8 @@ class DownloadPlace:
             other = kept.facts.get("key")
             if isinstance(other, Mapping) and other.get("target") == self.key["target"] and dict(other) != self.key:
                 raise UsageError(
-                    f"{self.path} is partly updated to {other.get('snapshot_id')}; finish that download, or "
-                    "download all of it without --from"
+                    f"{self.path} is partly updated to {other.get('snapshot_id')}: finish that download, or download "
+                    "the whole snapshot without --from"
                 )
 
     def check_holds(self, target: Target, volume_size: int) -> None:
@@ -137,8 +137,8 @@ class DownloadPlace:
             target.read(block.block_index, found)
             if digest_of(found) != digest:
                 raise UsageError(
-                    f"{self.path} does not hold {self.from_id}: block {block.block_index} does not match; give the "
-                    "snapshot it actually holds, or download all of it without --from"
+                    f"{self.path} does not hold {self.from_id}: block {block.block_index} does not match. Give the "
+                    "snapshot that it holds, or download the whole snapshot without --from"
                 )
 
 
@@ -211,7 +211,7 @@ class _Download:
         self._from_id = options.from_snapshot_id
         self._observer = observer
         if path == STANDARD_OUTPUT and options.from_snapshot_id is not None:
-            raise UsageError("changes cannot be applied to standard output; omit --from")
+            raise UsageError("--from updates an image and cannot be used with standard output")
         self._stop = StopSignal()
         self._tally = Tally("download")
         self._began_at = time.monotonic()
@@ -223,7 +223,7 @@ class _Download:
         image_size = self._image_size(options.size)
         kind = "full" if self._from_id is None else "incremental"
         reason = "no --from given" if self._from_id is None else f"changes since {self._from_id}"
-        self._observer.note(Note("plan", f"{kind} download ({reason})", {"download": kind, "reason": reason}))
+        self._observer.note(Note("plan", f"{kind} download: {reason}", {"download": kind, "reason": reason}))
         if options.dry_run:
             self._count()
         elif self._path == STANDARD_OUTPUT:
@@ -303,7 +303,7 @@ class _Download:
             target.commit()
         except ClientError:
             target.leave()
-            text = f"{self._path} is incomplete; run the same command to rewrite what may not be on disk"
+            text = f"{self._path} is incomplete; run the same command to write again what may not be on the disk"
             self._observer.note(Note("unfinished", text, {"target": self._path}))
             raise
 
@@ -321,7 +321,7 @@ class _Download:
         """What can be known to fail is found before the long work."""
         if journal.resumed:
             count = journal.table.count()
-            text = f"resuming {self._path} ({count:,} {'block' if count == 1 else 'blocks'} already written)"
+            text = f"resuming {self._path} ({count} blocks already there)"
             self._observer.note(Note("resumed", text, {"target": self._path, "written_count": count}))
         else:
             place.check_holds(target, self._volume_size)

@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from snapstone.client.errors import ClientError, DeniedError, NoSpaceError, NotFoundError, UsageError
 from snapstone.system.files import is_at, opened, sync_folder
-from snapstone.system.locks import try_lock
+from snapstone.system.locks import LOOK_SECONDS, attempts, try_lock
 
 STATE_VARIABLE: Final = "SNAPSTONE_STATE"
 """Environment variable that names the state folder."""
@@ -37,12 +37,12 @@ def state_failure(path: Path, error: OSError) -> ClientError:
     """What a failed call on a file of the state folder means; the text names the file."""
     text = f"{path}: {error.strerror or error}"
     if error.errno in _NO_SPACE:
-        return NoSpaceError(f"{text}. Make room there, or set {STATE_VARIABLE} to a folder that has some")
+        return NoSpaceError(f"{text}; free some space there, or set {STATE_VARIABLE} to another directory")
     if error.errno == errno.ENOENT:
         return NotFoundError(text)
     if error.errno in _DENIED:
-        return DeniedError(f"{text}. Set {STATE_VARIABLE} to a folder that you may write to")
-    return StateError(f"{text}. Set {STATE_VARIABLE} to a folder on another file system if this persists")
+        return DeniedError(f"{text}; set {STATE_VARIABLE} to a directory that you can write to")
+    return StateError(f"{text}; if this continues, set {STATE_VARIABLE} to a directory on another file system")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Folders:
         if (base := environment.get("XDG_STATE_HOME", "")) and Path(base).is_absolute():
             return cls(Path(base) / "snapstone")
         if not (home := environment.get("HOME", "") or os.path.expanduser("~")).startswith("/"):
-            raise StateError(f"no home directory to keep state in; set HOME or {STATE_VARIABLE}")
+            raise StateError(f"no home directory for the state folder; set HOME or {STATE_VARIABLE}")
         return cls(Path(home) / ".local" / "state" / "snapstone")
 
     @property
@@ -99,11 +99,13 @@ def _check_own(folder: Path) -> None:
     """A table that others can write could make an upload skip blocks; root may use any user's folder (sudo)."""
     found = folder.stat()
     if not stat.S_ISDIR(found.st_mode):
-        raise StateError(f"{folder} is not a directory; remove it, or set {STATE_VARIABLE} to another folder")
+        raise StateError(f"{folder} is not a directory; remove it, or set {STATE_VARIABLE} to another one")
     if os.geteuid() not in (found.st_uid, 0):
-        raise DeniedError(f"{folder} belongs to another user; set {STATE_VARIABLE} to a folder of your own")
+        raise DeniedError(f"{folder} belongs to another user; set {STATE_VARIABLE} to a directory of your own")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise DeniedError(f"{folder} can be written by others; chmod 700 it, or set {STATE_VARIABLE} to another folder")
+        raise DeniedError(
+            f"other users can write to {folder}; run chmod 700 on it, or set {STATE_VARIABLE} to another directory"
+        )
 
 
 LEFTOVER_SECONDS: Final = 3_600.0
@@ -130,11 +132,6 @@ def _remove_if_left(path: Path, old: float) -> None:
             path.unlink()
 
 
-LOCK_SECONDS: Final = 1.0
-"""How long the lock is tried for: whoever only looks, as `doctor` does, is gone much sooner."""
-
-LOCK_PAUSE_SECONDS: Final = 0.02
-
 _HOLDER_SIZE: Final = 32
 """Bytes in which the process id fits."""
 
@@ -150,16 +147,14 @@ class JournalLock:
     @classmethod
     def take(cls, path: Path) -> Self:
         """Take the lock. Raises UsageError, naming the holder, where it is held for longer than a look takes."""
-        give_up_at = time.monotonic() + LOCK_SECONDS
-        while (lock := cls.try_take(path)) is None:
-            if time.monotonic() >= give_up_at:
-                raise UsageError(f"{holder_of(path)} is running the same transfer; wait for it or stop it")
-            time.sleep(LOCK_PAUSE_SECONDS)
-        return lock
+        for _ in attempts(LOOK_SECONDS):
+            if (lock := cls.try_take(path)) is not None:
+                return lock
+        raise UsageError(f"{holder_of(path)} is running the same transfer; wait for it or stop it")
 
     @classmethod
     def try_take(cls, path: Path) -> Self | None:
-        """Take the lock, or None where it is held."""
+        """Take the lock, or None if it is held."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             if not _lock(path, descriptor):
@@ -195,7 +190,7 @@ def holder_of(path: Path) -> str:
         text = ""
     if not text.isdecimal():
         return "Another process"
-    return "Another part of this process" if int(text) == os.getpid() else f"Process {text}"
+    return "another thread of this process" if int(text) == os.getpid() else f"process {text}"
 
 
 def _lock(path: Path, descriptor: int) -> bool:

@@ -49,7 +49,7 @@ class IndexStore:
             self._distrust(path, str(error))
             return None
         except ClientError as error:
-            self._observer.note(Note("warning", f"a digest index cannot be read and is not used: {error}"))
+            self._observer.note(Note("warning", f"a digest index cannot be read and is ignored: {error}"))
             return None
         if wrong := _what_is_wrong(table, snapshot_id, volume_size_gib):
             table.close()
@@ -117,7 +117,7 @@ class IndexStore:
 
     def _distrust(self, path: Path, why: str) -> None:
         self._remove(path)
-        message = f"removed a digest index that cannot be used; it will be rebuilt: {why}"
+        message = f"removed an unusable digest index; it will be rebuilt: {why}"
         self._observer.note(Note("warning", message, {"path": str(path)}))
 
     def _remove(self, path: Path) -> None:
@@ -157,7 +157,7 @@ def _what_is_wrong(table: DigestTable, snapshot_id: str, volume_size_gib: int) -
         return f"it is of a volume of {facts.get('volume_size_gib')} GiB, not of {volume_size_gib} GiB"
     count, aggregate = table.summary()
     if facts.get("count") != count:
-        return f"it has {count} digests, and {facts.get('count')} were kept"
+        return f"it has {count} digests instead of {facts.get('count')}"
     if facts.get("aggregate") != checksum_from_digest(aggregate):
-        return "its digests are not those that were kept (their aggregate differs)"
+        return "its digests do not match their aggregate"
     return None

@@ -68,7 +68,7 @@ class Journal:
         try:
             self.remove()
         except ClientError as error:
-            observer.note(Note("warning", f"a journal that is no longer needed could not be removed: {error}"))
+            observer.note(Note("warning", f"could not remove a finished journal: {error}"))
 
     def close(self) -> None:
         """Let it go, for a later run; a second time, and after `remove`, does nothing."""
@@ -89,7 +89,7 @@ class KeptJournal:
 
     path: Path
     facts: Facts
-    """Empty where it cannot be read."""
+    """Empty if it cannot be read."""
     written_at: float
     """Seconds since 1970 of the last write."""
     disk_size: int
@@ -145,7 +145,7 @@ class JournalStore:
         try:
             self.remove_stale()
         except ClientError as error:
-            self._observer.note(Note("warning", f"old journals could not be removed: {error}"))
+            self._observer.note(Note("warning", f"could not remove old journals: {error}"))
 
     def _open(self, path: Path, lock: JournalLock, key: Facts, block_count: int, facts: Facts) -> Journal:
         try:
@@ -168,12 +168,12 @@ class JournalStore:
         if table.facts.get(_KEY) != key:
             self._start_anew(table.path, f"{table.path} is the journal of another transfer")
             return {}
-        why = f"{table.path} is of an image of {table.block_count} blocks, but there are {block_count} now"
+        why = f"{table.path} is of an image of {table.block_count} blocks, not {block_count}"
         self._start_anew(table.path, why)
         return table.facts
 
     def _start_anew(self, path: Path, why: str) -> None:
-        message = f"the journal of an earlier run cannot be used; starting over: {why}"
+        message = f"the journal of an earlier run cannot be used; the transfer starts over: {why}"
         self._observer.note(Note("warning", message, {"path": str(path)}))
 
     def _remove_stale(self, kept: KeptJournal) -> None:
@@ -184,7 +184,7 @@ class JournalStore:
             kept.path.unlink(missing_ok=True)
             lock.release(remove=True)
         days = int((self._clock() - kept.written_at) // 86_400)
-        message = f"removed the journal of a transfer not resumed for {days} days: {kept.path}"
+        message = f"removed the journal of a transfer that was not resumed for {days} days: {kept.path}"
         self._observer.note(Note("removed", message, {"path": str(kept.path), "facts": dict(kept.facts)}))
 
     def _remove_orphan(self, lock_path: Path) -> None:
@@ -207,7 +207,7 @@ def _plain(key: Facts) -> Mapping[str, object]:
 
 
 def _look_at(path: Path) -> KeptJournal | None:
-    """What there is to say about a journal, or None where it has just been removed."""
+    """What there is to say about a journal, or None if it has just been removed."""
     facts: Facts = {}
     fault, holder = None, None
     try:

@@ -18,7 +18,7 @@ from snapstone.client.transfer.reading import ZERO_BLOCK
 from snapstone.core.blocks import ZERO_DIGEST, Digest
 
 AHEAD_COUNT: Final = 65_536
-"""Blocks that are listed before the first one moves (some 20 MiB), so that the number of blocks is known where it is
+"""Blocks that are listed before the first one moves (some 20 MiB), so that the number of blocks is known if it is
 smaller: 32 GiB of changes."""
 
 _ZEROS: Final = memoryview(ZERO_BLOCK)
@@ -58,7 +58,7 @@ class Moves:
         return sum(len(page.blocks) for page in self._pages())
 
     def counted(self, tally: Tally) -> Iterator[Move]:
-        """The same; where they are few, all are known, and so counted, before the first is handed out."""
+        """The same; if they are few, all are known, and so counted, before the first is handed out."""
         moves = iter(self)
         ahead = deque(islice(moves, AHEAD_COUNT))
         if len(ahead) < AHEAD_COUNT:
@@ -90,5 +90,5 @@ class Moves:
         pages = self._service.block_pages(self._snapshot_id, block_index)
         block = next((block for page in pages for block in page.blocks), None)
         if block is None or block.block_index != block_index:
-            raise DamagedError(f"block {block_index} of {self._snapshot_id} was listed but no longer exists")
+            raise DamagedError(f"block {block_index} of {self._snapshot_id} was listed, but no longer exists")
         return block.token

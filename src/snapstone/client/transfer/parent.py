@@ -69,7 +69,7 @@ def read_digests(
     service: Service, snapshot_id: str, volume_size_gib: int, folders: Folders, stop: StopSignal
 ) -> DigestTable:
     """The digests of all blocks of a snapshot, by reading each; kept as its index."""
-    text = f"no digest index of {snapshot_id}; reading all its blocks for comparison"
+    text = f"no local digest index of {snapshot_id}; reading its blocks to compare"
     service.observer.note(Note("plan", text, {"snapshot_id": snapshot_id}))
     path = folders.indexes / f"{snapshot_id}.{secrets.token_hex(8)}.new"
     with DigestTable.create(path, volume_size_gib * BLOCKS_PER_GIB, {}) as table:

@@ -70,7 +70,7 @@ class PendingSnapshot:
         self.snapshot_id = self._resumed(request) or self._started(request)
 
     def known(self, block_index: int) -> Digest | None:
-        """What was acknowledged at an index to a run before this one; IN_DOUBT where that is not known."""
+        """What was acknowledged at an index to a run before this one; IN_DOUBT if that is not known."""
         return self._journal.table.get(block_index) if self._has_earlier else None
 
     def has_acknowledged(self, block_index: int) -> bool:
@@ -84,7 +84,7 @@ class PendingSnapshot:
     def put(self, block_index: int, block: memoryview, digest: Digest, stop: Interruption) -> None:
         """Send a block, and enter it into the journal once it is acknowledged. Raises SealedError, and as Service."""
         if self.is_sealed:
-            raise SealedError(f"block {block_index} is another than in {self.snapshot_id}")
+            raise SealedError(f"block {block_index} is not the same as in {self.snapshot_id}")
         table = self._journal.table
         self._service.put_block(
             self.snapshot_id,
@@ -109,7 +109,7 @@ class PendingSnapshot:
         if status == "error":
             raise RemoteError(
                 f"{self.snapshot_id} ended in error: the endpoint does not have the {count} blocks that it "
-                "acknowledged, or has others",
+                "acknowledged",
                 "error",
             )
         return status
@@ -122,7 +122,7 @@ class PendingSnapshot:
 
     def start_anew(self, request: StartRequest) -> None:
         """Leave the snapshot that is sealed as it is, and start another."""
-        text = f"keeping {self.snapshot_id}, completed by an earlier run; the image has changed since, so starting over"
+        text = f"the image changed since an earlier run completed {self.snapshot_id}; starting over"
         self._observer.note(Note("warning", text, {"snapshot_id": self.snapshot_id}))
         self._forget_everything()
         self.is_sealed = False
@@ -148,10 +148,10 @@ class PendingSnapshot:
         except NotFoundError:
             return True
         except ClientError as error:
-            text = f"the pending snapshot {snapshot_id} could not be deleted and will time out: {error}"
+            text = f"could not delete the incomplete snapshot {snapshot_id}, which will time out: {error}"
             self._observer.note(Note("warning", text, facts))
             return False
-        self._observer.note(Note("deleted", f"deleted the pending snapshot {snapshot_id}", facts))
+        self._observer.note(Note("deleted", f"deleted the incomplete snapshot {snapshot_id}", facts))
         return True
 
     def _resumed(self, request: StartRequest) -> str | None:
@@ -164,13 +164,13 @@ class PendingSnapshot:
         if state in ("error", GONE) or (state == "completed" and stage != COMPLETING):
             unlike = f"is {state}"
         elif not _is_same(self._journal.facts.get("request"), request):
-            unlike = "was begun with other tags or another size"
+            unlike = "was started with other tags or another size"
         if unlike is not None:
             self._begin_anew(snapshot_id, unlike, keep=state == "completed")
             return None
         self.is_sealed = stage == COMPLETING
         count = self._journal.table.count()
-        text = f"resuming {snapshot_id} ({count:,} {'block' if count == 1 else 'blocks'} already uploaded)"
+        text = f"resuming {snapshot_id} ({count} blocks already uploaded)"
         self._observer.note(Note("resumed", text, {"snapshot_id": snapshot_id, "sent_count": count}))
         return snapshot_id
 
@@ -192,7 +192,7 @@ class PendingSnapshot:
         self._has_earlier = False
 
     def _state(self, snapshot_id: str) -> str | None:
-        """What EC2 says; None where these credentials may not ask it, or EC2 may not know yet: then the puts show."""
+        """What EC2 says; None if these credentials may not ask it, or EC2 may not know yet: then the puts show."""
         try:
             described = self._service.describe([snapshot_id])
         except DeniedError:
@@ -246,7 +246,7 @@ def new_client_token() -> str:
 
 
 def _stored(request: object) -> StartRequest | None:
-    """A request as a journal has it; None where there is none, or another release wrote it."""
+    """A request as a journal has it; None if there is none, or another release wrote it."""
     if not isinstance(request, Mapping) or set(request) != {field.name for field in fields(StartRequest)}:
         return None
     return StartRequest(**request)

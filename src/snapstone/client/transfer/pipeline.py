@@ -130,7 +130,7 @@ class ThreadPool(Generic[T]):
         if self._error is not None:
             raise self._error
         if self._stop.is_set() and not (self._exhausted and self._present_count == 0):
-            raise InterruptedTransferError("stopped as requested")
+            raise InterruptedTransferError("stopped before the end, as requested")
         count = self.done_count
         if count != self._seen_count:
             self._seen_count = count
@@ -153,7 +153,7 @@ class ThreadPool(Generic[T]):
 
     def _stalled(self, count: int) -> StalledError:
         in_work = self._taken_count - count
-        what = f"no block of {in_work} in progress completed" if in_work else "no block arrived from the source"
+        what = f"none of {in_work} blocks in progress completed" if in_work else "no block from the source"
         return StalledError(f"stalled: {what} for {self._stall_seconds:g} seconds, after {count} blocks")
 
     def _most(self) -> int:
@@ -226,8 +226,6 @@ class ThreadPool(Generic[T]):
             if self._present_count == 0:
                 self._gone.release()
 
-
-__all__ = ["StopSignal", "new_buffer", "ordered", "run"]
 
 Count = int | Callable[[], int]
 """A number of workers, or a function that says how many there may be by now: asked before another one is started."""
@@ -360,7 +358,7 @@ class _Closing(Generic[T]):
     """Ends a pool, however it came to it, and says Ctrl-C as an InterruptedTransferError."""
 
     def __init__(self, pool: ThreadPool[T], stop: StopSignal, wake: Callable[[], None] = lambda: None) -> None:
-        self._crew = pool
+        self._pool = pool
         self._stop = stop
         self._wake = wake
 
@@ -371,10 +369,10 @@ class _Closing(Generic[T]):
         if kind is not None and kind is not GeneratorExit:
             self._stop.set()
         try:
-            self._crew.shut_down()
+            self._pool.shut_down()
             self._wake()
-            self._crew.end()
+            self._pool.end()
         except KeyboardInterrupt:
-            raise InterruptedTransferError("Interrupted again: did not wait for the blocks in work.") from None
+            raise InterruptedTransferError("interrupted again; did not wait for the blocks in progress") from None
         if kind is KeyboardInterrupt:
-            raise InterruptedTransferError("Interrupted.") from None
+            raise InterruptedTransferError("interrupted") from None

@@ -50,7 +50,7 @@ WINDOW: Final = 64
 def write_out(service: Service, snapshot_id: str, size: int, descriptor: int, tally: Tally, observer: Observer) -> None:
     """Write the first `size` bytes of a snapshot to an open file, pipes included; absent blocks are zeros.
 
-    Raises ClientError, and BrokenPipeError where nobody reads any more.
+    Raises ClientError, and BrokenPipeError if nobody reads any more.
     """
     stop = StopSignal()
 

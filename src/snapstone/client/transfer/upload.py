@@ -28,7 +28,7 @@ from snapstone.client.transfer.reading import ZERO_BLOCK, SourceReader, Visit, v
 from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB, GIB, MAX_VOLUME_SIZE_GIB, ZERO_DIGEST, Digest
 
 SIZE_TAG: Final = "snapstone:size"
-"""Tag with the image's size in bytes, where that is no whole number of GiB: a download makes it as large again."""
+"""Tag with the image's size in bytes, where that is not a whole number of GiB: a download makes it as large again."""
 
 TIMEOUT_MINUTES: Final = 1_440
 """How long the endpoint keeps an interrupted upload: long enough to come back to it the next morning."""
@@ -64,18 +64,20 @@ class UploadOptions:
     def check(self, source: Source, dirty_block_end: int | None) -> None:
         """Raises UsageError for what does not go together. `dirty_block_end` is behind a dirty bitmap's last block."""
         if source.size == 0:
-            raise UsageError(f"{source.name} is empty; there is nothing to upload")
+            raise UsageError(f"{source.name} is empty")
         if dirty_block_end is not None and self.parent_id is None:
-            raise UsageError("a dirty bitmap requires a parent; give the parent too")
+            raise UsageError("a dirty bitmap needs the parent that it is relative to")
         if dirty_block_end is not None and source.sequential:
-            raise UsageError("a dirty bitmap requires random access, which a stream does not have")
+            raise UsageError("a dirty bitmap cannot be used with a stream")
         if dirty_block_end is not None and dirty_block_end > block_count_of(source.size):
-            raise UsageError(f"the dirty bitmap extends past the end of {source.name}; it belongs to another image")
+            raise UsageError(f"the dirty bitmap reaches beyond the end of {source.name}; it belongs to another image")
         if self.parent_id is not None and (self.encrypted is not None or self.kms_key_arn is not None):
-            raise UsageError("a snapshot with a parent has its parent's encryption; omit encryption or the parent")
+            raise UsageError(
+                "a snapshot with a parent is encrypted as its parent is; omit the encryption options or the parent"
+            )
 
     def volume_size_for(self, source: Source, parent_size_gib: int) -> int:
-        """GiB: as asked for; else what the image needs, and no less than the parent's (0 where there is none)."""
+        """GiB: as asked for; else what the image needs, and no less than the parent's (0 if there is none)."""
         needed = -(-source.size // GIB)
         least = max(needed, parent_size_gib)
         chosen = self.volume_size_gib or least
@@ -84,7 +86,7 @@ class UploadOptions:
         if chosen < needed:
             raise UsageError(f"{source.name} needs {needed} GiB, but a volume of {chosen} GiB was requested")
         if chosen < least:
-            raise UsageError(f"the parent has {least} GiB; its child cannot have only {chosen} GiB")
+            raise UsageError(f"the parent has {least} GiB, so the snapshot cannot have {chosen} GiB")
         return chosen
 
     def start(self, source: Source, volume_size_gib: int) -> StartRequest:
@@ -276,7 +278,7 @@ class _Upload:
         if parent is None:
             return "full", "no --parent given"
         if parent.table is None:
-            return "incremental", f"on {parent.snapshot_id}; changes from the dirty bitmap"
+            return "incremental", f"on {parent.snapshot_id}; the dirty bitmap lists what changed"
         how = "its digest index" if parent.known_from == "index" else "its own blocks"
         where = " inside the dirty bitmap" if self._dirty else ""
         return "incremental", f"on {parent.snapshot_id}; compared{where} with {how}"
@@ -322,7 +324,7 @@ class _Upload:
         """Warn early about devices in use: a change would be detected only at the end of the upload."""
         if isinstance(self._source, DeviceSource):
             for use in self._source.uses:
-                text = f"{self._source.name} {use.what}; if it is written to meanwhile, the upload fails at the end"
+                text = f"{self._source.name} {use.what}: if it changes in the meantime, the upload will fail at the end"
                 self._observer.note(Note("warning", text))
 
     def _check_rights(self) -> None:
@@ -353,15 +355,15 @@ class _Upload:
         sending.run(self._service, self._observer)
 
     def _check_unchanged(self) -> None:
-        """Raise SourceChangedError if the image changed since the upload began."""
+        """Raises SourceChangedError if the image was written to since the upload began."""
         state = self._source.state()
         if state != self._state:
             facts = ", ".join(
                 sorted(name for name in {*state, *self._state} if state.get(name) != self._state.get(name))
             )
             raise SourceChangedError(
-                f"{self._source.name} changed while it was being read ({facts} changed), so what was read is not a "
-                "consistent state; upload a snapshot of it (LVM, ZFS, qemu), or while nothing writes to it"
+                f"{self._source.name} changed while it was read ({facts} changed), so what was read is not "
+                "a consistent state. Upload a snapshot of it (LVM, ZFS, qemu), or upload while nothing writes to it"
             )
 
     def _keep_index(self, journal: Journal, snapshot_id: str) -> None:

@@ -91,10 +91,10 @@ def verify_image(
 ) -> VerifyResult:
     """Hold every block of an image against the snapshot's bytes, got from the endpoint, and the reverse.
 
-    Raises SourceChangedError where the image was written to in between, UsageError for a sample of a stream.
+    Raises SourceChangedError if the image was written to in between, UsageError for a sample of a stream.
     """
     if source.sequential and sample_percent is not None:
-        raise UsageError("a stream is always read completely, so a sample saves nothing; omit --sample")
+        raise UsageError("a stream is always read completely; omit --sample")
     stop = stop or StopSignal()
     reading = SourceReader(source, stop)
 
@@ -122,7 +122,7 @@ class _Verification:
         stop: StopSignal,
     ) -> None:
         if sample_percent is not None and not 0 < sample_percent <= 100:
-            raise UsageError(f"a sample must be more than 0 and at most 100 percent, not {sample_percent:g}")
+            raise UsageError(f"a sample of {sample_percent:g} % is not possible (more than 0, at most 100)")
         self._service = service
         self._snapshot_id = snapshot_id
         self._sample_percent = sample_percent
@@ -164,7 +164,7 @@ class _Verification:
                 self._sampled(work),
                 perform,
                 worker_count=self._service.get_workers,
-                # A block that cannot be read holds its worker for the whole retry time, and is no standstill.
+                # A block that cannot be read holds its worker for the whole retry time, and is not a standstill.
                 stall_seconds=self._service.options.stall_seconds + self._service.options.retry_seconds,
                 stop=self._stop,
             )

@@ -199,7 +199,7 @@ def is_operator(name: str) -> bool:
 
 
 def _parts(name: str) -> tuple[str, str, str]:
-    """Prefix, operator and suffix, empty where there is none."""
+    """Prefix, operator and suffix, empty if there is none."""
     match = _NAME.fullmatch(name)
     return ("", "", "") if match is None else (match[1] or "", match[2], match[3] or "")
 

@@ -46,14 +46,14 @@ def read_json(text: str) -> dict[str, object]:
 
 
 def as_object(value: object, place: str) -> dict[str, object]:
-    """Raises MalformedPolicyError for a value that is no object."""
+    """Raises MalformedPolicyError for a value that is not an object."""
     if not isinstance(value, dict):
         refuse(place, value, "is not an object")
     return value
 
 
 def as_text(value: object, place: str) -> str:
-    """Raises MalformedPolicyError for a value that is no string."""
+    """Raises MalformedPolicyError for a value that is not a string."""
     if not isinstance(value, str):
         refuse(place, value, "is not a string")
     return value
@@ -95,12 +95,12 @@ def _object(members: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(members)
     if len(found) < len(members):
         twice = Counter(name for name, _ in members).most_common(1)[0][0]
-        raise MalformedPolicyError(f"Syntax errors in policy: {json.dumps(twice)[:ECHO_LIMIT]} stands twice.")
+        raise MalformedPolicyError(f"Syntax errors in policy: {json.dumps(twice)[:ECHO_LIMIT]} appears twice.")
     return found
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise MalformedPolicyError(f"Syntax errors in policy: {text} is no JSON.")
+    raise MalformedPolicyError(f"Syntax errors in policy: {text} is not JSON.")
 
 
 class Effect(StrEnum):
@@ -118,7 +118,7 @@ class PolicyRequest:
     action: str
     """In lower case."""
     arns: Sequence[Arn]
-    """The names of the one resource; none where the action knows no resource."""
+    """The names of the one resource; none if the action knows no resource."""
     keys: Keys
 
 
@@ -259,7 +259,7 @@ def _check_sids(readers: Sequence[_Reader]) -> None:
     for reader in readers:
         sid = reader.sid()
         if sid and sid in seen:
-            refuse(f"{reader.place}, Sid", sid, "stands in another statement too")
+            refuse(f"{reader.place}, Sid", sid, "appears in another statement too")
         seen.add(sid)
 
 
@@ -284,7 +284,7 @@ class _Reader:
     def sid(self) -> str:
         sid = as_text(self.members.get("Sid", ""), f"{self.place}, Sid")
         if self.kind is PolicyKind.IDENTITY and not _IDENTITY_SID.fullmatch(sid):
-            refuse(f"{self.place}, Sid", sid, "has other characters than A-Z, a-z and 0-9")
+            refuse(f"{self.place}, Sid", sid, "has characters other than A-Z, a-z and 0-9")
         return sid
 
     def statement(self) -> Statement:
@@ -311,7 +311,7 @@ class _Reader:
     def _refuse(self, name: str) -> None:
         for each in (name, f"Not{name}"):
             if each in self.members:
-                raise MalformedPolicyError(f"{self.place}: {each} has no place in a policy of this kind.")
+                raise MalformedPolicyError(f"{self.place}: {each} is not allowed in a policy of this kind.")
 
     def _actions(self) -> Actions:
         name, excluded = self._one_of("Action")
@@ -351,12 +351,12 @@ class _Reader:
         name, excluded = self._one_of("Principal")
         place = f"{self.place}, {name}"
         if excluded and effect is Effect.ALLOW:
-            raise MalformedPolicyError(f"{place}: it would allow all others; it may stand with Deny only.")
+            raise MalformedPolicyError(f"{place}: it would allow all others; it is only allowed with Deny.")
         element = self.members[name]
         kinds = {"AWS": "*"} if element == "*" else as_object(element, place)
         entries = [(kind, each) for kind, value in kinds.items() for each in as_texts(value, f"{place}, {kind}")]
         if not entries:
-            raise MalformedPolicyError(f"{place}: it names nobody.")
+            raise MalformedPolicyError(f"{place}: it names no principal.")
         names = {_principal(kind, each, place) for kind, each in entries if (kind, each) != ("AWS", "*")}
         return Principals(frozenset(each for each in names if each), ("AWS", "*") in entries, excluded)
 

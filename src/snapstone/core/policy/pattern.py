@@ -12,7 +12,7 @@ Keys = Mapping[str, str | tuple[str, ...]]
 """What is known of a request: condition keys by their names in lower case."""
 
 Test = Callable[[str, Keys], bool | None]
-"""Whether a text matches; None where that cannot be told, as a variable has no value or the text is of another type."""
+"""Whether a text matches; None if that cannot be told, as a variable has no value or the text is of another type."""
 
 Arn = Sequence[str]
 """The six parts of an ARN, the last with all its colons."""
@@ -42,7 +42,7 @@ class Variable:
     default: str | None
 
     def value(self, keys: Keys) -> str | None:
-        """None where there is none, or where there are several and none of them is the one."""
+        """None if there is none, or where there are several and none of them is the one."""
         held = keys.get(self.key)
         return held if isinstance(held, str) else self.default
 
@@ -95,7 +95,7 @@ def split_arn(text: str) -> tuple[str, ...] | None:
 
 
 def any_matches(results: Iterable[bool | None]) -> bool | None:
-    """True where one is; otherwise None where one cannot be told."""
+    """True if one is; otherwise None if one cannot be told."""
     answer: bool | None = False
     for result in results:
         if result:
@@ -106,7 +106,7 @@ def any_matches(results: Iterable[bool | None]) -> bool | None:
 
 
 def all_match(results: Iterable[bool | None]) -> bool | None:
-    """False where one is; otherwise None where one cannot be told."""
+    """False if one is; otherwise None if one cannot be told."""
     answer: bool | None = True
     for result in results:
         if result is None:

@@ -40,7 +40,7 @@ class Principal:
     """Of a role's session: the role's own ARN, which policies may name in place of the session's."""
     tags: Mapping[str, str] = field(default_factory=dict)
     session_policies: tuple[str, ...] | None = None
-    """JSON of the policies that a session was narrowed to when it began; None where it was not."""
+    """JSON of the policies that a session was narrowed to when it began; None if it was not."""
     session_issued_at_ms: int | None = None
 
 

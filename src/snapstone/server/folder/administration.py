@@ -59,18 +59,18 @@ def ensure_administrator(engine: IdentityEngine, credentials: Path, *, adopt: bo
 
 def require_same(engine: IdentityEngine, credentials: Path, pair: KeyPair, known: SealedAccessKey | None) -> None:
     """Refuse a pair that clients would be given and no request would be accepted with. Raises StartRefusedError."""
-    remedy = f"put {credentials.name} back from a backup, or remove it: the next start makes a new key"
+    remedy = f"restore {credentials.name} from a backup, or remove it: the next start creates a new key"
     if known is None:
         raise StartRefusedError(
-            f"the access key id in {credentials} is not in the catalog: the file was changed or damaged, or that key "
+            f"the access key ID in {credentials} is not in the catalog: the file was changed or damaged, or that key "
             f"was deleted; {remedy}"
         )
     try:
         secret = secret_of_key(engine, known)
     except DamageError:
         raise StartRefusedError(
-            f"the catalog's row of the access key in {credentials} is damaged: put the catalog back from a backup, or "
-            f"remove {credentials.name}: the next start makes a new key"
+            f"the catalog's row of the access key in {credentials} is damaged: restore the catalog from a backup, or "
+            f"remove {credentials.name}: the next start creates a new key"
         ) from None
     if not hmac.compare_digest(secret.encode(), pair.secret.encode()):
         raise StartRefusedError(
@@ -135,11 +135,11 @@ def _check_root_key(catalog: Catalog, root_key: RootKey, folder: DataFolder) -> 
     except EnvelopeError:
         if _opens_anything_else(catalog, root_key):
             raise StartRefusedError(
-                f"the secret `{TOKENS}` in {folder.catalog} is damaged: put {folder.catalog.name} back from a backup, "
-                "or make another with `snapstone check --repair`, which ends block tokens and listings in use"
+                f"the secret `{TOKENS}` in {folder.catalog} is damaged: restore {folder.catalog.name} from a backup, "
+                "or create another with `snapstone check --repair`, which invalidates block tokens and page tokens"
             ) from None
         raise DataFolderError(
-            f"the root key is not the one that sealed the catalog in {folder.path}: name the right one with "
+            f"the root key is not the one that sealed the catalog in {folder.path}; give the right one with "
             "--root-key-file, --root-key-command or their variables"
         ) from None
 

@@ -26,7 +26,7 @@ from snapstone.server.folder.root_key import read_root_key
 from snapstone.service.check.keys import opens_anything
 from snapstone.service.check.problems import CheckProblem, Counts, Progress
 from snapstone.service.check.whole import check_all
-from snapstone.service.engine import Engine
+from snapstone.service.engine import Engine, ServiceSettings
 from snapstone.service.health import Health
 from snapstone.service.key_ring import HeldRootKey, KeyRing
 from snapstone.service.manifests import seal_guard
@@ -59,7 +59,7 @@ def check_folder(
 ) -> Iterator[CheckProblem]:
     """Everything that is wrong with a data folder, as it is found; what keeps it from being opened is the last.
 
-    Raises DataFolderError where there is no data folder.
+    Raises DataFolderError if there is no data folder.
     """
     folder = DataFolder(settings.data)
     if not folder.format.exists():
@@ -69,12 +69,12 @@ def check_folder(
         try:
             engine = _open(settings, folder, opened)
         except (SettingsError, StartRefusedError, DataFolderError) as error:
-            yield CheckProblem(str(folder.path), error.message, "then check again: nothing behind this was looked at")
+            yield CheckProblem(str(folder.path), error.message, "then check again: the check stopped here")
             return
         if opens_anything(engine) is False:
-            what = "the root key opens nothing of the catalog"
+            what = "the root key does not open anything in the catalog"
             yield CheckProblem(
-                "root key", what, "name the right one by --root-key-file, --root-key-command or a variable"
+                "root key", what, "give the right one with --root-key-file, --root-key-command or their variables"
             )
             return
         yield from _check_credentials(engine, folder)
@@ -86,12 +86,12 @@ def _check_files(folder: DataFolder) -> Iterator[CheckProblem]:
     try:
         check_format(folder)
     except DataFolderError as error:
-        yield CheckProblem(str(folder.format), error.message, "put it back from a backup, or run the newer Snapstone")
+        yield CheckProblem(str(folder.format), error.message, "restore it from a backup, or run the newer Snapstone")
     for path in (folder.root_key, folder.credentials, folder.catalog):
         if _is_open_to_others(path):
-            yield CheckProblem(str(path), "others than its owner may use it", f"chmod 600 {path}")
+            yield CheckProblem(str(path), "users other than its owner can access it", f"chmod 600 {path}")
     if _is_open_to_others(folder.path):
-        yield CheckProblem(str(folder.path), "others than its owner may use it", f"chmod 700 {folder.path}")
+        yield CheckProblem(str(folder.path), "users other than its owner can access it", f"chmod 700 {folder.path}")
 
 
 def _is_open_to_others(path: Path) -> bool:
@@ -105,7 +105,7 @@ def _check_credentials(engine: Engine, folder: DataFolder) -> Iterator[CheckProb
         pair = read_credentials(folder.credentials)
         require_same(engine, folder.credentials, pair, engine.catalog.sealed_access_key(pair.access_key_id))
     except DataFolderError as error:
-        yield CheckProblem(str(folder.credentials), error.message, "remove it: the next start makes a new key")
+        yield CheckProblem(str(folder.credentials), error.message, "remove it: the next start creates a new key")
 
 
 def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:
@@ -116,7 +116,11 @@ def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:
         catalog = opened.enter_context(closing(SqliteCatalog(folder.catalog, create=False)))
         keys = KeyRing(catalog, root_key, now_ms, os.urandom, health=health, damage=damage)
         objects = opened.enter_context(
-            closing(SegmentStore(folder.objects, now_ms=now_ms, find_data_key=keys.data_key))
+            closing(
+                SegmentStore(
+                    folder.objects, now_ms=now_ms, block_buffers=settings.block_buffers, find_data_key=keys.data_key
+                )
+            )
         )
     pages = PageStore(objects, cache_bytes=settings.page_cache_bytes)
     timekeeper = Timekeeper(catalog, MachineClocks())
@@ -139,6 +143,7 @@ def _open(settings: Settings, folder: DataFolder, opened: ExitStack) -> Engine:
         keys=keys,
         health=health,
         timekeeper=timekeeper,
+        settings=ServiceSettings(settings.default_max_results, settings.seal_wait_seconds),
         damage=damage,
     )
     return engine

@@ -22,7 +22,6 @@ import errno
 import json
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -30,12 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from snapstone.system.files import is_at, opened, replace_file, sync_folder
-from snapstone.system.locks import try_lock
-
-LOCK_SECONDS: Final = 1.0
-"""How long a starting server tries for the lock: a look at it, as `is_locked` takes, is over much sooner."""
-
-LOCK_PAUSE_SECONDS: Final = 0.02
+from snapstone.system.locks import LOOK_SECONDS, attempts, try_lock
 
 _NO_LOCKS_ON_FOLDERS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EISDIR})
 
@@ -48,11 +42,10 @@ class FolderLock:
     """The lock of one process, which child processes do not inherit."""
 
     def __init__(self, folder: Path, lock_file: Path) -> None:
-        """Take the lock, making the file where it is missing. Raises FolderLockedError and OSError."""
-        deadline = time.monotonic() + LOCK_SECONDS
+        """Take the lock, making the file if it is missing. Raises FolderLockedError and OSError."""
         with ExitStack() as opened:
-            _lock(opened, lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY), folder, deadline)
-            _lock(opened, lambda: os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600), lock_file, deadline)
+            _lock(opened, lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY), folder)
+            _lock(opened, lambda: os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600), lock_file)
             self._opened = opened.pop_all()
 
     def release(self) -> None:
@@ -65,9 +58,9 @@ def is_locked(folder: Path, lock_file: Path) -> bool:
     return _is_held(folder, os.O_DIRECTORY) or (lock_file.exists() and _is_held(lock_file, 0))
 
 
-def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path, deadline: float) -> None:
+def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path) -> None:
     """Lock what is at a path: a file that is taken away before it is locked keeps nobody out."""
-    while True:
+    for _ in attempts(LOOK_SECONDS):
         descriptor = open_it()
         try:
             if _try_lock(descriptor) and is_at(path, descriptor, follow=True):
@@ -77,9 +70,7 @@ def _lock(opened: ExitStack, open_it: Callable[[], int], path: Path, deadline: f
             os.close(descriptor)
             raise
         os.close(descriptor)
-        if time.monotonic() > deadline:
-            raise FolderLockedError
-        time.sleep(LOCK_PAUSE_SECONDS)
+    raise FolderLockedError
 
 
 def _try_lock(descriptor: int, shared: bool = False) -> bool:
@@ -208,7 +199,7 @@ class DataFolder:
                 self.server_file.unlink(missing_ok=True)
 
     def running_server(self) -> RunningServer:
-        """The server that runs on this folder. Raises DataFolderError where there is none."""
+        """The server that runs on this folder. Raises DataFolderError if there is none."""
         if not self.path.is_dir():
             raise DataFolderError(f"there is no data folder {self.path}")
         try:
@@ -222,7 +213,7 @@ class DataFolder:
     def read_server_file(self) -> RunningServer | None:
         """What server.json says, whichever version wrote it and whether or not that server still runs.
 
-        None where the file is missing or is none. Raises OSError.
+        None if the file is missing or is none. Raises OSError.
         """
         known = {each.name for each in fields(RunningServer)}
         with suppress(FileNotFoundError, ValueError, TypeError, AttributeError):
@@ -235,15 +226,15 @@ class DataFolder:
 def use_data_folder(path: Path, accept_copied: bool = False) -> Iterator[DataFolder]:
     """Make or open a data folder for one server, which holds it alone until it leaves.
 
-    `accept_copied`: also where it was copied file by file while a server ran on it. Raises DataFolderError.
+    `accept_copied`: also if it was copied file by file while a server ran on it. Raises DataFolderError.
     """
     folder = DataFolder(path)
     try:
         lock = _open(folder, accept_copied)
     except (FileExistsError, NotADirectoryError):
-        raise DataFolderError(f"{path} is not a folder") from None
+        raise DataFolderError(f"{path} is not a directory") from None
     except OSError as error:
-        hint = ": serve it for reading with --read-only" if error.errno == errno.EROFS else ""
+        hint = "; serve it with --read-only" if error.errno == errno.EROFS else ""
         raise DataFolderError(f"cannot use the data folder {path}: {error}{hint}") from None
     try:
         yield folder
@@ -271,15 +262,15 @@ def check_format(folder: DataFolder) -> None:
         if foreign:
             raise DataFolderError(
                 f"{folder.path} is not empty and not a data folder of Snapstone (it holds {foreign[0]!r}): "
-                "name an empty or a new folder"
+                "choose an empty or a new directory"
             )
         return
     text = folder.format.read_text(errors="replace").strip()
     if not (text.isascii() and text.isdigit()):
-        raise DataFolderError(f"{folder.format} holds {text[:20]!r} where a format's number belongs")
+        raise DataFolderError(f"{folder.format} holds {text[:20]!r} instead of a format number")
     if int(text) > FORMAT:
         raise DataFolderError(
-            f"{folder.path} has format {text}, written by a newer Snapstone; this one knows formats up to {FORMAT}"
+            f"{folder.path} has format {text}, written by a newer Snapstone; this version knows formats up to {FORMAT}"
         )
 
 
@@ -290,7 +281,9 @@ def _open(folder: DataFolder, accept_copied: bool) -> FolderLock:
     try:
         lock = FolderLock(folder.path, folder.lock)
     except FolderLockedError:
-        raise DataFolderError(f"another server is running on {folder.path}: stop it, or name another folder") from None
+        raise DataFolderError(
+            f"another server is running on {folder.path}; stop it, or choose another folder"
+        ) from None
     try:
         if not accept_copied:
             _check_copied(folder)
@@ -320,7 +313,7 @@ def _check_copied(folder: DataFolder) -> None:
     if status.st_ino == left.format_inode or status.st_ctime_ns == left.format_changed_ns:
         return
     raise DataFolderError(
-        f"{folder.path} was copied, file by file, from a folder on which a server was running, so its files may be of "
-        "different moments and acknowledged blocks may be missing: copy it again with the server stopped, or from a "
-        "snapshot of the file system; or start with --accept-copied-folder and lose what does not fit together"
+        f"{folder.path} was copied file by file while a server was running on it, so its files may be from "
+        "different moments and acknowledged blocks may be missing; copy it again with the server stopped, or from a "
+        "snapshot of the file system; or start with --accept-copied-folder and lose what does not match"
     )

@@ -21,24 +21,24 @@ def start_refusals(folder: DataFolder) -> Iterator[None]:
         yield
     except CatalogMissingError as error:
         raise StartRefusedError(
-            f"{error}. The folder has had one, so no new one is made. If it is lost for good, start once with "
-            "--accept-older-catalog; `snapstone check --repair` then brings back snapshots that are not encrypted"
+            f"{error}. The folder had one, so no new one is created. If it is permanently lost, start once with "
+            "--accept-older-catalog; `snapstone check --repair` then restores snapshots that are not encrypted"
         ) from error
     except NewerCatalogError as error:
         raise StartRefusedError(f"{folder.catalog} is of a newer version: {error}") from error
     except (CatalogError, StoreMissingError, IndexVersionError) as error:
         raise StartRefusedError(str(error)) from error
     except StoreFullError as error:
-        raise StartRefusedError(f"the disk of {folder.path} is full ({error.what}): make room on it") from error
+        raise StartRefusedError(f"the disk of {folder.path} is full ({error.what}); free some space on it") from error
     except DamageError as error:
         raise StartRefusedError(
-            f"{folder.path} is damaged: {error.address}: {error.what}. `snapstone check` tells what else is; put the "
-            "damaged file back from a backup"
+            f"{folder.path} is damaged: {error.address}: {error.what}. `snapstone check` lists what else is; restore "
+            "the damaged file from a backup"
         ) from error
     except UnicodeDecodeError as error:
-        # SQLite names what it does not understand, in bytes that are no text any more.
+        # SQLite names what it does not understand, in bytes that are not text any more.
         raise StartRefusedError(
-            f"{folder.catalog} is damaged ({error}): put it back from a backup, with its -wal if the backup has one"
+            f"{folder.catalog} is damaged ({error}); restore it from a backup, with its -wal if the backup has one"
         ) from error
     except (sqlite3.Error, CatalogUnavailableError) as error:
         raise StartRefusedError(f"a database in {folder.path} cannot be used: {error}") from error

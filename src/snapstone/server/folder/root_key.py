@@ -50,8 +50,8 @@ def ensure_root_key(settings: Settings, folder: DataFolder, environ: Mapping[str
         return
     if folder.catalog.exists() and _may_hold_sealed(folder):
         raise DataFolderError(
-            f"{folder.root_key} is missing, and the keys in the catalog cannot be opened without it: put it back from "
-            "its backup, or name where it is with --root-key-file or --root-key-command"
+            f"{folder.root_key} is missing, and the keys in the catalog cannot be opened without it; restore it from "
+            "its backup, or give it with --root-key-file or --root-key-command"
         )
     replace_file(folder.root_key, (os.urandom(KEY_SIZE).hex() + "\n").encode("ascii"))
 
@@ -83,7 +83,7 @@ def _output_of(command: str) -> str:
     except subprocess.CalledProcessError as error:
         raise SettingsError(f"root-key-command failed with exit code {error.returncode}") from None
     except subprocess.TimeoutExpired:
-        raise SettingsError(f"root-key-command did not end within {COMMAND_TIMEOUT_SECONDS} seconds") from None
+        raise SettingsError(f"root-key-command did not finish within {COMMAND_TIMEOUT_SECONDS} seconds") from None
     return ended.stdout
 
 
@@ -91,7 +91,7 @@ def _read(path: Path) -> str:
     try:
         mode = path.stat().st_mode
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise DataFolderError(f"{path} can be read by others: chmod 600 it")
+            raise DataFolderError(f"other users can read {path}; run chmod 600 on it")
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise DataFolderError(f"cannot read the root key {path}: {error}") from None
@@ -100,5 +100,5 @@ def _read(path: Path) -> str:
 def _parse(text: str, source: str) -> bytes:
     """The key that a text of 64 hexadecimal digits is. The text itself is never repeated."""
     if not _HEX_KEY.fullmatch(text.strip()):
-        raise SettingsError(f"{source} is no root key: 64 lower-case hexadecimal digits")
+        raise SettingsError(f"{source} is not a root key: 64 lower-case hexadecimal digits")
     return bytes.fromhex(text.strip())

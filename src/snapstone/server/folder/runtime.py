@@ -31,7 +31,7 @@ def announced(data: Path, server: RunningServer, environ: Mapping[str, str] = os
         path = folder / f"{_identity(data)}.{os.getpid()}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise DataFolderError(f"cannot say in {folder} where the server listens: {error}") from None
+        raise DataFolderError(f"cannot record the server's address in {folder}: {error}") from None
     try:
         lock(descriptor)
         os.ftruncate(descriptor, 0)
@@ -77,7 +77,7 @@ def _require_own(folder: Path) -> None:
     """Raise OSError for a folder that another user could have written to."""
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not a folder of this user alone")
+        raise PermissionError(f"{folder} is not a private directory of this user")
 
 
 def _identity(data: Path) -> str:

@@ -27,8 +27,7 @@ PROBLEM_SUBJECT: Final = "data folder"
 REPLACED: Final = "was replaced by another"
 
 REMEDY: Final = (
-    "nothing is stored until the very same files are back in their places; if they are lost, stop the server before "
-    "putting others there"
+    "nothing is stored until the same files are back in place; if they are lost, stop the server before replacing them"
 )
 
 Identities: TypeAlias = Mapping[str, tuple[int, int]]
@@ -59,7 +58,7 @@ class FolderWatch:
     """What was in a folder when the watch began. Safe from many threads."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
-        """Names of nothing are not watched. Raises OSError where one cannot be looked at."""
+        """Names of nothing are not watched. Raises OSError if one cannot be looked at."""
         self._folder = folder
         found = {}
         with ExitStack() as opened:
@@ -100,7 +99,7 @@ class GateKeeper:
             self._gate.close(str(change))
             self._health.report(PROBLEM_SUBJECT, f"{change}; {REMEDY}", unready=True)
             if change.is_remade_index:
-                self._start_anew(f"{change}: this process must open it again")
+                self._start_anew(f"{change}; this process must reopen it")
         elif not self._gate.is_open:
             self._gate.open()
             self._health.clear(PROBLEM_SUBJECT)
@@ -154,15 +153,15 @@ def require_room(guard: SpaceGuard) -> None:
     room = guard.tend()
     if room is not None and room.read_only:
         raise DataFolderError(
-            f"the file system of the data folder {guard.folder} takes no changes: repair it, or serve what is"
-            " stored for reading with --read-only"
+            f"the file system of the data folder {guard.folder} is read-only; repair it, or serve what is"
+            " stored with --read-only"
         )
     if room is None or (room.free >= START_BYTES and (room.inodes is None or room.inodes >= START_INODES)):
         return
     left = f"{room.free} bytes" if room.inodes is None else f"{room.free} bytes and {room.inodes} inodes"
     raise DataFolderError(
-        f"the disk of the data folder {guard.folder} has {left} free, and a start takes {START_BYTES} bytes and"
-        f" {START_INODES} inodes: make room there, or serve what is stored for reading with --read-only"
+        f"the disk of the data folder {guard.folder} has {left} free, but a start needs {START_BYTES} bytes and"
+        f" {START_INODES} inodes; free some space there, or serve what is stored with --read-only"
     )
 
 

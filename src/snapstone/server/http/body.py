@@ -49,7 +49,7 @@ class Stream:
         return self._end - self._start
 
     def receive(self, view: memoryview, seconds: float, flags: int = 0) -> int:
-        """One receive into `view` past the buffer; 0 where the client has closed. Raises TimeoutError."""
+        """One receive into `view` past the buffer; 0 if the client has closed. Raises TimeoutError."""
         if seconds != self._receive_seconds:
             limit_receive(self._socket, seconds)
             self._receive_seconds = seconds
@@ -61,7 +61,7 @@ class Stream:
             raise ClientGoneError from error
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a byte of the next request; False where none came or the client closed."""
+        """Wait for a byte of the next request; False if none came or the client closed."""
         if self._start < self._end:
             return True
         self._start = 0
@@ -98,7 +98,7 @@ class Stream:
         return count
 
     def take_line(self, limit: int, receive: Callable[[memoryview], int]) -> bytes | None:
-        """A line without its CRLF, fetched by `receive` as needed; None where it is longer than `limit` bytes."""
+        """A line without its CRLF, fetched by `receive` as needed; None if it is longer than `limit` bytes."""
         limit = min(limit, len(self._buffer) - 2)
         while True:
             end = self._buffer.find(b"\r\n", self._start, self._end)
@@ -128,7 +128,7 @@ class Stream:
             now = monotonic()
             moved_at = now if sent else moved_at
             if now - moved_at >= self._limits.send_stall_seconds or now - begun_at >= self._limits.send_seconds:
-                raise ClientGoneError from TimeoutError("the client does not take its answer")
+                raise ClientGoneError from TimeoutError("the client does not read its answer")
 
     def _compact(self) -> None:
         """Move what is buffered to the front, so that there is room behind it."""
@@ -203,7 +203,7 @@ class StreamBody(ABC):
         """At least one byte into `view`, which is not empty; 0 at the body's end."""
 
     def read_into(self, view: memoryview) -> int:
-        """As wire.http.Body. Raises RefusedRequestError where the framing of chunks is broken."""
+        """As wire.http.Body. Raises RefusedRequestError if the framing of chunks is broken."""
         if self.awaits_continue and not self.finished:
             self.awaits_continue = False
             if not self._stream.buffered:
@@ -242,7 +242,7 @@ class StreamBody(ABC):
         return self.finished or not (self._broken or self.awaits_continue or self._is_long())
 
     def drain(self) -> bool:
-        """Receive and drop the rest; False where it was too long, too slow or broken, and the connection must close."""
+        """Receive and drop the rest; False if it was too long, too slow or broken, and the connection must close."""
         if self.finished:
             return True
         self._stall_seconds = self._total_seconds = self._limits.drain_seconds

@@ -35,9 +35,9 @@ _requests = logging.getLogger("snapstone.requests")
 
 
 def answer_pieces(response: Response, method: str, connection: str | None) -> list[bytes | memoryview]:
-    """The head and then the body's own pieces, uncopied; `connection` is the value of that header where it has one.
+    """The head and then the body's own pieces, uncopied; `connection` is the value of that header if it has one.
 
-    Raises ValueError where a header would break out of its line.
+    Raises ValueError if a header would break out of its line.
     """
     has_body = response.status not in _BODILESS_STATUSES
     lines = [f"{name}: {value}\r\n" for name, value in response.headers]
@@ -69,7 +69,7 @@ def refusal(status: int, message: str, request_id: str, headers: tuple[tuple[str
 
 def internal_error(request_id: str) -> Response:
     """The answer to a request that failed by a fault of ours, in the form of the service's modelled exception."""
-    body = {"Message": f"Internal error; the server's log says more under request id {request_id}"}
+    body = {"Message": f"Internal error; see the server's log for request ID {request_id}"}
     return _json_response(500, body, request_id, (("x-amzn-ErrorType", INTERNAL_ERROR),), {"error": "internal"})
 
 
@@ -158,7 +158,7 @@ class ServerConnection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _serve_one(self) -> bool:
-        """Read, pass on and answer one request; False where it is the connection's last, or none came."""
+        """Read, pass on and answer one request; False if it is the connection's last, or none came."""
         with self._state:
             self._idle = not self._stream.buffered
         if self._is_stopping():
@@ -204,7 +204,7 @@ class ServerConnection:
         return stays
 
     def _ask_application(self, request: Request) -> Response:
-        """The application's response, or the last line of defence where it has none."""
+        """The application's response, or the last line of defence if it has none."""
         try:
             return self._application(request)
         except ClientGoneError:

@@ -77,7 +77,7 @@ class Head:
     http_1_0: bool
     keep_alive: bool
     content_length: int | None
-    """Size of the body (0 where there is none), or None where it is chunked."""
+    """Size of the body (0 if there is none), or None if it is chunked."""
     expects_continue: bool
 
 
@@ -120,11 +120,11 @@ def parse_head(head: bytes, limits: ConnectionLimits) -> Head:
         if parser.get_method() == b"CONNECT":
             raise RefusedRequestError(501, "CONNECT is not supported") from None
     except httptools.HttpParserInvalidMethodError:
-        raise RefusedRequestError(501, "The request's method is not one that HTTP names") from None
+        raise RefusedRequestError(501, "The request's method is not an HTTP method") from None
     except httptools.HttpParserError as error:
         raise RefusedRequestError(400, f"The request is not valid HTTP: {error}") from None
     if not seen.complete or seen.surplus or seen.begun != 1:
-        raise RefusedRequestError(400, "The request is not valid HTTP: its head does not end where it seems to")
+        raise RefusedRequestError(400, "The request is not valid HTTP: its head is ambiguous")
     version: str = parser.get_http_version()
     if version not in ("1.1", "1.0"):
         raise RefusedRequestError(505, f"HTTP {version} is not supported: use HTTP 1.1")

@@ -180,7 +180,7 @@ def _answer_too_many(request: Request) -> Response:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Listen where the settings say. Raises SettingsError where that cannot be.
+    """Listen where the settings say. Raises SettingsError if that cannot be.
 
     Where nobody asked for a port and the default is taken, it is a free one.
     """
@@ -212,5 +212,5 @@ def _listen(host: str, port: int) -> socket.socket:
 def _why_not(settings: Settings, error: OSError) -> str:
     port = DEFAULT_PORT if settings.port is None else settings.port
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {settings.host} is taken: name another with --port, or --port 0 for any free one"
+        return f"port {port} of {settings.host} is taken; choose another with --port, or use --port 0 for any free one"
     return f"cannot listen on port {port} of {settings.host}: {error.strerror or error}"

@@ -55,7 +55,7 @@ class Ticker:
         self._thread.start()
 
     def stop(self) -> bool:
-        """Tick no more; False where a tick is still under way after STOP_SECONDS."""
+        """Tick no more; False if a tick is still under way after STOP_SECONDS."""
         self._stopped.set()
         self._thread.join(STOP_SECONDS)
         return not self._thread.is_alive()
@@ -162,7 +162,7 @@ class LoneMonitor:
             if trouble is None:
                 health.clear(HANG_SUBJECT)
             else:
-                health.report(HANG_SUBJECT, f"{trouble}: end the server and start it again", unready=True)
+                health.report(HANG_SUBJECT, f"{trouble}; restart the server", unready=True)
 
         self._ticker = Ticker(look, BEAT_SECONDS, "monitor")
         self._ticker.start()

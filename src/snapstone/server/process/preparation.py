@@ -37,8 +37,7 @@ def prepare_catalog(settings: Settings, folder: DataFolder) -> None:
         adopt = settings.accept_older_catalog or folder.first_start.exists()
         ensure_administrator(engine, folder.credentials, adopt=adopt)
         begin_run(engine.catalog, MachineClocks())
-        engine.catalog.release_seals()
-        engine.catalog.release_copies()
+        engine.catalog.release_leases()
     folder.end_first_start()
 
 
@@ -60,8 +59,8 @@ def _require_rows(catalog: Catalog, folder: DataFolder) -> None:
     if lost:
         raise StartRefusedError(
             f"{folder.catalog} lacks {len(lost)} snapshots whose manifests are in {folder.objects}: it is an older "
-            f"copy, or not the catalog of these objects. Put the right {folder.catalog.name} back, with its -wal; or "
-            "bring back what can be with `snapstone check --repair`; or start once with --accept-older-catalog"
+            f"copy, or not the catalog of these objects. Restore the right {folder.catalog.name}, with its -wal; or "
+            "restore what is possible with `snapstone check --repair`; or start once with --accept-older-catalog"
         )
 
 
@@ -73,4 +72,4 @@ def _is_readable(index: Index, address: Address) -> bool:
 def _warn_of_options(settings: Settings) -> None:
     for name, option in OPTIONS.items():
         if getattr(settings, name):
-            log.warning("an option is given that is for one start", extra={"fields": {"option": option}})
+            log.warning("an option for a single start is set", extra={"fields": {"option": option}})

@@ -1,7 +1,7 @@
 """Serving a data folder that cannot be written: from a working folder that stands for it, with copies of its databases.
 
 In the working folder catalog and index are copies, which may be brought to this version and recovered from what a crash
-left; all else is a link to the data folder. Segments are read where they are. Any number of servers may serve a folder
+left; all else is a link to the data folder. Segments are read in place. Any number of servers may serve a folder
 this way, but none beside one that writes.
 """
 
@@ -62,7 +62,7 @@ def use_read_only(settings: Settings) -> Iterator[Settings]:
 
 def _require_data(folder: DataFolder) -> None:
     if not folder.format.exists() or not folder.catalog.exists():
-        raise DataFolderError(f"{folder.path} is not a data folder of Snapstone that can be served for reading")
+        raise DataFolderError(f"{folder.path} is not a Snapstone data folder that can be served read-only")
     check_format(folder)
 
 
@@ -74,7 +74,7 @@ def _share(folder: DataFolder, held: ExitStack) -> None:
         descriptor = held.enter_context(opened(path, os.O_RDONLY))
         if not try_lock(descriptor, shared=True):
             raise DataFolderError(
-                f"another server is running on {folder.path} and may change it: stop it, or use it for reading"
+                f"another server is running on {folder.path} and may change it; stop it, or use that server for reading"
             )
 
 
@@ -91,8 +91,8 @@ def _make_working_folder(folder: DataFolder, held: ExitStack) -> Path:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DataFolderError(
-            f"no room in {made.parent} for copies of the catalog and the index of {folder.path}: set TMPDIR to a folder"
-            " on a larger disk"
+            f"no space in {made.parent} for copies of the catalog and the index of {folder.path}; set TMPDIR to"
+            " a directory on a larger disk"
         ) from None
     return working
 

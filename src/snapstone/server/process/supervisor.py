@@ -29,7 +29,7 @@ class FolderLostError(Exception):
 def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; calls `on_ready` with the endpoint once requests are answered.
 
-    Raises SettingsError, DataFolderError and WorkerFailedError where it cannot begin, FolderLostError at its end.
+    Raises SettingsError, DataFolderError and WorkerFailedError if it cannot begin, FolderLostError at its end.
     """
     with use_data_folder(settings.data, settings.accept_copied_folder) as folder, bind(settings) as listening:
         if not settings.read_only:
@@ -58,7 +58,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
             folder.withdraw(server)
             watch.close()
         if change is not None:
-            raise FolderLostError(f"{change}: it was lost while the server ran, and what was stored there with it")
+            raise FolderLostError(f"{change}; the server lost it while running, and what was stored there with it")
 
 
 def _serve_here(settings: Settings, listening: socket.socket, announce: Callable[[], None]) -> None:

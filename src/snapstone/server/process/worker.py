@@ -57,7 +57,7 @@ def run_worker(
     """Serve on a listening socket until SIGTERM or SIGINT; calls `on_ready` once requests are answered.
 
     `monitor` is told what must make progress; without one, `/ready` tells what does not. `expected` is what the data
-    folder's files must be. Raises DataFolderError where they are not.
+    folder's files must be. Raises DataFolderError if they are not.
     """
     _raise_file_limit()
     _require(settings, expected)
@@ -88,7 +88,7 @@ def run_worker(
     monitor.detach()
     cut = listener.stop(settings.stop_grace_seconds)
     if cut:
-        _log.warning("requests cut off at the stop", extra={"fields": {"pid": os.getpid(), "requests": cut}})
+        _log.warning("requests cut off when stopping", extra={"fields": {"pid": os.getpid(), "requests": cut}})
     if ticker.stop() and not cut:
         service.close()
 

@@ -57,7 +57,7 @@ class Channel:
         return self._end.fileno()
 
     def send(self, kind: MessageKind, text: str = "") -> bool:
-        """Send a message; False where the other side has ended, or does not read."""
+        """Send a message; False if the other side has ended, or does not read."""
         try:
             self._end.send(kind.value + text.encode(errors="replace")[:TEXT_LIMIT])
         except (BlockingIOError, ConnectionError):

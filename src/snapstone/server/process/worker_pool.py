@@ -109,7 +109,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start all workers and wait until each is ready.
 
-        Raises WorkerFailedError where one cannot be made or ends first, StartRefusedError where one refuses to start.
+        Raises WorkerFailedError if one cannot be made or ends first, StartRefusedError where one refuses to start.
         """
         for processor in processors_for(self.settings):
             slot = _Slot(processor)
@@ -184,7 +184,7 @@ class WorkerPool:
                 os.sched_setaffinity(process.pid, {slot.processor})
 
     def _try_to_start(self, slot: _Slot, now: float) -> None:
-        """Start a worker in place of one that is gone; where that fails, plan another try."""
+        """Start a worker in place of one that is gone; if that fails, plan another try."""
         found = self.obstacle()
         obstacle = str(found)
         if found is None:
@@ -207,7 +207,7 @@ class WorkerPool:
                 self._hear(slot, now)
                 if slot.process is not None and slot.process.poll() is not None:
                     self._hear(slot, now)  # What it said at its end.
-                    status = f"a worker ended at its start with status {slot.process.returncode}; the log says why"
+                    status = f"a worker ended while starting with status {slot.process.returncode}; see the log"
                     raise WorkerFailedError(slot.cause or status)
 
     # -- listening --
@@ -252,9 +252,9 @@ class WorkerPool:
         if silent_seconds < HEARTBEAT_LIMIT_SECONDS:
             return
         if slot.state.is_stopped:
-            self._kill(slot, f"it is stopped: no heartbeat for {silent_seconds:.0f} seconds")
+            self._kill(slot, f"it is stopped (SIGSTOP): no heartbeat for {silent_seconds:.0f} seconds")
         elif not slot.state.is_active_since(earlier):
-            self._kill(slot, f"it hangs: no heartbeat for {silent_seconds:.0f} seconds, and nothing that it works at")
+            self._kill(slot, f"it hangs: no heartbeat for {silent_seconds:.0f} seconds, and no work in progress")
         elif silent_seconds > BUSY_LIMIT_SECONDS:
             self._kill(slot, f"no heartbeat for {silent_seconds:.0f} seconds")
 
@@ -312,13 +312,12 @@ class WorkerPool:
         if not missing:
             return None
         return (
-            f"{len(missing)} of {len(self._slots)} server processes are missing ({missing[0].cause}); "
-            "starting them is tried again and again"
+            f"{len(missing)} of {len(self._slots)} server processes are missing ({missing[0].cause}); restarting them"
         )
 
 
 def processors_for(settings: Settings) -> list[int | None]:
-    """For each worker the processor that it is kept on; None where it may run anywhere.
+    """For each worker the processor that it is kept on; None if it may run anywhere.
 
     One Python thread runs at a time in a process, and handing over between threads on different processors costs more
     than it gains (decision 9). With more workers than processors nothing is pinned.

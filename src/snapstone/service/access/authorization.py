@@ -149,7 +149,7 @@ def authorize_key(engine: Engine, caller: Caller, key: KmsKey, action: str, via_
 
 
 def _lasts(engine: Engine, caller: Caller, permission: Permission) -> bool:
-    """Whether what is allowed now is allowed until something changes. Raises AccessDeniedError where it is not."""
+    """Whether what is allowed now is allowed until something changes. Raises AccessDeniedError if it is not."""
     principal = caller.principal
     own = permission.resource_account in (None, caller.account_id)
     if principal.kind is PrincipalKind.ROOT and own and permission.resource_policy is None:

@@ -37,7 +37,7 @@ class SentMembers(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         """Raises KeyError for a member that was not sent, RuntimeError for one that the operation does not take."""
         if name not in self._known:
-            raise RuntimeError(f"a row of permissions asks for `{name}`, which its operation does not take")
+            raise RuntimeError(f"a row of permissions uses `{name}`, which its operation does not take")
         return self._sent[name]
 
     def __contains__(self, name: object) -> bool:
@@ -62,13 +62,13 @@ class Permission:
     keys: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     """Condition keys in lower case, beyond the global ones: `aws:resourcetag/team`, `ebs:volumesize`."""
     resource_account: AccountId | None = None
-    """Whose the resource is; None where it has no owner, and for a snapshot that is shared with the caller: sharing,
+    """Whose the resource is; None if it has no owner, and for a snapshot that is shared with the caller: sharing,
     not a policy, lets it in."""
     resource_policy: str | None = None
     """JSON of the resource's own policy (a KMS key's, a role's trust), or None where such resources have none."""
     policy_kind: PolicyKind = PolicyKind.RESOURCE
     denied_as: str | None = None
-    """What a denial calls the resource where that is not its ARN: who named an alias is not told the key behind it."""
+    """What a denial calls the resource if that is not its ARN: who named an alias is not told the key behind it."""
 
 
 Permissions = Callable[[Engine, Caller, Members], Iterable[Permission]]
@@ -95,13 +95,13 @@ def region_keys(caller: Caller) -> Keys:
 
 
 def text_of(members: Members, name: str) -> str:
-    """A member that is a text; empty where it was not sent."""
+    """A member that is a text; empty if it was not sent."""
     value = members.get(name)
     return value if isinstance(value, str) else ""
 
 
 def texts_of(members: Members, name: str) -> tuple[str, ...]:
-    """A member that is a list of texts; empty where it was not sent."""
+    """A member that is a list of texts; empty if it was not sent."""
     value = members.get(name)
     return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list | tuple) else ()
 

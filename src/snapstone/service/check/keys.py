@@ -12,7 +12,7 @@ from snapstone.service.engine import Engine
 from snapstone.service.iam.access_keys import access_key_purpose
 from snapstone.service.key_ring import material_purpose, secret_purpose
 
-FROM_BACKUP: Final = "put the catalog back from a backup"
+FROM_BACKUP: Final = "restore the catalog from a backup"
 
 
 def check_keys(engine: Engine, *, repair: bool) -> Iterator[CheckProblem]:
@@ -25,7 +25,7 @@ def check_keys(engine: Engine, *, repair: bool) -> Iterator[CheckProblem]:
 
 
 def opens_anything(engine: Engine) -> bool | None:
-    """Whether the root key opens anything of the catalog; None where nothing is sealed."""
+    """Whether the root key opens anything of the catalog; None if nothing is sealed."""
     found = None
     for sealed, purpose in _sealed_by_root_key(engine):
         found = False
@@ -57,7 +57,9 @@ def _check_secrets(engine: Engine, repair: bool) -> Iterator[CheckProblem]:
             continue
         if repair:
             engine.catalog.drop_secret(name, sealed)
-        remedy = "--repair lets the server make another: block tokens, listings and temporary keys in use then end"
+        remedy = (
+            "--repair lets the server create another, which invalidates block tokens, page tokens and temporary keys"
+        )
         yield CheckProblem(f"secret {name}", "it cannot be opened", remedy, repaired=repair)
 
 
@@ -65,7 +67,9 @@ def _check_access_keys(engine: Engine) -> Iterator[CheckProblem]:
     for key in engine.catalog.access_keys():
         where = f"access key {key.access_key_id}"
         if not _opens(engine, key.sealed_secret, access_key_purpose(key.access_key_id)):
-            yield CheckProblem(where, "its secret cannot be opened", "make another by `snapstone key`, and remove it")
+            yield CheckProblem(
+                where, "its secret cannot be opened", "create another with `snapstone key`, and remove this one"
+            )
         elif key.user_id is not None and engine.catalog.remembered_identity(key.user_id) is None:
             yield CheckProblem(where, f"its user {key.user_id} is missing", FROM_BACKUP)
 

@@ -19,7 +19,7 @@ from snapstone.storage.contract import ObjectKind
 TIMEOUT_MINUTES: Final = 60
 """Of a row that is made again: it was the default, and counts for pending snapshots alone."""
 
-REWRITE: Final = "--repair writes it again, from the row"
+REWRITE: Final = "--repair rewrites it from the row"
 
 
 def check_manifest(engine: Engine, snapshot: Snapshot, *, repair: bool) -> Iterator[CheckProblem]:
@@ -37,7 +37,7 @@ def check_manifest(engine: Engine, snapshot: Snapshot, *, repair: bool) -> Itera
         return
     found = difference(snapshot, manifest)
     if found is not None:
-        remedy = "one of the two is wrong: put the catalog, or the segment files, back from a backup"
+        remedy = "one of the two is wrong; restore the catalog or the segment files from a backup"
         yield CheckProblem(f"snapshot {snapshot.snapshot_id}", found, remedy, of_one(snapshot.snapshot_id))
 
 
@@ -46,12 +46,12 @@ def check_rows(engine: Engine, *, repair: bool) -> Iterator[CheckProblem]:
     for manifest in lost_snapshots(engine, compare(engine.catalog, engine.objects)):
         where = f"snapshot {manifest.snapshot_id}"
         affected = of_one(manifest.snapshot_id)
-        what = f"account {manifest.account_id} has lost its row, and its manifest is there"
+        what = f"account {manifest.account_id} has a manifest but no row"
         if manifest.data_key_id is not None and engine.catalog.data_key(manifest.data_key_id) is None:
-            remedy = "the catalog has lost its key too: put the catalog back from a backup"
+            remedy = "the catalog has lost its key too; restore the catalog from a backup"
             yield CheckProblem(where, what, remedy, affected)
             continue
-        remedy = "--repair brings the row back from the manifest, without changes of tags, sharing and tier"
+        remedy = "--repair restores the row from the manifest, without later changes of tags, sharing and tier"
         yield CheckProblem(where, what, remedy, affected, repair and _bring_back(engine, manifest))
 
 

@@ -18,9 +18,7 @@ REMEMBERED_PAGES: Final = 1_000_000
 NAMED_OBJECTS: Final = 1_000
 """Damaged objects that are named one by one; past it, they are counted together."""
 
-REMEDY: Final = (
-    "put the segment files back from a backup, or upload the same disk again: what is stored anew heals every snapshot"
-)
+REMEDY: Final = "restore the segment files from a backup, or upload the same disk again, which repairs every snapshot"
 
 _MORE: Final = Address(b"further objects".ljust(32))
 """Stands for all that are not named."""
@@ -59,8 +57,8 @@ class Reachable:
         """What was found damaged, with the snapshots that need it; of damage that nobody needs, how much."""
         unneeded = len(self._unreadable - self._damage.keys())
         if unneeded and _MORE not in self._damage:
-            what = f"{unneeded} damaged records are of no snapshot's map: their disk loses bytes"
-            yield CheckProblem("objects", what, "nothing is lost yet: look at the disk's health")
+            what = f"{unneeded} damaged records do not belong to any snapshot, but their disk is losing data"
+            yield CheckProblem("objects", what, "nothing is lost yet; check the disk's health")
         for address, (what, affected) in self._damage.items():
             where = "objects" if address == _MORE else f"object {address.hex()}"
             yield CheckProblem(where, what, REMEDY, affected)

@@ -26,7 +26,7 @@ def check_all(
     engine: Engine, counts: Counts, progress: Progress, *, repair: bool, read_data: bool
 ) -> Iterator[CheckProblem]:
     """Everything that is wrong, as it is found. What moves on a running server is looked at twice before it is told."""
-    progress("looking at the catalog")
+    progress("checking the catalog")
     for sentence in engine.catalog.integrity():
         yield CheckProblem("catalog.db", sentence, FROM_BACKUP)
     progress("opening keys")

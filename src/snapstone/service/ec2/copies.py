@@ -57,7 +57,7 @@ class _Plan:
     key: KmsKey | None = None
     refused: bool = False
     refused_arn: str | None = None
-    """The ARN of the key that refuses, or whose source's key does; None where there is no such key."""
+    """The ARN of the key that refuses, or whose source's key does; None if there is no such key."""
 
 
 def copy_snapshot(
@@ -86,7 +86,7 @@ def copy_snapshot(
     if source_region not in engine.settings.regions:
         raise UnknownSourceRegionError(source_region)
     if destination_outpost_arn is not None or destination_availability_zone is not None:
-        raise InvalidParameterError("Snapshots are copied to regions only, to no Outpost and no Local Zone.")
+        raise InvalidParameterError("Snapshots can be copied only to regions, not to Outposts or Local Zones.")
     _check_encryption(encrypted, kms_key_id)
     _check_completion(completion_duration_minutes)
     tags = _tags(tag_specifications or ())

@@ -113,7 +113,7 @@ MIN_RESULTS: Final = 5
 
 
 def require_ids(snapshot_ids: Sequence[str] | None) -> set[SnapshotId] | None:
-    """The ids as a set, None where none were given. Raises InvalidParameterError and MalformedSnapshotIdError."""
+    """The ids as a set, None if none were given. Raises InvalidParameterError and MalformedSnapshotIdError."""
     for snapshot_id in snapshot_ids or ():
         if not snapshot_id.startswith("snap-"):
             raise InvalidParameterError(f'Invalid id: "{snapshot_id}" (expecting "snap-...")')

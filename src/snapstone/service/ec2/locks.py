@@ -136,7 +136,7 @@ def _check_range(name: str, value: int | None, most: int) -> None:
 
 
 def _changed(snapshot: Snapshot, lock: SnapshotLock | None, asked: SnapshotLock, moment: Moment) -> SnapshotLock:
-    """The lock afterwards. Raises SnapshotLockedError where the present one does not admit it."""
+    """The lock afterwards. Raises SnapshotLockedError if the present one does not admit it."""
     if snapshot.state is SnapshotState.ERROR:
         raise SnapshotStateError(f"The snapshot '{snapshot.snapshot_id}' ended in error and cannot be locked.")
     if lock is None or not lock.holds(snapshot.completed_at_ms, moment.due_ms):

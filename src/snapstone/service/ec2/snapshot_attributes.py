@@ -80,7 +80,7 @@ def modify_snapshot_attribute(
 ) -> Answer:
     """Add readers, or remove some, in either of EC2's spellings. Who is one already is added, who is none removed.
 
-    Raises NotShareableError where the snapshot's encryption forbids it.
+    Raises NotShareableError if the snapshot's encryption forbids it.
     """
     require_ids((snapshot_id,))
     if attribute not in (None, PERMISSION):
@@ -231,6 +231,6 @@ def get_snapshot_block_public_access_state(
 
 
 def require_public_sharing(engine: Engine, caller: Caller) -> None:
-    """Raises PublicAccessBlockedError where nothing new may be shared with everybody."""
+    """Raises PublicAccessBlockedError if nothing new may be shared with everybody."""
     if engine.catalog.public_access(caller.account_id, caller.region) is not PublicAccess.UNBLOCKED:
         raise PublicAccessBlockedError(caller.region)

@@ -135,7 +135,7 @@ def describe_snapshots(
     """The snapshots that the caller sees in a region, ordered by start time, then id; without MaxResults all of them.
 
     An id that does not exist and one that the caller does not see are the same error. Tests of owner, reader and
-    filters leave out, and are no error.
+    filters leave out; that is not an error.
     """
     wanted = require_ids(snapshot_ids)
     check_page_size(max_results, snapshot_ids)

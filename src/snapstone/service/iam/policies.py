@@ -144,7 +144,7 @@ def delete_policy(engine: IdentityEngine, caller: Caller, *, policy_arn: str) ->
 def create_policy_version(
     engine: IdentityEngine, caller: Caller, *, policy_arn: str, policy_document: str, set_as_default: bool = False
 ) -> dict[str, object]:
-    """Another version, which counts at once where it is made the default."""
+    """Another version, which counts at once if it is made the default."""
     _check_document(policy_document)
     now_ms = engine.now_ms()
 

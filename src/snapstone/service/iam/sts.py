@@ -66,7 +66,7 @@ def get_caller_identity(engine: IdentityEngine, caller: Caller) -> dict[str, obj
 def get_access_key_info(engine: IdentityEngine, caller: Caller, *, access_key_id: str) -> dict[str, object]:
     """Which account a key belongs to; a temporary one says it itself, also when its time is over."""
     if not _ACCESS_KEY_ID.fullmatch(access_key_id):
-        raise IdentityValidationError("1 validation error detected: Value at 'accessKeyId' is no access key id")
+        raise IdentityValidationError("1 validation error detected: Value at 'accessKeyId' is not an access key id")
     if access_key_id.startswith(TEMPORARY_PREFIX):
         account_id = account_of_temporary_key(access_key_id)
     else:

@@ -35,7 +35,7 @@ def mint_temporary_key_id(account_id: AccountId, random_bytes: RandomBytes) -> s
 
 
 def account_of_temporary_key(access_key_id: str) -> AccountId | None:
-    """The account that such an id names, or None where it is none."""
+    """The account that such an id names, or None if it is none."""
     try:
         number = int.from_bytes(b32decode(access_key_id.removeprefix(TEMPORARY_PREFIX))[:5], "big")
     except EncodingError:
@@ -64,6 +64,6 @@ def policy_arn(account_id: AccountId, path: str, name: str) -> str:
 
 
 def parse_role_arn(arn: str) -> tuple[AccountId, str] | None:
-    """Account and name of a role, or None where the text is no role's ARN."""
+    """Account and name of a role, or None if the text is not a role's ARN."""
     match = _ROLE_ARN.fullmatch(arn)
     return None if match is None else (AccountId(match[1]), match[2])

@@ -46,7 +46,7 @@ class Credentials:
 def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: str | None) -> Credentials | None:
     """The credentials, or None for an id that nobody has, a token that is not its own, and an identity that is gone.
 
-    Raises DamageError where the key's row is there and cannot be used.
+    Raises DamageError if the key's row is there and cannot be used.
     """
     if access_key_id.startswith(TEMPORARY_PREFIX):
         return _temporary(engine, access_key_id, session_token)
@@ -61,7 +61,7 @@ def credentials_of(engine: IdentityEngine, access_key_id: str, session_token: st
 
 
 def secret_of_key(engine: IdentityEngine, key: SealedAccessKey) -> str:
-    """The secret of a long-term key. Raises DamageError where it cannot be opened."""
+    """The secret of a long-term key. Raises DamageError if it cannot be opened."""
     try:
         return engine.keys.opened(key.sealed_secret, f"access key {key.access_key_id}").decode()
     except EnvelopeError as error:
@@ -69,7 +69,7 @@ def secret_of_key(engine: IdentityEngine, key: SealedAccessKey) -> str:
 
 
 def policies_of(engine: IdentityEngine, principal: Principal) -> Policies:
-    """All policies of a principal as they stand now; none where the user or role is gone meanwhile."""
+    """All policies of a principal as they stand now; none if the user or role is gone meanwhile."""
     if principal.kind is PrincipalKind.ROOT:
         return Policies()
     identity = engine.catalog.remembered_identity(principal.user_id.partition(":")[0])
@@ -99,7 +99,7 @@ def role_of_arn(engine: IdentityEngine, role_arn: str) -> Identity | None:
 
 
 def session_key(engine: IdentityEngine) -> bytes:
-    """The server's secret behind all temporary keys. Raises DamageError where it cannot be opened."""
+    """The server's secret behind all temporary keys. Raises DamageError if it cannot be opened."""
     try:
         return engine.keys.secret(SESSIONS, SESSION_SECRET_SIZE)
     except EnvelopeError as error:

@@ -52,7 +52,7 @@ TRUST_SIZE_LIMIT: Final = 2_048
 
 
 def policy_document(engine: IdentityEngine, arn: str) -> str | None:
-    """The document of a managed policy's default version, or None where there is no such policy. Cheap."""
+    """The document of a managed policy's default version, or None if there is no such policy. Cheap."""
     policy = built_in(arn) or engine.catalog.managed_policy(arn)
     return None if policy is None else policy.document
 

@@ -69,7 +69,7 @@ def seal_session(key: bytes, access_key_id: str, session: Session, nonce: bytes)
 
 
 def open_session(key: bytes, access_key_id: str, token: str) -> Session | None:
-    """What was sealed for this access key id, or None where the token is none of this server's."""
+    """What was sealed for this access key id, or None if the token is none of this server's."""
     try:
         sealed = b32decode(token + "=" * (-len(token) % 8))
         fields = json.loads(zlib.decompress(unseal(_token_key(key), sealed, _purpose(access_key_id))))

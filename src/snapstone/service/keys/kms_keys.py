@@ -137,7 +137,7 @@ def require_enabled(key: KmsKey) -> None:
 
 
 def require_not_pending(key: KmsKey) -> None:
-    """Raises KmsKeyStateError where the key's deletion is pending."""
+    """Raises KmsKeyStateError if the key's deletion is pending."""
     if key.state is KeyState.PENDING_DELETION:
         raise KmsKeyStateError(f"{key.arn} is pending deletion.")
 

@@ -249,7 +249,7 @@ def change_key(engine: Engine, caller: Caller, key_id: str, change: Callable[[Km
 
 
 def change_own_key(engine: Engine, key: KmsKey, change: Callable[[KmsKey], KmsKey]) -> KmsKey:
-    """Change a key in whatever state it is. Raises KmsKeyNotFoundError where it is gone."""
+    """Change a key in whatever state it is. Raises KmsKeyNotFoundError if it is gone."""
     changed = engine.catalog.change_kms_key(key.key_id, change)
     if changed is None:
         raise KmsKeyNotFoundError(f"Key '{key.arn}' does not exist")

@@ -21,7 +21,7 @@ LockConfiguration = Mapping[str, Mapping[str, object]]
 
 
 def locking_state(rule: RetentionRule, due_ms: int) -> str | None:
-    """`locked`, `pending_unlock`, `unlocked`, or None where it has never been locked."""
+    """`locked`, `pending_unlock`, `unlocked`, or None if it has never been locked."""
     if rule.unlock_delay_days is None:
         return None
     if rule.unlocked_at_ms is None:
@@ -260,7 +260,7 @@ def _retention(
     days = period["RetentionPeriodValue"]
     assert isinstance(days, int)
     if resource_type != "EBS_SNAPSHOT":
-        raise InvalidRuleError(f"This server keeps snapshots only, and no {resource_type}.")
+        raise InvalidRuleError(f"This server keeps only snapshots, not {resource_type}.")
     if days > MAX_RETENTION_DAYS:
         raise InvalidRuleError(f"Snapshots are retained for 1 to {MAX_RETENTION_DAYS} days.")
     if resource_tags and exclude_tags:

@@ -60,11 +60,11 @@ class Copier:
             self._copies.start(snapshot_id)
 
     def wait_until_idle(self, wait_seconds: float) -> bool:
-        """Wait for every copy under way here; False where one has not ended in that time."""
+        """Wait for every copy under way here; False if one has not ended in that time."""
         return self._copies.wait_until_idle(wait_seconds)
 
     def stop(self, wait_seconds: float) -> bool:
-        """Stop between two batches; what is left is resumed at the next start. False where that takes longer."""
+        """Stop between two batches; what is left is resumed at the next start. False if that takes longer."""
         self._stopped.set()
         return self.wait_until_idle(wait_seconds)
 
@@ -87,7 +87,7 @@ class Copier:
         except KeyHiddenError:
             catalog.fail_copy(snapshot_id, KEY_NOT_ACCESSIBLE)
         except DamageError:
-            self._engine.gate.require_open()  # a folder that is gone is no damage
+            self._engine.gate.require_open()  # a folder that is gone is not damage
             raise
         except NotWritableError:
             return  # it was deleted in the middle
@@ -98,7 +98,7 @@ class Copier:
                 self._engine.sealer.start(snapshot_id)
 
     def _copy_blocks(self, snapshot: Snapshot, work: CopyWork) -> int | None:
-        """Copy what is missing; how many blocks there are then, or None where the work was stopped before its end."""
+        """Copy what is missing; how many blocks there are then, or None if the work was stopped before its end."""
         with self._engine.keys.under(work.source_kms_key_arn):
             count = sum(1 for _ in list_blocks(self._engine.pages, work.source_root))
         missing = self._missing(snapshot, work)
@@ -111,7 +111,7 @@ class Copier:
         return count
 
     def _missing(self, snapshot: Snapshot, work: CopyWork) -> Iterator[tuple[int, Address]]:
-        """The source's blocks that are no pending writes of the copy yet."""
+        """The source's blocks that are not pending writes of the copy yet."""
         written = bytearray(snapshot.volume_size_gib * BLOCKS_PER_GIB // 8)  # a bit for each block: 16 MiB at most
         for write in self._engine.catalog.pending_writes(snapshot.snapshot_id):
             written[write.block_index // 8] |= 1 << write.block_index % 8
@@ -121,7 +121,7 @@ class Copier:
                     yield block_index, address
 
     def _task(self, snapshot: Snapshot, work: CopyWork) -> _BlockCopy:
-        """What copying a block needs. Raises KeyHiddenError where a key may not be used now."""
+        """What copying a block needs. Raises KeyHiddenError if a key may not be used now."""
         engine = self._engine
         source_zero = ZERO_ADDRESS
         if work.source_kms_key_arn is not None:

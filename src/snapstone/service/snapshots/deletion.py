@@ -29,7 +29,7 @@ def follow_up(what: str, snapshot_id: SnapshotId) -> Iterator[None]:
         yield
     except Exception as error:
         fields = {"snapshot": snapshot_id, "left_to_upkeep": what, "why": repr(error)}
-        log.warning("the rest of a finished call failed", exc_info=error, extra={"fields": fields})
+        log.warning("the follow-up of a finished call failed", exc_info=error, extra={"fields": fields})
 
 
 SEAL_GRACE_MS: Final = 60_000
@@ -41,7 +41,7 @@ ANSWER_LIFE_MS: Final = 7 * 24 * 3600 * 1000
 
 
 def delete(engine: Engine, snapshot_id: SnapshotId) -> bool:
-    """Delete a snapshot in any state, or put it into the recycle bin where a rule says so; False where it was gone.
+    """Delete a snapshot in any state, or put it into the recycle bin where a rule says so; False if it was gone.
 
     Once that is committed the snapshot is deleted for everyone, and this succeeds: upkeep does what is left. Raises
     SnapshotLockedError where a lock is in force.
@@ -67,6 +67,6 @@ def may_still_be_sealed(engine: Engine, snapshot_id: SnapshotId) -> bool:
 
 
 def finish_deletion(engine: Engine, snapshot_id: SnapshotId) -> None:
-    """Remove the manifest, then the row: repeated at start where it was cut off between the two."""
+    """Remove the manifest, then the row: repeated at start if it was cut off between the two."""
     engine.objects.remove([manifest_address(snapshot_id)])
     engine.catalog.finish_delete(snapshot_id, engine.timekeeper.dated_ms() + ANSWER_LIFE_MS)

@@ -29,7 +29,7 @@ from snapstone.storage.contract import Encryption
 
 @dataclass(frozen=True, slots=True)
 class BlockKeys:
-    """What blocks of one snapshot are named and written by; both are None where it is not encrypted."""
+    """What blocks of one snapshot are named and written by; both are None if it is not encrypted."""
 
     domain: Domain | None
     data_key: DataKey | None
@@ -56,9 +56,9 @@ def key_for_new(
 ) -> KmsKey | None:
     """The key of a snapshot that starts, by the table in docs/aws-behaviour/encryption-and-kms.md, ENC-START.
 
-    None where it is not encrypted.
+    None if it is not encrypted.
 
-    What may not be said beside a parent has been refused before. Raises InvalidParameterError where encryption by
+    What may not be said beside a parent has been refused before. Raises InvalidParameterError if encryption by
     default forbids a plain snapshot, UnknownKeyError, KeyServiceError and KeyHiddenError.
     """
     if parent is not None and parent.kms_key_arn is not None:
@@ -140,7 +140,7 @@ def require_enabled_key(engine: Engine, snapshot: Snapshot) -> None:
 
 
 def _existing(engine: Engine, arn: str) -> KmsKey:
-    """The key of an ARN that a snapshot's row holds. Raises KeyHiddenError where it was destroyed."""
+    """The key of an ARN that a snapshot's row holds. Raises KeyHiddenError if it was destroyed."""
     key = engine.keys.stored_key(arn)
     if key is None:
         raise KeyHiddenError

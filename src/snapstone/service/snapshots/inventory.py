@@ -100,8 +100,8 @@ def tell_comparison(engine: Engine) -> None:
         log.error("manifests without a row", extra={"fields": {"count": len(lost), "first": lost[0]}})
         engine.health.report(
             SUBJECT,
-            f"the catalog has lost {len(lost)} snapshots whose manifests are there, {lost[0]} among them: `snapstone "
-            "check --repair` brings their rows back",
+            f"the catalog has lost {len(lost)} snapshots whose manifests exist, including {lost[0]}: `snapstone "
+            "check --repair` restores their rows",
         )
 
 
@@ -110,7 +110,8 @@ def tell_structure(engine: Engine) -> None:
     problems = list(engine.catalog.structure())
     if problems:
         report_catalog_damage(
-            engine, DamageError("catalog.db", f"the catalog's file is damaged, and lists may lack rows: {problems[0]}")
+            engine,
+            DamageError("catalog.db", f"the catalog's file is damaged, and lists may be incomplete: {problems[0]}"),
         )
 
 

@@ -130,7 +130,7 @@ class _Listing:
         self.expires_at_seconds = self._now_seconds + BLOCK_TOKEN_LIFE_SECONDS
 
     def start(self, next_token: str | None, starting_block_index: int) -> int:
-        """The block index to go on from: the token's, where there is one."""
+        """The block index to go on from: the token's, if there is one."""
         if next_token is None:
             return starting_block_index
         return self._engine.tokens.open_page_token(next_token, self._call, self._now_seconds)

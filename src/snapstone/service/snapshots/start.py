@@ -180,7 +180,7 @@ def _fingerprint(members: Mapping[str, object]) -> bytes:
 
 
 def _replay(stored: StoredAnswer, fingerprint: bytes) -> Answer:
-    """The first answer again. Raises IdempotencyConflictError where the request is another one."""
+    """The first answer again. Raises IdempotencyConflictError if the request is another one."""
     if stored.fingerprint != fingerprint:
         raise IdempotencyConflictError
     answer: Answer = json.loads(stored.answer)

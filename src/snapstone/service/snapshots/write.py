@@ -29,7 +29,7 @@ from snapstone.storage.contract import BlockBuffer
 CHECKSUM_ALGORITHM: Final = "SHA256"
 
 UNMATCHABLE: Final = Digest(bytes(32))
-"""Stands for a declared checksum that is no digest at all: no aggregate equals it."""
+"""Stands for a declared checksum that is not a digest at all: no aggregate equals it."""
 
 _STATUS: Final = {
     SnapshotState.PENDING: "pending",
@@ -44,7 +44,7 @@ class BlockSource(Protocol):
 
     @property
     def declared_size(self) -> int | None:
-        """Bytes announced, or None where the sender does not say."""
+        """Bytes announced, or None if the sender does not say."""
 
     def read_into(self, view: memoryview) -> int:
         """Fill `view`; fewer bytes than it takes mean that there are no more."""

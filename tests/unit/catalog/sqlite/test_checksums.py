@@ -163,7 +163,7 @@ def test_sweeps_leave_a_damaged_row_as_it_is_and_do_their_work_on_the_others(
     assert catalog.seals_due(STARTED) == [name(11), name(13)]
     assert catalog.deletions_due() == [name(21), name(23)]
     catalog.renew_deadlines(STARTED)
-    catalog.release_seals()
+    catalog.release_leases()
     assert catalog.expire_pending(STARTED + 99 * 3_600_000, "late") == [name(1), name(3)]
     assert raw(path, "SELECT state FROM snapshot WHERE snapshot_id = ?", name(2)) == [("pending",)]
     assert len({damage.address for damage in reported}) == 3
@@ -243,8 +243,8 @@ def test_of_many_problems_of_a_kind_the_first_are_told_and_that_there_are_more(
     for key in (901, 902, 903, 904):
         raw(path, "INSERT INTO snapshot_tag VALUES (?, 'a', '', 0)", key)
     told = list(catalog.integrity())
-    assert told.count("a row of snapshot_tag names a row of snapshot that is not there") == 2
-    assert "there are more than 2 problems of this kind" in told
+    assert told.count("a row of snapshot_tag refers to a row of snapshot that does not exist") == 2
+    assert "more than 2 problems of this kind" in told
 
 
 def test_more_damaged_places_than_are_remembered_are_told_again(
@@ -301,7 +301,7 @@ def test_a_changes_file_without_room_makes_nothing_stale(
     found = catalog.remembered_snapshot(name(1))
     assert found is not None
     assert found.state is state
-    catalog.release_seals()
+    catalog.release_leases()
     SqliteCatalog(path, create=False).close()
 
 

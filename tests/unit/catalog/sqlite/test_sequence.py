@@ -300,7 +300,7 @@ def test_a_database_of_something_else_is_refused(folder: Path) -> None:
     other.execute("CREATE TABLE songs (title)")
     other.commit()
     other.close()
-    with pytest.raises(UnusableCatalogError, match="no catalog"):
+    with pytest.raises(UnusableCatalogError, match="not a catalog"):
         SqliteCatalog(path)
 
 

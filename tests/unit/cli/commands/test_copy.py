@@ -33,7 +33,7 @@ def test_an_increment_says_on_what(client: Client, server: ServerProcess, snapsh
     parent = client.output("copy", snapshot_id, *ELSEWHERE, "--quiet").strip()
     child = completed(server.client("ebs"), {1: B}, ParentSnapshotId=snapshot_id)
     done = client.run("copy", child, *ELSEWHERE)
-    assert f"incremental copy: {parent} there is a copy of {snapshot_id}" in done.stderr
+    assert f"incremental copy: {parent} on the target is a copy of {snapshot_id}" in done.stderr
     facts = json.loads(client.run("copy", child, *ELSEWHERE, "--parent", parent, "--json").stdout)
     assert (facts["kind"], facts["parent_id"], facts["sent_count"]) == ("incremental", parent, 1)
     facts = json.loads(client.run("copy", child, *ELSEWHERE, "--full", "--json").stdout)
@@ -57,7 +57,7 @@ def test_a_dry_run_prints_no_id(client: Client, snapshot_id: str) -> None:
 
 def test_a_parent_and_a_key_do_not_go_together(client: Client, snapshot_id: str) -> None:
     done = client.run("copy", snapshot_id, *ELSEWHERE, "--parent", snapshot_id, "--encrypted")
-    assert (done.returncode, "takes the key of its parent" in done.stderr) == (2, True)
+    assert (done.returncode, "uses the key of its parent" in done.stderr) == (2, True)
     assert client.run("copy", snapshot_id, "--parent", snapshot_id, "--full").returncode == 2
 
 

@@ -125,7 +125,7 @@ def test_a_snapshot_that_should_not_have_been_started_is_deleted(client: Client)
         lax.shutdown()
     [started] = [finding for finding in of_check(found, "right") if "StartSnapshot" in finding["message"]]
     assert (code, started["health"]) == (0, "warn")
-    assert started["message"] == "ebs:StartSnapshot: the endpoint accepts a nonexistent parent"
+    assert started["message"] == "ebs:StartSnapshot: the endpoint accepts a parent that does not exist"
     assert Lax.calls[Lax.calls.index("/snapshots") + 1] == "DeleteSnapshot"
 
 
@@ -183,8 +183,8 @@ SPACE = {"subject": "space", "message": "2 % are free: make room."}
             ["the catalog does not answer", "space: 2 % are free: make room."],
             1,
         ),
-        (503, {"status": "unavailable"}, "fail", ["reports status unavailable without a reason"], 1),
-        (200, {"status": "of a later release"}, "warn", ["reports status of a later release without a reason"], 0),
+        (503, {"status": "unavailable"}, "fail", ["reports unavailable, without a reason"], 1),
+        (200, {"status": "of a later release"}, "warn", ["reports of a later release, without a reason"], 0),
         (200, {"problems": [CLOCK]}, "", [], 0),
         (404, {"message": "no such page"}, "", [], 0),
         (200, [], "", [], 0),
@@ -320,7 +320,7 @@ def test_unfinished_transfers_are_listed_and_those_under_way_are_well(
     with store.open_or_create({"kind": "upload", "source": "/disk"}, 8):
         [held] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
         assert held.health is CheckStatus.OK
-        assert "is in use: Another part of this process" in held.words
+        assert "is in use: another thread of this process" in held.words
     [left] = [finding for finding in local_checks.state_folder() if finding.check == "journal"]
     assert left.health is CheckStatus.WARN
     assert "kind upload, source /disk" in left.words

@@ -88,7 +88,7 @@ def test_a_body_larger_than_the_buffer_is_kept_apart() -> None:
         (None, "before it answered"),
         (b"HTTP/1.1 200 OK\r\nContent-Le", "before it answered"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", "within an answer"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "not HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "did not answer in HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}surplus", "longer than its Content-Length"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * MAX_HEAD_SIZE, "too long"),
         (

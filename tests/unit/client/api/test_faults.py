@@ -140,7 +140,7 @@ def test_the_cause_that_snapstone_adds_is_read_from_either_answer() -> None:
     assert (raw.cause, parsed.cause) == ("damaged", "full")
 
 
-@pytest.mark.parametrize(("cause", "advice"), [("damaged", "again"), ("full", "make room"), ("lost", "data folder")])
+@pytest.mark.parametrize(("cause", "advice"), [("damaged", "again"), ("full", "free space"), ("lost", "data folder")])
 def test_an_error_of_the_servers_storage_says_what_to_do(cause: str, advice: str) -> None:
     found = error_of(ApiFault("InternalServerException", "oops", 500, cause=cause), "put block 7 of snap-1")
     assert advice in str(found)

@@ -201,7 +201,7 @@ def test_trouble_with_the_servers_storage_is_said_at_once_and_ends_before_a_stal
     with pytest.raises(error):
         bench.run(fault("InternalServerException", 500, cause=cause))
     assert budget - LONGEST_WAIT_SECONDS <= bench.now[0] - 1_000_000.0 <= budget
-    assert f"trying again for up to {budget} s: " in bench.observer.notes[0].message
+    assert f"retrying for up to {budget} s: " in bench.observer.notes[0].message
 
 
 def test_an_upload_goes_on_once_the_servers_disk_has_room_again(bench: Bench) -> None:

@@ -127,7 +127,7 @@ def test_a_wrong_count_ends_in_error_and_waiting_says_so(service: Service) -> No
 
 
 def test_waiting_for_a_snapshot_that_nobody_completes_is_bounded(service: Service) -> None:
-    with pytest.raises(UnreachableError, match="not completed after"):
+    with pytest.raises(UnreachableError, match="still pending after"):
         service.wait_completed(started(service), 0.3)
 
 

@@ -22,7 +22,7 @@ NOBODY = 65_534
 
 
 def run_as_root(*command: str) -> str:
-    """The output of a command for which one has to be root; the test is skipped where it is not permitted or there."""
+    """The output of a command for which one has to be root; the test is skipped if it is not permitted or there."""
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:

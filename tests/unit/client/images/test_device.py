@@ -246,7 +246,7 @@ def test_a_mounted_device_is_not_written_even_with_force(tmp_path: Path, attach:
     device = attach(image)
     run_as_root("mkfs.ext4", "-q", str(device))
     folder = mount(str(device))
-    with pytest.raises(UsageError, match=f"not even by force: it is mounted at {folder}"):
+    with pytest.raises(UsageError, match=f"even with --force: it is mounted at {folder}"):
         open_target(device, 4 << 20)
 
 

@@ -50,7 +50,7 @@ def test_a_file_system_that_does_not_copy_by_itself_is_helped(tmp_path: Path, mo
 def test_a_file_that_gets_shorter_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "copy_file_range", lambda *_: 0)
     sparse_file(tmp_path / "original")
-    with pytest.raises(SourceChangedError, match=f"original has {4 << 20} bytes now, and had {4 << 20}"):
+    with pytest.raises(SourceChangedError, match=f"original has {4 << 20} bytes now, but had {4 << 20}"):
         copy_file(tmp_path / "original", tmp_path / "copy")
 
 

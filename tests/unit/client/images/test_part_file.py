@@ -103,7 +103,7 @@ def test_a_part_that_always_vanishes_is_given_up(tmp_path: Path, monkeypatch: py
         lock(fd, operation)
 
     monkeypatch.setattr(fcntl, "flock", finish_then_lock)
-    with pytest.raises(UsageError, match="comes and goes"):
+    with pytest.raises(UsageError, match="appears and disappears"):
         open_part(tmp_path / "part")
 
 
@@ -117,7 +117,7 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_pipe_in_the_place_of_a_part_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "part")
-    with pytest.raises(UsageError, match="is no file"):
+    with pytest.raises(UsageError, match="is not a file"):
         open_part(tmp_path / "part")
 
 
@@ -144,7 +144,7 @@ def test_where_nobody_else_can_make_files_a_foreign_owner_is_the_file_systems_wa
 def test_a_part_with_another_name_too_is_refused(tmp_path: Path) -> None:
     (tmp_path / "victim").write_bytes(b"precious")
     os.link(tmp_path / "victim", tmp_path / "part")
-    with pytest.raises(UsageError, match="has another name too"):
+    with pytest.raises(UsageError, match="has a second name"):
         open_part(tmp_path / "part")
 
 
@@ -172,7 +172,7 @@ def test_a_name_that_is_taken_is_replaced_only_where_that_is_wanted(
     part, image = tmp_path / "part", tmp_path / "image"
     part.write_bytes(b"new")
     image.write_bytes(b"old")
-    with pytest.raises(UsageError, match=f"stays as {part}"):
+    with pytest.raises(UsageError, match=f"stays in {part}"):
         publish(part, image, replace=False)
     assert (image.read_bytes(), part.read_bytes()) == (b"old", b"new")
     publish(part, image, replace=True)

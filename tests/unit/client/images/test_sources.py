@@ -98,8 +98,8 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
     for path, reason in [
-        (tmp_path, "is a folder"),
-        (tmp_path / "pipe", "is a pipe: give it as standard input, with its size"),
+        (tmp_path, "is a directory"),
+        (tmp_path / "pipe", "is a pipe; pass it on standard input with its size"),
         (tmp_path / "socket", "neither a file nor a block device"),
         (Path("/dev/zero"), "neither a file nor a block device"),
     ]:

@@ -15,7 +15,7 @@ from tests.unit.client.images.conftest import Mount
 def test_what_fits_is_fine_and_what_does_not_is_said_with_numbers(mount: Mount) -> None:
     folder = mount("-t", "tmpfs", "-o", "size=4m", "tmpfs")
     check_space(folder / "image", 4 << 20)
-    with pytest.raises(NoSpaceError, match=r"4194304 bytes free, and 4194305 are needed .* make room for 1 more"):
+    with pytest.raises(NoSpaceError, match=r"4194304 bytes free, but .* needs 4194305: free 1 more"):
         check_space(folder / "image", (4 << 20) + 1)
     with pytest.raises(NoSpaceError):
         check_space(folder, (4 << 20) + 1)

@@ -96,7 +96,7 @@ def test_blocks_that_are_left_out_are_thrown_away(feed: Feed, into: memoryview) 
 def test_a_block_that_has_gone_by_is_refused(feed: Feed, into: memoryview) -> None:
     source = feed(bytes(2 * BLOCK_SIZE), 2 * BLOCK_SIZE)
     source.read(0, into)
-    with pytest.raises(UsageError, match="block 0 of - has gone by"):
+    with pytest.raises(UsageError, match="block 0 of - was already read"):
         source.read(0, into)
 
 

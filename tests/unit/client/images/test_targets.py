@@ -149,7 +149,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path, block:
     target = open_file(tmp_path / "image")
     target.write(0, block)
     (tmp_path / "image").write_bytes(b"somebody else's")
-    with pytest.raises(UsageError, match="has come to be in the meantime"):
+    with pytest.raises(UsageError, match="was created in the meantime"):
         target.commit()
     assert (tmp_path / "image").read_bytes() == b"somebody else's"
     target = open_file(tmp_path / "image", force=True)
@@ -191,7 +191,7 @@ def test_a_file_that_may_only_be_read_is_replaced_and_resumed(
 def test_discarding_after_a_commit_that_failed_keeps_what_was_written(tmp_path: Path) -> None:
     target = open_file(tmp_path / "image")
     (tmp_path / "image").write_bytes(b"somebody else's")
-    with pytest.raises(UsageError, match="the same command with --force replaces it"):
+    with pytest.raises(UsageError, match="run the same command with --force to replace it"):
         target.commit()
     target.discard()
     target.leave()
@@ -270,7 +270,7 @@ def test_a_full_disk_is_resumed_when_there_is_room(tmp_path: Path, attach: Attac
             target.write(block_index, content)
             written.append(block_index)
 
-    with pytest.raises(NoSpaceError, match="free some space and run the same command to resume"):
+    with pytest.raises(NoSpaceError, match="free some space and run the same command"):
         write_all()
     assert written
     target.leave()
@@ -303,7 +303,7 @@ def test_a_new_image_has_the_format_that_is_said(tmp_path: Path, block: memoryvi
 
 
 def test_changes_need_an_image(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="can only be applied to an existing image"):
+    with pytest.raises(NotFoundError, match="needs an existing image"):
         open_file(tmp_path / "image", existing=True)
 
 
@@ -311,7 +311,7 @@ def test_changes_need_an_image(tmp_path: Path) -> None:
 def test_a_link_to_a_file_is_not_followed_even_with_force(tmp_path: Path, points_to: str) -> None:
     (tmp_path / "image").write_bytes(b"old")
     (tmp_path / "link").symlink_to(points_to)
-    with pytest.raises(UsageError, match=f"symbolic link; use its target {tmp_path / points_to} instead"):
+    with pytest.raises(UsageError, match=f"symbolic link to {tmp_path / points_to}; use that path"):
         open_file(tmp_path / "link", force=True)
     assert sorted(os.listdir(tmp_path)) == ["image", "link"]
 
@@ -340,7 +340,7 @@ def test_an_image_may_be_one_byte(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="no such directory: "):
+    with pytest.raises(NotFoundError, match="no such directory"):
         open_file(tmp_path / "absent" / "image")
 
 

@@ -221,7 +221,7 @@ def test_complete_seals_without_a_with_block(client: Client, ebs: Boto3Client) -
     writer.abort()
     assert content(ebs, writer.snapshot_id) == {0: A}
     for call in (writer.complete, lambda: writer.write(A), lambda: writer.write_block(0, A), writer.tell):
-        with pytest.raises(ValueError, match=r"closed|completed or deleted already"):
+        with pytest.raises(ValueError, match=r"closed|already completed or deleted"):
             call()
 
 
@@ -322,7 +322,7 @@ def test_a_part_of_a_block_that_left_can_be_changed_only_with_a_spill(client: Cl
         write_numbered(writer, range(MANY))
         writer.pwrite(1, b"late")
 
-    with pytest.raises(UsageError, match="give a spill_folder"), client.create(1) as refused:
+    with pytest.raises(UsageError, match="pass a spill_folder"), client.create(1) as refused:
         write_back_and_forth(refused)
     assert refused.snapshot_id not in states(client)
     with client.create(1, spill_folder=tmp_path) as writer:
@@ -369,7 +369,7 @@ def test_what_does_not_fit_is_refused(client: Client, ebs: Boto3Client) -> None:
     with pytest.raises(NotFoundError):
         client.create(parent_id=started(ebs))
     with client.create(1) as writer:
-        with pytest.raises(UsageError, match="3 bytes, where a block has 524288"):
+        with pytest.raises(UsageError, match="3 bytes; a block has 524288"):
             writer.write_block(0, b"abc")
         with pytest.raises(UsageError, match="block 2048 is outside"):
             writer.write_block(2048, A)
@@ -379,7 +379,7 @@ def test_what_does_not_fit_is_refused(client: Client, ebs: Boto3Client) -> None:
             writer.pwrite(GIB - 1, b"ab")
         with pytest.raises(UsageError, match="do not fit"):
             writer.pwrite(-1, b"a")
-        with pytest.raises(ValueError, match="outside of the volume"):
+        with pytest.raises(ValueError, match="outside the volume"):
             writer.seek(GIB + 1)
         with pytest.raises(TypeError):
             writer.write_block(0, BLOCK_SIZE)  # type: ignore[arg-type]

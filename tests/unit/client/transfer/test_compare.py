@@ -181,7 +181,7 @@ class TestImage:
         differences = diff_image(service, completed(ebs, {0: A}), image)
         assert next(differences) == Difference(0, "changed")
         image.version += 1
-        with pytest.raises(SourceChangedError, match="memory changed while it was being compared"):
+        with pytest.raises(SourceChangedError, match="memory changed while it was compared"):
             next(differences)
 
     def test_leaving_early_ends_the_work(self, ebs: Client, service: Service) -> None:

@@ -243,7 +243,7 @@ class TestFull:
         assert (tally.what, tally.expected_count, tally.visited_count) == ("copy", 5, 5)
 
     def test_a_pending_snapshot_is_refused(self, sides: Sides) -> None:
-        with pytest.raises(UsageError, match="is pending; only completed snapshots can be copied"):
+        with pytest.raises(UsageError, match="is pending; only a completed snapshot can be copied"):
             sides.copy(started(sides.here))
 
     def test_an_unknown_snapshot_is_not_found(self, sides: Sides) -> None:
@@ -259,7 +259,7 @@ class TestIncremental:
         copied = sides.copy(child)
         assert (copied.kind, copied.sent_count) == ("incremental", 2)
         assert (copied.parent_id, copied.source_parent_id) == (there.snapshot_id, parent)
-        assert copied.reason == f"{there.snapshot_id} there is a copy of {parent}"
+        assert copied.reason == f"{there.snapshot_id} on the target is a copy of {parent}"
         assert sides.holds(copied) == {0: A, 1: B, 2: A, 9: C}
         assert sides.memory.messages("plan")[-1] == f"incremental copy: {copied.reason}"
         assert [tally.expected_count for tally in sides.memory.ended] == [3, 2]
@@ -355,7 +355,7 @@ class TestIncremental:
             copied = sides.copy(completed(sides.here, {1: B}, ParentSnapshotId=parent), target, wait=False)
         assert (copied.kind, copied.sent_count) == ("incremental", 1)
         (warning,) = sides.memory.messages("warning")
-        assert "assuming so (ebs:ListSnapshotBlocks is denied)" in warning
+        assert "(ebs:ListSnapshotBlocks is denied)" in warning
 
     def test_where_copies_may_not_be_looked_for_it_is_full_and_says_so(
         self, sides: Sides, other: ServerProcess
@@ -369,7 +369,7 @@ class TestIncremental:
         snapshot_id = completed(sides.here, {0: A}, Description="described")
         with Undescribed(endpoint_of(other)) as target:
             copied = sides.copy(snapshot_id, target)
-        assert copied.reason == "copies there cannot be looked for (ec2:DescribeSnapshots is denied)"
+        assert copied.reason == "could not search for copies on the target (ec2:DescribeSnapshots is denied)"
         assert sides.described(copied.snapshot_id)["Description"] == "described"
 
     def test_credentials_that_ran_out_are_no_reason_for_a_full_copy(self, sides: Sides, other: ServerProcess) -> None:
@@ -400,7 +400,7 @@ class TestIncremental:
             copied = copy(source, sides.target, snapshot_id, state=sides.state, observer=sides.memory)
         assert sides.described(copied.snapshot_id)["Description"] == ""
         assert sides.tags(copied.snapshot_id) == {COPIED_FROM: f"{snapshot_id} eu-central-1"}
-        assert "description and tags are not carried over" in sides.memory.messages("warning")[0]
+        assert "description and tags are not copied" in sides.memory.messages("warning")[0]
 
     def test_what_came_from_there_goes_back_as_an_increment(self, sides: Sides) -> None:
         """On-premises to AWS and back: the copy here is tagged with the original there."""
@@ -409,7 +409,7 @@ class TestIncremental:
         child = completed(sides.here, {1: C}, ParentSnapshotId=here)
         copied = sides.copy(child)
         assert (copied.kind, copied.parent_id, copied.sent_count) == ("incremental", original, 1)
-        assert copied.reason == f"{here} here is a copy of {original}"
+        assert copied.reason == f"{here} on the source is a copy of {original}"
         assert sides.holds(copied) == {0: A, 1: C}
 
     def test_a_snapshot_that_was_copied_before_is_copied_for_nothing(self, sides: Sides) -> None:
@@ -461,7 +461,7 @@ class TestNamedParent:
         parent = completed(sides.here, {0: A})
         there = completed(sides.there, {0: A})
         child = completed(sides.here, {1: A}, ParentSnapshotId=parent)
-        with pytest.raises(UsageError, match="name that with --source-parent"):
+        with pytest.raises(UsageError, match="give it with --source-parent"):
             sides.copy(child, parent_id=there)
         copied = sides.copy(child, parent_id=there, source_parent_id=parent)
         assert (copied.parent_id, copied.sent_count, sides.holds(copied)) == (there, 1, {0: A, 1: A})
@@ -483,11 +483,11 @@ class TestNamedParent:
             sides.copy(completed(sides.here, {0: A}), parent_id="snap-0123456789abcdef0")
 
     def test_with_a_key_it_is_refused(self, sides: Sides) -> None:
-        with pytest.raises(UsageError, match="an incremental copy takes the key of its parent, snap-1"):
+        with pytest.raises(UsageError, match="an incremental copy uses the key of its parent, snap-1"):
             sides.copy(completed(sides.here, {}), parent_id="snap-1", encrypted=True)
 
     def test_a_source_parent_alone_is_refused(self, sides: Sides) -> None:
-        with pytest.raises(UsageError, match="no parent is named"):
+        with pytest.raises(UsageError, match="no parent is given"):
             sides.copy(completed(sides.here, {}), source_parent_id="snap-1")
 
 
@@ -517,7 +517,10 @@ class TestFailure:
             target.error = None
             copied = sides.copy(child, target)
         assert (copied.kind, copied.parent_id, copied.resumed_count) == ("incremental", there.snapshot_id, 2)
-        assert sides.memory.messages("plan")[-1] == f"incremental copy: {there.snapshot_id} there is a copy of {parent}"
+        assert (
+            sides.memory.messages("plan")[-1]
+            == f"incremental copy: {there.snapshot_id} on the target is a copy of {parent}"
+        )
         assert sides.holds(copied) == {0: A, 1: A, 2: B, 3: C}
 
     def test_a_copy_that_cannot_go_on_takes_its_snapshot_back(self, sides: Sides, other: ServerProcess) -> None:

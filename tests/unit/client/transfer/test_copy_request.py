@@ -13,9 +13,10 @@ from snapstone.client.errors import UsageError
 from snapstone.client.transfer.copy import CopyOptions, Plan, SourceSnapshot, facts_of, plan_in, request_for
 from snapstone.client.transfer.counterparts import COPIED_FROM, Counterpart
 
-FULL = Plan(None, "that was asked for")
+FULL = Plan(None, "as requested")
 ON_PARENT = Plan(
-    Counterpart("snap-1", "snap-2", "snap-2 there is a copy of snap-1"), "snap-2 there is a copy of snap-1"
+    Counterpart("snap-1", "snap-2", "snap-2 on the target is a copy of snap-1"),
+    "snap-2 on the target is a copy of snap-1",
 )
 
 

@@ -67,7 +67,7 @@ def test_the_origin_is_read_from_the_tag_or_not_at_all(value: str, origin: str |
 
 def test_where_there_are_no_copies_the_search_says_so(server: ServerProcess, here: Client) -> None:
     found = search(server, completed(here, {0: A}))
-    assert (found.found, found.why, found.rejected) == (None, "there is no copy of an earlier snapshot", {})
+    assert (found.found, found.why, found.rejected) == (None, "no copy of an earlier snapshot was found", {})
 
 
 def test_so_many_candidates_are_looked_at_and_no_more(
@@ -80,7 +80,7 @@ def test_so_many_candidates_are_looked_at_and_no_more(
     found = search(server, completed(here, {0: A}))
     assert found.found is None
     assert len(found.rejected) == 2
-    why = "none of 3 copies, of which the newest 2 were looked at, can be the parent; the newest: "
+    why = "none of 3 copies (only the newest 2 were checked) can be the parent; the newest: "
     assert found.why.startswith(why)
 
 
@@ -88,7 +88,7 @@ def test_a_larger_snapshot_is_no_candidate(server: ServerProcess, here: Client, 
     first = completed(here, {0: A})
     completed(there, {0: A}, VolumeSize=2, Tags=[{"Key": COPIED_FROM, "Value": first}])
     child = completed(here, {}, ParentSnapshotId=first)
-    assert search(server, child).why == "there is no copy of an earlier snapshot"
+    assert search(server, child).why == "no copy of an earlier snapshot was found"
 
 
 def test_an_original_there_that_is_gone_or_pending_is_no_candidate(
@@ -97,7 +97,7 @@ def test_an_original_there_that_is_gone_or_pending_is_no_candidate(
     for original in ("snap-0123456789abcdef0", started(there)):
         copied = completed(here, {0: A}, Tags=[{"Key": COPIED_FROM, "Value": original}])
         child = completed(here, {}, ParentSnapshotId=copied)
-        assert search(server, child).why == "there is no copy of an earlier snapshot"
+        assert search(server, child).why == "no copy of an earlier snapshot was found"
 
 
 def test_moves_beyond_what_is_listed_ahead_are_moved_too_but_not_counted(

@@ -1,4 +1,4 @@
-"""The table of digests: entries, facts, crashes, races, and files that are no table or not a whole one."""
+"""The table of digests: entries, facts, crashes, races, and files that are not a complete table."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_block_count_that_no_volume_has_is_refused(path: Path, block_count: in
 
 @pytest.mark.parametrize("index", [-1, 100_000, 2**63])
 def test_a_block_index_outside_of_the_table_is_refused(table: DigestTable, index: int) -> None:
-    outside = f"block index {index} is outside of a table of 100000"
+    outside = f"block index {index} is outside a table of 100000"
     with pytest.raises(ValueError, match=outside):
         table.record(index, A)
     with pytest.raises(ValueError, match=outside):
@@ -147,7 +147,7 @@ def test_a_block_index_outside_of_the_table_is_refused(table: DigestTable, index
 
 @pytest.mark.parametrize("wrong", [b"", bytes(32), b"x" * 31, b"x" * 33])
 def test_what_is_no_digest_is_not_recorded(table: DigestTable, wrong: bytes) -> None:
-    with pytest.raises(ValueError, match="is no digest"):
+    with pytest.raises(ValueError, match="is not a digest"):
         table.record(0, Digest(wrong))
     assert table.count() == 0
 
@@ -177,7 +177,7 @@ def test_facts_have_room_for_the_longest_path_and_a_limit(table: DigestTable) ->
     table.set_facts({"name": "\udcff" * 4_095})
     room = MAX_FACTS_SIZE - len('{"name":""}')
     table.set_facts({"name": "x" * room})
-    with pytest.raises(DigestTableError, match=f"take {MAX_FACTS_SIZE + 1} of {MAX_FACTS_SIZE} bytes"):
+    with pytest.raises(DigestTableError, match=f"take {MAX_FACTS_SIZE + 1} bytes, more than {MAX_FACTS_SIZE}"):
         table.set_facts({"name": "x" * (room + 1)})
     assert table.facts["name"] == "x" * room
 
@@ -188,7 +188,7 @@ def test_a_table_and_its_folder_show_nothing_to_others_and_no_other_file(path: P
 
 
 def test_a_table_that_cannot_be_made_leaves_nothing_behind(path: Path) -> None:
-    with pytest.raises(DigestTableError, match=r"the facts to be kept take"):
+    with pytest.raises(DigestTableError, match=r"the facts take"):
         DigestTable.create(path, 10, {"name": "x" * MAX_FACTS_SIZE})
     assert os.listdir(path.parent) == []
 
@@ -261,7 +261,7 @@ def test_another_table_is_laid_over_it(tmp_path: Path, table: DigestTable) -> No
             other.overlay(table)
 
 
-# What is no table, or not a whole one.
+# What is not a table, or not a whole one.
 
 
 def refused(path: Path) -> str:
@@ -278,16 +278,16 @@ def test_a_missing_file_is_told_from_a_bad_one(path: Path) -> None:
 
 def test_other_files_are_refused(tmp_path: Path, path: Path) -> None:
     path.write_bytes(b"")
-    assert "0 bytes are fewer than its header has" in refused(path)
+    assert "0 bytes are fewer than a header has" in refused(path)
     path.write_bytes(b"x" * (ENTRIES_OFFSET - 1))
-    assert "is no digest table: 131071 bytes" in refused(path)
+    assert "is not a digest table: 131071 bytes" in refused(path)
     path.write_bytes(b"x" * ENTRIES_OFFSET)
-    assert "it is no digest table" in refused(path)
+    assert "it is not a digest table" in refused(path)
     path.write_bytes(bytes(ENTRIES_OFFSET))
-    assert "it is no digest table" in refused(path)
-    assert "it is no regular file" in refused(tmp_path)
+    assert "it is not a digest table" in refused(path)
+    assert "it is not a regular file" in refused(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    assert "it is no regular file" in refused(tmp_path / "pipe")
+    assert "it is not a regular file" in refused(tmp_path / "pipe")
 
 
 def rewrite(path: Path, offset: int, content: bytes) -> None:
@@ -301,7 +301,7 @@ def test_another_version_is_refused_and_named(path: Path, table: DigestTable) ->
     table.close()
     for slot in (0, SLOT_SIZE):
         rewrite(path, slot + 8, b"\x02\x00")
-    assert "it has version 2 of the format, and this Snapstone reads version 1" in refused(path)
+    assert "its format has version 2, but this Snapstone reads version 1" in refused(path)
 
 
 def test_a_file_of_another_size_is_refused(path: Path, table: DigestTable) -> None:
@@ -309,7 +309,7 @@ def test_a_file_of_another_size_is_refused(path: Path, table: DigestTable) -> No
     size = path.stat().st_size
     for other in (size - 1, size + 32, ENTRIES_OFFSET):
         os.truncate(path, other)
-        assert f"it has {other} bytes, and {size} by its header" in refused(path)
+        assert f"it has {other} bytes, but {size} according to its header" in refused(path)
 
 
 @settings(max_examples=60, deadline=None)
@@ -353,9 +353,9 @@ def test_a_file_cut_short_in_use_is_an_error_and_no_fault(path: Path, table: Dig
     table.record(99_999, A)
     table.record(1, A)
     os.truncate(path, ENTRIES_OFFSET + 70)
-    with pytest.raises(DigestTableError, match="the file was cut short while it was in use"):
+    with pytest.raises(DigestTableError, match="the file was truncated while it was in use"):
         table.get(99_999)
-    with pytest.raises(DigestTableError, match="the file was cut short while it was in use"):
+    with pytest.raises(DigestTableError, match="the file was truncated while it was in use"):
         table.get(2)
 
 
@@ -377,7 +377,7 @@ except NoSpaceError as error:
 """
     table.close()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"{path}: File too large. Make room there, or set SNAPSTONE_STATE")
+    assert done.stdout.startswith(f"{path}: File too large; free some space there, or set SNAPSTONE_STATE")
     assert NoSpaceError.resumable
 
 

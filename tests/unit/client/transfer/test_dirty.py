@@ -68,17 +68,17 @@ def test_the_last_byte_of_the_largest_volume_is_inside_and_the_next_is_not(path:
 
 @pytest.mark.parametrize("line", ["12", "1 2 3", "a b", "-1 5", "1 -5", "1.5 2", "1_0 2", "0o7 2", "1 2 dirty", "0x 1"])
 def test_a_line_of_another_form_is_refused_with_its_number(path: Path, line: str) -> None:
-    assert f"line 3: OFFSET LENGTH are expected, in bytes, not {line!r}" in refusal(path, f"0 1\n#\n{line}\n")
+    assert f"line 3: expected OFFSET LENGTH in bytes, not {line!r}" in refusal(path, f"0 1\n#\n{line}\n")
 
 
 def test_bytes_that_are_no_text_are_refused_and_not_read_whole(path: Path) -> None:
-    assert "line 1: OFFSET LENGTH" in refusal(path, b"\xff\x00" * 1_000_000)
-    assert "line 1: OFFSET LENGTH" in refusal(path, b"0 1 #" + b"x" * MAX_LINE_SIZE)
+    assert "line 1: expected OFFSET LENGTH" in refusal(path, b"\xff\x00" * 1_000_000)
+    assert "line 1: expected OFFSET LENGTH" in refusal(path, b"0 1 #" + b"x" * MAX_LINE_SIZE)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "[]", " [ ] \n"])
 def test_a_bitmap_without_any_entry_is_refused(path: Path, text: str) -> None:
-    assert "lists no range at all" in refusal(path, text)
+    assert "lists no ranges" in refusal(path, text)
 
 
 def test_a_bitmap_that_is_not_there_is_said(path: Path) -> None:
@@ -122,8 +122,10 @@ def test_nbdinfo_says_dirty_and_clean(path: Path) -> None:
 
 def test_a_map_of_allocation_by_nbdinfo_is_refused(path: Path) -> None:
     text = '[{ "offset": 0, "length": 1048576, "type": 0, "description": "data" }]'
-    assert "line 1: 'data' says what is allocated, not what changed. Take the output of: nbdinfo" in refusal(path, text)
-    assert "line 1: None says what is allocated" in refusal(path, '[{"offset": 0, "length": 1, "type": 1}]')
+    assert "line 1: 'data' is about what is allocated, not about what changed. Take the output of: nbdinfo" in refusal(
+        path, text
+    )
+    assert "line 1: None is about what is allocated" in refusal(path, '[{"offset": 0, "length": 1, "type": 1}]')
 
 
 def test_in_qemu_imgs_map_of_a_bitmap_false_is_dirty(path: Path) -> None:
@@ -148,23 +150,23 @@ def test_qemu_imgs_map_of_what_is_allocated_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{}", "line 1: a list of objects in JSON is expected, and here [ is missing"),
+        ("{}", "line 1: expected a JSON list of objects; [ is missing"),
         ("[1]", "line 1: every entry of the list must be an object"),
-        ('[\n{"start": 0, "length": 1}\n', "line 3: a list of objects in JSON is expected, and here ] is missing"),
+        ('[\n{"start": 0, "length": 1}\n', "line 3: expected a JSON list of objects; ] is missing"),
         ('[\n{"start": 0, "length": 1},\n]', "line 3: every entry of the list must be an object"),
-        ('[{"start": 0, "length": 1}\n] 5', "line 2: there is something behind the list"),
-        ('[{"start": 0,\n "length"', "line 1: this entry is not valid JSON, or does not end"),
+        ('[{"start": 0, "length": 1}\n] 5', "line 2: unexpected content after the list"),
+        ('[{"start": 0,\n "length"', "line 1: this entry is not valid JSON, or is truncated"),
         ('[\n{"start": 0}]', 'line 2: "length" must be a whole number of bytes, not null'),
         ('[{"length": 1}]', 'line 1: "offset" must be a whole number of bytes, not null'),
         ('[{"start": true, "length": 1}]', 'line 1: "start" must be a whole number of bytes, not true'),
         ('[{"start": 1.0, "length": 1}]', 'line 1: "start" must be a whole number of bytes, not 1.0'),
-        ('[{"start": -1, "length": 1}]', "line 1: 1 bytes at offset -1 are not inside a volume"),
-        ('[{"start": 1, "length": -1}]', "line 1: -1 bytes at offset 1 are not inside a volume"),
+        ('[{"start": -1, "length": 1}]', "line 1: 1 bytes at offset -1 are not within a volume"),
+        ('[{"start": 1, "length": -1}]', "line 1: -1 bytes at offset 1 are not within a volume"),
         ('[{"start": 0, "length": 1, "dirty": 1}]', 'line 1: "dirty" must be true or false, not 1'),
         ('[{"start": 0, "length": 1, "data": null}]', 'line 1: "data" must be true or false, not null'),
         ('[{"a": ' * 9_000, "line 1: this entry is not valid JSON"),
         ('[{"start": ' + "9" * 9_000 + "}]", "line 1: this entry is not valid JSON"),
-        ('[{"a": "' + "x" * 3 * MAX_ENTRY_SIZE, "line 1: this entry is not valid JSON, or does not end"),
+        ('[{"a": "' + "x" * 3 * MAX_ENTRY_SIZE, "line 1: this entry is not valid JSON, or is truncated"),
     ],
 )
 def test_json_of_another_form_is_refused_with_its_line(path: Path, text: str, said: str) -> None:

@@ -156,7 +156,7 @@ def test_after_a_failure_that_can_pass_only_the_rest_is_received(
     with pytest.raises(UnreachableError):
         download(service, snapshot_id, str(path), state=state, observer=observer)
     assert not path.exists()
-    assert "run the same command to resume" in observer.notes[-1].message
+    assert "same command to resume" in observer.notes[-1].message
     service.fail_get_number = None
     downloaded = download(service, snapshot_id, str(path), state=state)
     assert sorted(service.got_indexes) == list(range(20)), "no block was received twice"
@@ -285,7 +285,7 @@ def test_what_was_written_before_a_failed_sync_is_written_again(
     assert not path.exists()
     (part,) = tmp_path.glob(".*.part")
     assert (blocks_in(part), blocks_in(disk.after_power_loss(part))) == (BASE, {})
-    assert "writes again what may not be on the disk" in observer.messages("unfinished")[0]
+    assert "write again what may not be on the disk" in observer.messages("unfinished")[0]
     service.got_indexes.clear()
     downloaded = download(service, snapshot_id, str(path), state=state)
     assert (downloaded.received_count, downloaded.resumed_count, service.got_indexes) == (0, 4, [])
@@ -348,7 +348,7 @@ def test_a_name_that_could_not_be_made_durable_is_synced_again(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recorded_sync)
-    with pytest.raises(DamagedError, match="get its name"):
+    with pytest.raises(DamagedError, match="be renamed"):
         download(service, snapshot_id, str(folder / "image"), state=state)
     assert download(service, snapshot_id, str(folder / "image"), state=state).resumed_count == 4
     assert synced.count(str(folder)) == 2
@@ -369,5 +369,5 @@ def test_a_download_that_is_done_is_done_even_where_its_journal_stays(
         patched.setattr(Path, "unlink", refuse)
         download(service, snapshot_id, str(tmp_path / "image"), state=state, observer=observer)
     assert blocks_in(tmp_path / "image") == BASE
-    assert "A journal that is not needed any more could not be removed" in observer.messages("warning")[0]
+    assert "could not remove a finished journal" in observer.messages("warning")[0]
     assert download(service, snapshot_id, str(tmp_path / "image"), state=state).resumed_count == 4

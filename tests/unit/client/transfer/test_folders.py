@@ -55,7 +55,7 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     folders.prepare()
     for mode in (0o720, 0o702):
         folders.indexes.chmod(mode)
-        with pytest.raises(DeniedError, match=r"indexes can be written by others; chmod 700 it"):
+        with pytest.raises(DeniedError, match=r"other users can write to .*indexes; run chmod 700"):
             folders.prepare()
     folders.indexes.chmod(0o755)
     folders.prepare()

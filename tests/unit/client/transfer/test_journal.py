@@ -1,4 +1,4 @@
-"""Journals: one for each work, one process at a time, gone on with after any end, replaced where they cannot be."""
+"""Journals: one for each work, one process at a time, gone on with after any end, replaced if they cannot be."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def here(tmp_path: Path) -> Given:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(folders, "LOOK_SECONDS", 0.05)
 
 
 def test_a_new_journal_has_the_facts_and_the_key(here: Given) -> None:
@@ -126,8 +126,8 @@ def test_an_image_of_another_size_starts_anew_and_the_old_facts_are_handed_on(he
         assert dict(journal.replaced) == {"snapshot_id": "snap-1", "key": KEY}
         assert dict(journal.facts) == {"key": KEY}
     assert len(here.said) == 1
-    assert here.said[0].startswith("the journal of an earlier run cannot be used; starting over: ")
-    assert here.said[0].endswith(f"{here.file()} is of an image of 100 blocks, but there are 101 now")
+    assert here.said[0].startswith("the journal of an earlier run cannot be used; the transfer starts over: ")
+    assert here.said[0].endswith(f"{here.file()} is of an image of 100 blocks, not 101")
 
 
 def test_a_journal_with_another_key_starts_anew(here: Given) -> None:
@@ -143,7 +143,7 @@ def test_a_journal_with_another_key_starts_anew(here: Given) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "is no digest table: 0 bytes"), (b"x" * ENTRIES_OFFSET, "it is no digest table")],
+    [(b"", "is not a digest table: 0 bytes"), (b"x" * ENTRIES_OFFSET, "it is not a digest table")],
 )
 def test_a_torn_or_foreign_file_starts_anew_and_is_named(here: Given, content: bytes, said: str) -> None:
     here.open().close()
@@ -186,10 +186,10 @@ def holder(folder: Path, what: str) -> subprocess.Popen[str]:
 @pytest.mark.usefixtures("impatient")
 def test_a_second_process_is_told_who_is_at_work(here: Given) -> None:
     process = holder(here.folder, "wait")
-    with pytest.raises(UsageError, match=f"^Process {process.pid} is running the same transfer"):
+    with pytest.raises(UsageError, match=f"^process {process.pid} is running the same transfer"):
         here.open({"kind": "upload"})
     (listed,) = here.store.list()
-    assert (listed.holder, listed.fault) == (f"Process {process.pid}", None)
+    assert (listed.holder, listed.fault) == (f"process {process.pid}", None)
     process.kill()
     process.communicate()
     with here.open({"kind": "upload"}, 1_000_000) as journal:
@@ -198,7 +198,7 @@ def test_a_second_process_is_told_who_is_at_work(here: Given) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_the_same_process_has_it_once_too(here: Given) -> None:
-    with here.open(), pytest.raises(UsageError, match=r"^Another part of this process is running"):
+    with here.open(), pytest.raises(UsageError, match=r"^another thread of this process is running"):
         here.open()
     here.open().close()
 
@@ -233,8 +233,7 @@ def test_whoever_looks_keeps_nobody_from_work(here: Given) -> None:
 
 
 def test_of_many_only_one_has_it_however_it_is_opened_and_removed(here: Given, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "LOCK_SECONDS", 30.0)
-    monkeypatch.setattr(folders, "LOCK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(folders, "LOOK_SECONDS", 30.0)
     inside = threading.Lock()
 
     def work(number: int) -> None:
@@ -257,7 +256,7 @@ def test_a_lock_without_a_name_in_it_is_another_process(tmp_path: Path) -> None:
     (tmp_path / "lock").write_bytes(b"\xff\n")
     assert holder_of(tmp_path / "lock") == "Another process"
     (tmp_path / "lock").write_bytes(b"77\n")
-    assert holder_of(tmp_path / "lock") == "Process 77"
+    assert holder_of(tmp_path / "lock") == "process 77"
 
 
 def test_a_lock_file_that_its_holder_removed_while_it_was_being_opened_is_not_taken(
@@ -307,7 +306,7 @@ def test_a_journal_that_cannot_be_read_is_listed_with_what_is_wrong(here: Given)
     (listed,) = here.store.list()
     assert dict(listed.facts) == {}
     assert listed.fault is not None
-    assert "is no digest table" in listed.fault
+    assert "is not a digest table" in listed.fault
 
 
 def aged(here: Given, days: float) -> None:
@@ -324,7 +323,7 @@ def test_journals_of_more_than_seven_days_are_removed_with_a_note(here: Given) -
     path = here.file()
     here.store.remove_stale()
     assert os.listdir(here.folder) == []
-    assert here.said == [f"removed the journal of a transfer not resumed for 7 days: {path}"]
+    assert here.said == [f"removed the journal of a transfer that was not resumed for 7 days: {path}"]
     assert here.notes.list[0].facts == {"path": str(path), "facts": {"snapshot_id": "snap-1", "key": {"number": 1}}}
     assert MAX_AGE_SECONDS == 7 * 86_400
 
@@ -360,8 +359,8 @@ def test_old_journals_that_cannot_be_removed_keep_nobody_from_work(here: Given) 
     with here.open() as journal:
         journal.table.record(1, A)
     assert here.said == [
-        f"old journals could not be removed: {here.folder}/abc.lock: Is a directory. "
-        "Set SNAPSTONE_STATE to a folder on another file system if this persists"
+        f"could not remove old journals: {here.folder}/abc.lock: Is a directory; "
+        "if this continues, set SNAPSTONE_STATE to a directory on another file system"
     ]
 
 

@@ -233,7 +233,7 @@ def test_a_stop_that_is_set_before_does_nothing() -> None:
 
 def test_workers_that_hang_are_a_stall_of_the_blocks_in_work() -> None:
     stop = StopSignal()
-    with pytest.raises(StalledError, match=r"no block of 2 in progress completed for 0\.5 seconds, after 3"):
+    with pytest.raises(StalledError, match=r"2 blocks in progress, none of them completed for 0\.5 seconds, after 3"):
         do_run(range(5), lambda number, _: number >= 3 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
     assert pool_threads() == []
 
@@ -245,7 +245,7 @@ def test_a_source_that_gives_nothing_is_a_stall_of_the_source() -> None:
         yield from range(3)
         stop.wait(LONG)
 
-    with pytest.raises(StalledError, match=r"no block arrived from the source for 0\.5 seconds, after 3 blocks"):
+    with pytest.raises(StalledError, match=r"no block from the source for 0\.5 seconds, after 3 blocks"):
         do_run(work(), lambda *_: None, stall_seconds=0.5, stop=stop)
     assert pool_threads() == []
 
@@ -398,7 +398,7 @@ def test_a_fetch_that_hangs_is_a_stall_but_a_slow_caller_is_not() -> None:
     for _ in range(5):
         next(blocks)
         time.sleep(0.6)
-    with pytest.raises(StalledError, match="no block of 1 in progress"):
+    with pytest.raises(StalledError, match="none of 1 blocks in progress completed"):
         next(blocks)
     assert pool_threads() == []
 
@@ -459,7 +459,7 @@ def test_an_interrupt_during_a_run_ends_it_with_its_workers(tmp_path: Path) -> N
         """,
         tmp_path,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Interrupted. True 1\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted True 1\n", "")
 
 
 def test_an_interrupt_while_waiting_for_a_block_ends_the_workers(tmp_path: Path) -> None:
@@ -477,7 +477,7 @@ def test_an_interrupt_while_waiting_for_a_block_ends_the_workers(tmp_path: Path)
         """,
         tmp_path,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Interrupted. True 1\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted True 1\n", "")
 
 
 def test_a_second_interrupt_does_not_wait_for_workers_that_hang(tmp_path: Path) -> None:
@@ -499,7 +499,7 @@ def test_a_second_interrupt_does_not_wait_for_workers_that_hang(tmp_path: Path) 
         tmp_path,
     )
     assert ended.returncode == 0
-    assert ended.stdout == "Interrupted again: did not wait for the blocks in work. True\n"
+    assert ended.stdout == "interrupted again; did not wait for the blocks in progress True\n"
     assert ended.stderr == ""
 
 

@@ -188,7 +188,7 @@ def test_an_index_of_another_content_is_found_out_and_removed(service: Watched, 
     uploaded = upload(service, image(BASE), UploadOptions(parent_id=parent), state=state)
     assert service.put_indexes == []
     assert content(service, uploaded.snapshot_id) == BASE
-    assert any("not of that snapshot" in message for message in observer.messages("warning"))
+    assert any("does not match the snapshot" in message for message in observer.messages("warning"))
 
 
 def test_a_dirty_bitmap_says_where_to_look(service: Watched, state: Folders, parent: str) -> None:
@@ -245,7 +245,7 @@ def test_after_a_failure_that_can_pass_the_same_call_goes_on(service: Watched, s
         upload(service, image(blocks), state=state, observer=observer)
     assert journals(state) == 1
     begun = observer.notes[-1].facts["snapshot_id"]
-    assert "run the same command to resume" in observer.notes[-1].message
+    assert "same command to resume" in observer.notes[-1].message
     before = list(service.put_indexes)
     service.fail_put_number = None
     uploaded = upload(service, image(blocks), state=state)
@@ -300,7 +300,7 @@ def test_an_image_that_changed_after_a_killed_run_had_sealed_gets_a_snapshot_of_
     assert uploaded.snapshot_id != sealed
     assert content(service, uploaded.snapshot_id) == now
     assert content(service, sealed) == BASE
-    assert any(sealed in message and "stays" in message for message in observer.messages("warning"))
+    assert any(sealed in message and "starting over" in message for message in observer.messages("warning"))
     assert journals(state) == 0
 
 
@@ -465,7 +465,7 @@ def test_an_aggregate_that_the_endpoint_does_not_accept_is_an_error(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"dirty": DirtyRanges()}, "name the parent"),
+        ({"dirty": DirtyRanges()}, "needs the parent"),
         ({"parent_id": "PARENT", "encrypted": True}, "as its parent is"),
         ({"parent_id": "PARENT", "volume_size_gib": 0}, None),
         ({"volume_size_gib": 1, "size": 2 * GIB}, "needs 2 GiB"),

@@ -56,7 +56,7 @@ class MemoryImage:
             yield range(indexes[0], indexes[-1] + 1)
 
     def read(self, block_index: int, into: memoryview) -> None:
-        """A block, zeros where there is none."""
+        """A block, zeros if there is none."""
         self.read_indexes.append(block_index)
         into[:] = self.blocks.get(block_index, bytes(BLOCK_SIZE))
 

@@ -70,7 +70,7 @@ CONDITION_CASES: Final[tuple[Case, ...]] = tuple(
             ),
             condition("StringNotEqualsIgnoreCase: no key", {"StringNotEqualsIgnoreCase": {TEAM: "db"}}, {}, True),
             condition("StringLike: a star is any text", {"StringLike": {TEAM: "d*e"}}, {TEAM: "database"}, True),
-            condition("StringLike: a star is no text too", {"StringLike": {TEAM: "d*b"}}, {TEAM: "db"}, True),
+            condition("StringLike: a star is not a text too", {"StringLike": {TEAM: "d*b"}}, {TEAM: "db"}, True),
             condition(
                 "StringLike: a star spans colons and slashes", {"StringLike": {TEAM: "a*z"}}, {TEAM: "a:/:z"}, True
             ),
@@ -101,11 +101,13 @@ CONDITION_CASES: Final[tuple[Case, ...]] = tuple(
             condition("NumericEquals: by value, not by text", {"NumericEquals": {SIZE: "8.0"}}, {SIZE: "08"}, True),
             condition("NumericEquals: a number without quotes", {"NumericEquals": {SIZE: 8}}, {SIZE: "8"}, True),
             condition("NumericEquals: another", {"NumericEquals": {SIZE: "8"}}, {SIZE: "9"}, False),
-            condition("NumericEquals: a text that is no number", {"NumericEquals": {SIZE: "8"}}, {SIZE: "big"}, False),
+            condition(
+                "NumericEquals: a text that is not a number", {"NumericEquals": {SIZE: "8"}}, {SIZE: "big"}, False
+            ),
             condition("NumericNotEquals: another", {"NumericNotEquals": {SIZE: "8"}}, {SIZE: "9"}, True),
             condition("NumericNotEquals: the same", {"NumericNotEquals": {SIZE: "8"}}, {SIZE: "8.00"}, False),
             condition("NumericNotEquals: no key", {"NumericNotEquals": {SIZE: "8"}}, {}, True),
-            doubtful("NumericNotEquals: a text that is no number", {"NumericNotEquals": {SIZE: "8"}}, {SIZE: "big"}),
+            doubtful("NumericNotEquals: a text that is not a number", {"NumericNotEquals": {SIZE: "8"}}, {SIZE: "big"}),
             condition("NumericLessThan: less", {"NumericLessThan": {SIZE: "100"}}, {SIZE: "99"}, True),
             condition("NumericLessThan: not as texts", {"NumericLessThan": {SIZE: "9"}}, {SIZE: "10"}, False),
             condition("NumericLessThan: equal", {"NumericLessThan": {SIZE: "100"}}, {SIZE: "100"}, False),
@@ -278,7 +280,9 @@ CONDITION_CASES: Final[tuple[Case, ...]] = tuple(
                 False,
             ),
             condition("ArnLike: no key", {"ArnLike": {ARN: "arn:*:*:*:*:*"}}, {}, False),
-            condition("ArnLike: a text that is no ARN", {"ArnLike": {ARN: "arn:*:*:*:*:*"}}, {ARN: "snap-9"}, False),
+            condition(
+                "ArnLike: a text that is not an ARN", {"ArnLike": {ARN: "arn:*:*:*:*:*"}}, {ARN: "snap-9"}, False
+            ),
             condition("ArnNotEquals: another", {"ArnNotEquals": {ARN: PARENT}}, {ARN: PARENT + "9"}, True),
             condition("ArnNotEquals: the same", {"ArnNotEquals": {ARN: PARENT}}, {ARN: PARENT}, False),
             condition("ArnNotLike: a match", {"ArnNotLike": {ARN: "arn:aws:ec2:*::snapshot/*"}}, {ARN: PARENT}, False),
@@ -442,9 +446,11 @@ CONDITION_CASES: Final[tuple[Case, ...]] = tuple(
             condition("an empty default", {"StringEquals": {TEAM: "x${aws:username, ''}"}}, {TEAM: "x"}, True),
             condition("a default's star is a star", {"StringLike": {TEAM: "${aws:username, '*'}"}}, {TEAM: "q"}, False),
             condition("an escaped star", {"StringLike": {TEAM: "a${*}"}}, {TEAM: "a*"}, True),
-            condition("an escaped star is no wildcard", {"StringLike": {TEAM: "a${*}"}}, {TEAM: "ab"}, False),
+            condition("an escaped star is not a wildcard", {"StringLike": {TEAM: "a${*}"}}, {TEAM: "ab"}, False),
             condition("an escaped question mark", {"StringLike": {TEAM: "a${?}"}}, {TEAM: "a?"}, True),
-            condition("an escaped question mark is no wildcard", {"StringLike": {TEAM: "a${?}"}}, {TEAM: "ab"}, False),
+            condition(
+                "an escaped question mark is not a wildcard", {"StringLike": {TEAM: "a${?}"}}, {TEAM: "ab"}, False
+            ),
             condition(
                 "an escaped dollar",
                 {"StringEquals": {TEAM: "${$}{aws:username}"}},

@@ -149,7 +149,7 @@ _RESOURCES: Final = (
         allow(READ, OWN),
     ),
     identity(
-        "a user's name with a star is no wildcard",
+        "a user's name with a star is not a wildcard",
         NOTHING,
         ask(READ, "arn:aws:ec2:r::snapshot/bob-1", aws__username="*"),
         allow(READ, OWN),
@@ -566,7 +566,7 @@ _ROOT: Final = (
         Policies(resource=resource_policy(named(ROOT_ARN, "Deny"))),
     ),
     Case("root is one of everyone", DENIED, ask(by=ROOT), Policies(resource=resource_policy(named("*", "Deny")))),
-    Case("root is no user", ALLOWED, ask(by=ROOT), Policies(resource=resource_policy(named(ALICE_ARN, "Deny")))),
+    Case("root is not a user", ALLOWED, ask(by=ROOT), Policies(resource=resource_policy(named(ALICE_ARN, "Deny")))),
 )
 
 

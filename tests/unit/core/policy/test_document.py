@@ -27,8 +27,8 @@ REFUSED = {
     "[]": "not an object",
     "null": "not an object",
     '{"Statement": NaN}': "NaN",
-    '{"Version": "2012-10-17", "Version": "2012-10-17", "Statement": []}': '"Version" stands twice',
-    '{"Statement": [{"Effect": "Allow", "Effect": "Deny"}]}': '"Effect" stands twice',
+    '{"Version": "2012-10-17", "Version": "2012-10-17", "Statement": []}': '"Version" appears twice',
+    '{"Statement": [{"Effect": "Allow", "Effect": "Deny"}]}': '"Effect" appears twice',
     "{}": "no Statement",
     text(): "1 to 500 statements",
     text(allow(), Version="2012-10-18"): 'Version: "2012-10-18"',
@@ -69,8 +69,8 @@ REFUSED = {
     text(allow(resource="arn:aws:ec2:*::snapshot/" + "${a:b}" * 65)): "more than 64 variables",
     text(allow("ebs:" + "x" * 129)): "is not an action",
     '"\\' * 60_000: "Syntax errors",
-    text(allow(Principal="*")): "Principal has no place",
-    text(deny(NotPrincipal="*")): "NotPrincipal has no place",
+    text(allow(Principal="*")): "Principal is not allowed",
+    text(deny(NotPrincipal="*")): "NotPrincipal is not allowed",
     with_condition([]): "Condition: [] is not an object",
     with_condition({"StringEquals": "x"}): "is not an object",
     with_condition({"StringMatches": {"a:b": "c"}}): 'Condition: "StringMatches" is not an operator',
@@ -106,9 +106,9 @@ REFUSED = {
 REFUSED_WITH_PRINCIPALS = {
     text(allow()): "one of Principal and NotPrincipal, not 0",
     text(deny(Principal="*", NotPrincipal="*")): "one of Principal and NotPrincipal, not 2",
-    text(allow(NotPrincipal={"AWS": ALICE_ARN})): "may stand with Deny only",
+    text(allow(NotPrincipal={"AWS": ALICE_ARN})): "only allowed with Deny",
     text(allow(Principal=ALICE_ARN)): "is not an object",
-    text(allow(Principal={})): "names nobody",
+    text(allow(Principal={})): "names no principal",
     text(allow(Principal={"AWS": []})): "is not a string",
     text(allow(Principal={"AWS": 111122223333})): "is not a string",
     text(allow(Principal={"AWS": "alice"})): '"alice" is not an account',
@@ -138,7 +138,7 @@ def test_what_is_no_resource_policy_is_refused_with_its_place(document: str) -> 
 @pytest.mark.parametrize("element", ["Resource", "NotResource"])
 def test_a_trust_policy_has_no_resource(element: str) -> None:
     statement = {**allow("sts:AssumeRole", None, Principal="*"), element: "*"}
-    with pytest.raises(MalformedPolicyError, match=f"{element} has no place"):
+    with pytest.raises(MalformedPolicyError, match=f"{element} is not allowed"):
         read_policy(text(statement), PolicyKind.TRUST)
 
 

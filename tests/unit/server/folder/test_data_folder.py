@@ -1,4 +1,4 @@
-"""The data folder: made privately, refused where it is not ours, held by one server at a time."""
+"""The data folder: made privately, refused if it is not ours, held by one server at a time."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def test_a_format_that_is_no_number_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "is not a folder" in refusal(tmp_path / "file")
-    assert "is not a folder" in refusal(tmp_path / "file" / "below")
+    assert "is not a directory" in refusal(tmp_path / "file")
+    assert "is not a directory" in refusal(tmp_path / "file" / "below")
 
 
 def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def copy_by_file(path: Path) -> Path:
 def test_a_folder_copied_from_under_a_server_is_refused_by_name(tmp_path: Path) -> None:
     copied = copy_by_file(left(tmp_path / "data"))
     message = refusal(copied)
-    assert "was copied, file by file, from a folder on which a server was running" in message
+    assert "was copied file by file while a server was running" in message
     assert "--accept-copied-folder" in message
     assert "was copied" in refusal(copied), "refusing changes nothing"
 

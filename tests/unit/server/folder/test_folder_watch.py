@@ -133,7 +133,7 @@ def test_an_index_that_was_made_anew_is_opened_by_another_process_in_place_of_th
     assert (gate.is_open, asked) == (False, [])
     (folder / "objects" / "index.db").write_text("places")
     assert not keeper.look()
-    assert asked == ["objects/index.db in the data folder was replaced by another: this process must open it again"]
+    assert asked == ["objects/index.db in the data folder was replaced by another; this process must reopen it"]
     assert not gate.is_open
 
 

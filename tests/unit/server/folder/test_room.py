@@ -27,7 +27,7 @@ def test_a_start_with_just_enough_room_is_tried(tmp_path: Path, room: Room | Non
         (Room(START_BYTES - 1, START_INODES), f"{START_BYTES - 1} bytes"),
         (Room(START_BYTES, START_INODES - 1), f"{START_INODES - 1} inodes"),
         (Room(START_BYTES - 1, None), f"{START_BYTES - 1} bytes"),
-        (Room(1 << 40, None, read_only=True), "takes no changes"),
+        (Room(1 << 40, None, read_only=True), "is read-only"),
     ],
 )
 def test_a_start_without_room_is_refused_and_reading_is_offered(tmp_path: Path, room: Room, said: str) -> None:

@@ -23,6 +23,6 @@ def test_a_catalog_that_fails_after_it_was_opened_refuses_the_start(
         foreign.execute("BEGIN IMMEDIATE")
         sentence = r"a database in .* cannot be used: .*catalog\.db: .*locked"
         with pytest.raises(StartRefusedError, match=sentence), start_refusals(folder):
-            catalog.release_seals()
+            catalog.release_leases()
         foreign.close()
         catalog.close()

@@ -209,7 +209,7 @@ def test_a_worker_that_fails_at_its_start_says_why(start: Start) -> None:
 
 
 def test_a_worker_that_ends_without_a_word_is_told_by_its_status(start: Start) -> None:
-    with pytest.raises(WorkerFailedError, match="a worker ended at its start with status 7"):
+    with pytest.raises(WorkerFailedError, match="a worker ended while starting with status 7"):
         start("sys.exit(7)")
 
 

@@ -358,7 +358,7 @@ class TestWork:
             return counted(*arguments)
 
         monkeypatch.setattr(installation.store, "put_block", counting_put)
-        installation.catalog.release_copies()
+        installation.catalog.release_leases()
         installation.tick()
         assert put_count == 7 - written
         assert installation.content(snapshot_id) == blocks

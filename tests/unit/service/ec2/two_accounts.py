@@ -51,7 +51,7 @@ def start(installation: Installation, caller: Caller, **members: Any) -> Snapsho
 
 
 def start_encrypted(installation: Installation, key_arn: str) -> SnapshotId:
-    """A pending snapshot of the owner's, as it stands in the catalog where it is encrypted under a key."""
+    """A pending snapshot of the owner's, as it stands in the catalog if it is encrypted under a key."""
     snapshot_id = mint_snapshot_id(installation.engine.random_bytes(9))
     row = pending(
         snapshot_id=snapshot_id,

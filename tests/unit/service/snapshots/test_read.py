@@ -89,7 +89,7 @@ def test_the_next_token_overrides_the_starting_index_and_the_page_size_may_chang
 
 
 def test_a_page_has_the_policys_size_where_the_caller_gives_none(tmp_path: Path) -> None:
-    installation = Installation(tmp_path / "data", settings=ServiceSettings(default_max_results=3))
+    installation = Installation(tmp_path / "data", settings=ServiceSettings(3, 5.0))
     snapshot_id = installation.sealed(dict.fromkeys(SPREAD, A))
     assert len(installation.list_page(snapshot_id)["Blocks"]) == 3
     installation.close()

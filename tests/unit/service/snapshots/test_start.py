@@ -240,7 +240,7 @@ def test_racing_requests_that_differ_make_one_snapshot_and_conflicts(installatio
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[Installation]:
     """An installation that lets an account have two pending snapshots in a region."""
-    limited = Installation(tmp_path, settings=ServiceSettings(pending_snapshots=2))
+    limited = Installation(tmp_path, settings=ServiceSettings(10_000, 5.0, pending_snapshots=2))
     yield limited
     limited.close()
 
