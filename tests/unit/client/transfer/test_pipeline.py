@@ -233,7 +233,7 @@ def test_a_stop_that_is_set_before_does_nothing() -> None:
 
 def test_workers_that_hang_are_a_stall_of_the_blocks_in_work() -> None:
     stop = StopSignal()
-    with pytest.raises(StalledError, match=r"2 blocks in progress, none of them completed for 0\.5 seconds, after 3"):
+    with pytest.raises(StalledError, match=r"none of 2 blocks in progress completed for 0\.5 seconds, after 3"):
         do_run(range(5), lambda number, _: number >= 3 and stop.wait(LONG), stall_seconds=0.5, stop=stop)
     assert pool_threads() == []
 
