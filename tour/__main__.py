@@ -23,18 +23,18 @@ ZERO: Final = bytes(image.BLOCK_SIZE)
 
 
 class MismatchError(Exception):
-    """Something is not as it has to be: the tour ends here."""
+    """A result differs from what was expected; ends the tour."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One state of the volume, as it is known without asking the server."""
+    """One state of the volume, known without querying the server."""
 
     number: int
     path: Path
     tree: Path
     blocks: dict[int, bytes]
-    """All that the snapshot has to hold: what is not zero, and zeros over what an ancestor holds."""
+    """The expected content of the snapshot: non-zero blocks, and zeros where an ancestor has data."""
     snapshot_id: str
 
 
@@ -51,7 +51,7 @@ class Tour:
         self._step = 0
 
     def run(self) -> None:
-        """All steps. Raises MismatchError at the first that does not come out as it has to."""
+        """All steps. Raises MismatchError at the first that fails."""
         first = self._snapshot(1, None)
         second = self._snapshot(2, first)
         third = self._snapshot(3, second)
@@ -244,7 +244,7 @@ class Tour:
 
 def _expect(what: str, found: Any, expected: Any) -> None:
     if found != expected:
-        raise MismatchError(f"{what}: {_short(found)}, and not {_short(expected)}")
+        raise MismatchError(f"{what}: got {_short(found)}, expected {_short(expected)}")
 
 
 def _short(value: Any) -> str:
@@ -263,7 +263,7 @@ def _sha256(path: Path) -> str:
 
 
 def main() -> int:
-    """Take the tour in a temporary folder; 0 where every step came out as it has to, else 1."""
+    """Take the tour in a temporary folder; return 0 if every step passed, else 1."""
     with tempfile.TemporaryDirectory(prefix="snapstone-tour-") as name:
         folder = Path(name)
         server = ServerProcess(folder / "data")

@@ -1,4 +1,4 @@
-"""Snapstone's own client as a person would type it: one command, one process, the result on standard output."""
+"""Runs Snapstone's own client as a user would: one process per command, the result on standard output."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ class Commands:
         return done.stdout.strip()
 
     def report(self, *arguments: str | Path) -> dict[str, Any]:
-        """What a command reports to programs."""
+        """The JSON result of a command."""
         reported: dict[str, Any] = json.loads(self.run(*arguments, "--json", "--quiet"))
         return reported

@@ -1,4 +1,4 @@
-"""A picture of what differs in a volume: a map of cells for a terminal, with or without colour, or as SVG."""
+"""A map of the differences in a volume: cells on a terminal, with or without colour, or SVG."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ SVG_COLUMN_COUNT: Final = 128
 
 
 class ChangeMap:
-    """Cells of equal size, as many as fit; extents are added one after the other, and none is kept."""
+    """Cells of equal size, as many as fit; extents are added one by one and not kept."""
 
     def __init__(self, block_count: int, column_count: int) -> None:
-        """A map of a volume of `block_count` blocks in rows of `column_count` cells."""
+        """A map of a volume of `block_count` blocks, in rows of `column_count` cells."""
         self.block_count = block_count
         self.column_count = column_count
         self.cell_block_count = 1
@@ -71,14 +71,14 @@ class ChangeMap:
         for is_empty, group in groupby(rows, self._is_empty):
             alike = list(group)
             if is_empty and len(alike) > 2:
-                yield f"{'...':>{LABEL_WIDTH - 2}}  {len(alike)} rows without a difference"
+                yield f"{'...':>{LABEL_WIDTH - 2}}  {len(alike)} unchanged rows"
                 continue
             for row in alike:
                 yield self._row(row, shades, colour)
         yield self._legend(shades, colour)
 
     def svg(self, title: str) -> Iterator[str]:
-        """The map as lines of SVG: a square for each cell in which something differs, saying what when pointed at."""
+        """The map as lines of SVG: a square for each cell in which something differs, with its counts as a tooltip."""
         width = self.column_count * SVG_CELL_SIZE
         height = -(-self.cell_count // self.column_count) * SVG_CELL_SIZE
         yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">'
@@ -118,7 +118,7 @@ class ChangeMap:
         return text
 
     def _share(self, cell: int) -> float:
-        """Which part of a cell's blocks differs."""
+        """The fraction of a cell's blocks that differ."""
         size = min(self.cell_block_count, self.block_count - cell * self.cell_block_count)
         return sum(self._cells.get(cell, {}).values()) / max(size, 1)
 
@@ -127,7 +127,7 @@ class ChangeMap:
         return shades[0] if not share else shades[min(int(share * 4 - 1e-9), 3) + 1]
 
     def _kind(self, cell: int) -> str:
-        """What most of a cell's differing blocks are."""
+        """The most frequent kind of difference in a cell."""
         return max(sorted(self._cells[cell].items()), key=lambda item: item[1])[0]
 
     def _code(self, cell: int) -> int:
@@ -135,7 +135,7 @@ class ChangeMap:
 
 
 def columns_for(width: int) -> int:
-    """Cells in a row on so many columns: a power of two, so that rows begin at round offsets."""
+    """Cells per row on a terminal of `width` columns: a power of two, so that rows begin at round offsets."""
     columns = 16
     while columns * 2 + LABEL_WIDTH <= width:
         columns *= 2

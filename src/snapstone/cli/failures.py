@@ -1,6 +1,6 @@
-"""Which exit code each end of the client's work has, also if the same is done to each of several snapshots.
+"""Exit codes for client errors, and commands that act on several snapshots.
 
-What fails for one snapshot does not keep the others from it.
+A failure for one snapshot does not stop the others.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ EXITS: Final[Mapping[type[errors.ClientError], Exit]] = {
 
 
 def exit_of(error: errors.ClientError) -> Exit:
-    """The exit code of an error: that of the nearest class in the table, else by whether the command can be resumed."""
+    """The exit code of an error: that of the nearest class in the table, else by whether it is resumable."""
     otherwise = Exit.UNFINISHED if error.resumable else Exit.FAILED
     return next((EXITS[kind] for kind in type(error).__mro__ if kind in EXITS), otherwise)
 
 
 def each(options: argparse.Namespace, snapshot_ids: Iterable[str], act: Callable[[str], None]) -> Exit:
-    """Say every failure; the failures' exit code if they agree, else FAILED.
+    """Act on each snapshot and report every failure; return the common exit code of the failures, else FAILED.
 
-    An endpoint that gives no answer, or has throttled for the whole time budget, would do so for the others too:
-    that ends it.
+    Resumable errors, such as an unreachable or throttling endpoint, would hit the other snapshots too, so they
+    propagate.
     """
     from snapstone.cli.failures import exit_of
     from snapstone.client.errors import ClientError

@@ -1,4 +1,4 @@
-"""What the commands about accounts, users and keys share: their options, the open catalog, and how results look."""
+"""Shared by the account, user and key commands: options, the open catalog, and output."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def add_command(
 
 @contextmanager
 def opened(options: argparse.Namespace) -> Iterator[IdentityEngine]:
-    """The data folder's identities; what is refused there becomes a CommandError."""
+    """The data folder's identities; errors become CommandError."""
     from snapstone.core import errors
     from snapstone.server.folder.administration import open_identities
     from snapstone.server.folder.data_folder import DataFolderError
@@ -74,7 +74,7 @@ def opened(options: argparse.Namespace) -> Iterator[IdentityEngine]:
 
 
 def account_of(engine: IdentityEngine, options: argparse.Namespace) -> Account:
-    """The account that a command is about."""
+    """The account that the options name."""
     from snapstone.service.iam.access_keys import find_account
 
     return find_account(engine, options.account)
@@ -90,7 +90,7 @@ def root_of(account: Account) -> Caller:
 
 
 def print_key(options: argparse.Namespace, account_id: str, profile: str, access_key_id: str, secret: str) -> None:
-    """A new key with its secret, this once: as JSON, or as a part of an AWS credentials file."""
+    """A new key with its secret, shown only once: as JSON, or as a section of an AWS credentials file."""
     if options.json:
         print_json({"AccountId": account_id, "AccessKeyId": access_key_id, "SecretAccessKey": secret})
         return
@@ -98,7 +98,7 @@ def print_key(options: argparse.Namespace, account_id: str, profile: str, access
 
 
 def print_rows(options: argparse.Namespace, rows: Sequence[Row]) -> None:
-    """One line for each row, its values between tabs; or a JSON list."""
+    """One tab-separated line for each row, or a JSON list."""
     if options.json:
         print_json(rows)
         return
@@ -120,5 +120,5 @@ def print_json(result: object) -> None:
 
 
 def date_of(milliseconds: int) -> str:
-    """A time in UTC, by ISO 8601; `-` for what an earlier version did not note."""
+    """A time in UTC, by ISO 8601; `-` if an earlier version did not record it."""
     return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if milliseconds else "-"

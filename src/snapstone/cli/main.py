@@ -1,6 +1,6 @@
-"""The command line's entry: global options, one module for each subcommand, errors as one line, exit codes.
+"""The entry point of the command line: subcommands (one module each), one-line errors, exit codes.
 
-Nothing heavy is imported here or when a subcommand is registered: only when it runs.
+Heavy imports happen only when a subcommand runs.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ COMMANDS: Final = (
 """Modules with a `register(subparsers)` that sets `run`, a function from parsed options to an Exit."""
 
 COMPLETION_VARIABLE: Final = "_ARGCOMPLETE"
-"""Set by the shell that asks for completions."""
+"""Set by the shell when it requests completions."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and takes no abbreviations: they would end when an option is added."""
+    """Reports errors in one line. Abbreviated options are off: adding an option could break them."""
 
     def __init__(self, **settings: object) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _occupy_standard_streams()
     if isinstance(sys.stdout, TextIOWrapper):
-        # A tag may have characters that this locale does not: they are escaped, as standard error does it anyway.
+        # A tag may contain characters that the locale lacks: escape them, as standard error does anyway.
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = build_parser()
     if COMPLETION_VARIABLE in os.environ:
@@ -125,20 +125,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _client_error() -> type[ClientError]:
-    """Evaluated by Python only when an exception occurs: until then the client is not imported."""
+    """Import the client only if an exception is raised: Python evaluates an `except` expression no earlier."""
     from snapstone.client.errors import ClientError
 
     return ClientError
 
 
 def _goes_on(options: argparse.Namespace) -> bool:
-    """Whether the command is one that resumes: not told otherwise, and not from or to a stream."""
+    """Return whether running the command again resumes it: no --no-resume, and no stream involved."""
     given = vars(options)
     return not given.get("no_resume", True) and "-" not in (given.get("image"), given.get("target"))
 
 
 def _after_failed_call(options: argparse.Namespace, error: OSError) -> Exit:
-    """A reader of standard output that has closed it gets no message."""
+    """Report the error, unless standard output was closed by its reader."""
     if isinstance(error, BrokenPipeError) and _reader_is_gone():
         code = Exit.READER_GONE
     else:
@@ -146,7 +146,7 @@ def _after_failed_call(options: argparse.Namespace, error: OSError) -> Exit:
     try:
         sys.stdout.flush()
     except OSError:
-        # What is left in the buffer goes nowhere, instead of failing again when Python ends.
+        # Discard the rest of the buffer, or Python's exit would fail on it again.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
@@ -154,7 +154,7 @@ def _after_failed_call(options: argparse.Namespace, error: OSError) -> Exit:
 
 
 def _reader_is_gone() -> bool:
-    """Whether it is standard output that broke, and not some other pipe."""
+    """Return whether the broken pipe is standard output, not some other one."""
     import select
 
     poll = select.poll()
@@ -163,7 +163,7 @@ def _reader_is_gone() -> bool:
 
 
 def _occupy_standard_streams() -> None:
-    """Give closed ones to the null device, so that no file that is opened later takes the place of standard output."""
+    """Open the null device for closed streams, so that no file opened later becomes standard output."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)

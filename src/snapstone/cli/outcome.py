@@ -1,4 +1,4 @@
-"""How a command ends: its exit codes, and the error that ends it with one line."""
+"""Exit codes, and the error that ends a command with one line."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ exit codes:
 
 @dataclass(eq=False)
 class CommandError(Exception):
-    """Ends a command with `code`; `message` says what was wrong, with which value, and what to do."""
+    """Ends a command with `code`; `message` states what happened, which value, and what to do."""
 
     message: str
     code: Exit
 
 
 def say(options: argparse.Namespace, message: str, code: Exit) -> Exit:
-    """The one line that standard error gets about an error; an event, if a command promised those."""
+    """Report an error: one line on standard error, or an event if the command emits JSON events."""
     if getattr(options, "json_errors", False) and options.json:
         from snapstone.cli.progress import write_event
 

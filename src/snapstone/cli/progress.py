@@ -1,4 +1,4 @@
-"""How fast work goes and how long it will take, and how that is shown on standard error if it is not a terminal."""
+"""Transfer rates and remaining time, and their display on standard error if it is not a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snapstone.client.events import Note, Tally
 
 WINDOW_SECONDS: Final = 10.0
-"""Rates are averages over this many seconds."""
+"""Rates are averages over this window."""
 MAX_SAMPLE_COUNT: Final = 128
 
 _MOVED: Final = {"upload": "sent", "download": "received", "copy": "copied", "verify": "read"}
@@ -38,9 +38,9 @@ class ProgressView:
     unchanged_count: int
     resumed_count: int
     bytes_per_second: float
-    """Moved; lately."""
+    """Recent rate of moved bytes."""
     blocks_per_second: float
-    """Dealt with in whatever way; lately."""
+    """Recent rate of visited blocks, moved or skipped."""
 
     @property
     def eta_seconds(self) -> float | None:
@@ -63,7 +63,7 @@ class ProgressView:
 
 
 class Meter:
-    """Samples a tally and computes rates. `look` is called from one thread at a time."""
+    """Samples a tally and computes its rates. `look` is called from one thread at a time."""
 
     def __init__(self, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
         self.tally = tally
@@ -107,7 +107,7 @@ def line_of(look: ProgressView) -> str:
 
 
 def summary_of(look: ProgressView) -> str:
-    """What work came to: `upload: 4,096 blocks in 2.1 s, 2,048 sent (1.0 GiB, 487.6 MiB/s), 2,048 zero`."""
+    """A summary: `upload: 4,096 blocks in 2.1 s, 2,048 sent (1.0 GiB, 487.6 MiB/s), 2,048 zero`."""
     unfinished = look.expected_count is not None and look.visited_count < look.expected_count
     of_whole = f" of {look.expected_count:,}" if unfinished else ""
     size = look.moved_count * BLOCK_SIZE
@@ -122,11 +122,11 @@ def summary_of(look: ProgressView) -> str:
 PLAIN_SECONDS: Final = 10.0
 JSON_SECONDS: Final = 1.0
 UNFINISHED: Final = "unfinished"
-"""Kind of the note about what is left after a failure and how to resume."""
+"""Kind of the note that describes what is left after a failure, and how to resume."""
 
 
 class Display(Protocol):
-    """Shows progress and notes. Calls come one at a time; output that cannot be written is dropped."""
+    """Shows progress and notes. Calls come one at a time; write errors are ignored, so that they never end the work."""
 
     interval: float | None
     """Seconds between two `progress`; None if none is wanted."""
@@ -136,11 +136,11 @@ class Display(Protocol):
         ...
 
     def progress(self, looks: Sequence[ProgressView]) -> None:
-        """All work in progress."""
+        """All current work."""
         ...
 
     def asked(self, looks: Sequence[ProgressView]) -> None:
-        """The same, in a line at once, because somebody sent SIGUSR1."""
+        """The same at once, in response to SIGUSR1."""
         ...
 
     def note(self, note: Note) -> None:
@@ -160,12 +160,12 @@ def write_line(line: str) -> None:
 
 
 def line_of_note(note: Note) -> str:
-    """A note for people."""
+    """A human-readable note."""
     return one_line(f"warning: {note.message}" if note.kind == "warning" else note.message)
 
 
 class Plain:
-    """Lines for a log: notes, and progress now and then."""
+    """Lines for a log: notes, and progress every few seconds."""
 
     interval: float | None = PLAIN_SECONDS
 
@@ -178,22 +178,22 @@ class Plain:
             write_line(line_of(look))
 
     def asked(self, looks: Sequence[ProgressView]) -> None:
-        """A line for each piece of work, or one that says that there is none."""
+        """A line for each piece of work, or one if there is none."""
         self.progress(looks)
         if not looks:
-            write_line("no blocks are being moved now")
+            write_line("no transfer in progress")
 
     def note(self, note: Note) -> None:
-        """The sentence."""
+        """A line."""
         write_line(line_of_note(note))
 
     def end(self, look: ProgressView) -> None:
-        """What it came to."""
+        """The summary."""
         write_line(summary_of(look))
 
 
 class Quiet(Plain):
-    """Only what is requested by signal, and how to resume if the command ends with an error."""
+    """Only progress requested by signal, and how to resume if the command fails."""
 
     interval: float | None = None
 
@@ -241,7 +241,7 @@ def write_event(kind: str, facts: Mapping[str, object]) -> None:
 
 
 def facts_of(look: ProgressView) -> dict[str, object]:
-    """A look for programs."""
+    """A view as JSON values."""
     eta = look.eta_seconds
     return {
         "what": look.what,

@@ -31,7 +31,7 @@ def size(text: str) -> int:
 
 
 def rate(text: str) -> float:
-    """Bytes a second: a size, and `/s` if one likes."""
+    """Bytes per second: a size, optionally followed by `/s`."""
     try:
         bytes_per_second = size(text.removesuffix("/s"))
     except argparse.ArgumentTypeError:
@@ -62,7 +62,7 @@ def count(least: int, most: int) -> Callable[[str], int]:
 
 
 def binary(byte_count: float) -> str:
-    """A size for people: `512 B`, `1.5 MiB`."""
+    """A human-readable size: `512 B`, `1.5 MiB`."""
     size, unit = float(byte_count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
         if size < 1024:
@@ -72,7 +72,7 @@ def binary(byte_count: float) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """A time for people: `4.2 s`, `3:07`, `2:03:07`."""
+    """A human-readable duration: `4.2 s`, `3:07`, `2:03:07`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

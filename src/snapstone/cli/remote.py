@@ -1,4 +1,4 @@
-"""Options that say which endpoint, as whom and how hard; and the service that they mean."""
+"""Options for endpoint, identity and transfer limits, and the service they select."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LIMITS: Final = {
 def add_command(
     subparsers: Subparsers, name: str, text: str, run: Callable[[argparse.Namespace], Exit], description: str = ""
 ) -> argparse.ArgumentParser:
-    """A command of the client: help for it, and `run` when it is requested."""
+    """Add a command of the client, with its help."""
     parser = subparsers.add_parser(
         name,
         help=text,
@@ -64,7 +64,7 @@ def endpoint_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
 
 
 def transfer_options(parser: argparse.ArgumentParser) -> None:
-    """How hard to work, and how long to stand still."""
+    """Add options for rate, concurrency and stall time."""
     group = parser.add_argument_group("transfer")
     group.add_argument(
         "--limit-rate", metavar="RATE", type=quantities.rate, help="maximum bytes per second, such as 50M or 1.5GiB/s"
@@ -85,7 +85,7 @@ def transfer_options(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def open_service(options: argparse.Namespace, observer: Observer, prefix: str = "") -> Iterator[Service]:
-    """The endpoint that the options mean, until the block ends; `prefix` is that of its options."""
+    """The endpoint that the options select, open until the block ends; `prefix` is that of its options."""
     from snapstone.client.api.endpoint import resolve
     from snapstone.client.api.retrying import Options
     from snapstone.client.api.service import Service

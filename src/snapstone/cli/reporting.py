@@ -1,4 +1,4 @@
-"""What a command tells while it works, on standard error, and its result, on standard output."""
+"""Progress and messages on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OVER: Final = "over"
 
 
 def report_options(parser: argparse.ArgumentParser) -> None:
-    """How much to tell, and in which form."""
+    """Add options for verbosity and format."""
     group = parser.add_argument_group("messages")
     group.add_argument("--quiet", action="store_true", help="print only the result and errors")
     group.add_argument(
@@ -35,14 +35,14 @@ def report_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Reporter:
-    """An Observer that displays what it receives. Its own thread polls the tallies."""
+    """An Observer that displays progress and notes. Its own thread samples the tallies periodically."""
 
     def __init__(self, display: Display, as_json: bool = False) -> None:
         self._display = display
         self._as_json = as_json
         self._lock = threading.Lock()
         self._meters: list[Meter] = []
-        # A SimpleQueue may be put to by a signal's handler at any moment; an Event may not.
+        # A signal handler may put to a SimpleQueue at any moment; an Event is not reentrant.
         self._calls: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._watch = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -78,21 +78,21 @@ class Reporter:
             print(line, flush=True)
 
     def result_aside(self, facts: Mapping[str, object]) -> None:
-        """The result if standard output is the image itself: an event, with --json."""
+        """The result as an event, with --json, if standard output carries the image itself."""
         if self._as_json:
             with self._lock:
                 write_event("result", facts)
 
     def ask(self) -> None:
-        """Show progress at once; may be called by a signal's handler."""
+        """Show progress at once; safe to call from a signal handler."""
         self._calls.put(_ASKED)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start sampling."""
         self._watch.start()
 
     def stop(self) -> None:
-        """Look no more. Work whose end was never told ends here: a terminal gets its cursor back."""
+        """Stop sampling, and end unfinished work: a terminal gets its cursor back."""
         self._calls.put(_OVER)
         self._watch.join()
         with self._lock:
@@ -120,7 +120,7 @@ class Reporter:
 
 @contextmanager
 def reporting(options: argparse.Namespace) -> Iterator[Reporter]:
-    """A reporter as the options want it. Until the block ends SIGUSR1 shows progress, and SIGTERM acts as Ctrl-C."""
+    """A reporter configured by the options. Until the block ends SIGUSR1 shows progress, and SIGTERM acts as Ctrl-C."""
     reporter = Reporter(_display(options), as_json=options.json)
     reporter.start()
     try:

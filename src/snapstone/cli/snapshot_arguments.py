@@ -1,6 +1,6 @@
-"""Snapshot ids, tags and filters on the command line: checked before anything is asked, ids completed by the shell.
+"""Snapshot ids, tags and filters on the command line: validated before any request; the shell completes ids.
 
-Completion asks the endpoint for its snapshots: quickly, or not at all.
+Completion lists the endpoint's snapshots, but gives up after a short time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snapstone.client.api.values import SnapshotInfo
 
 ANSWER_SECONDS: Final = 2.0
-"""Longer nobody waits for a completion."""
+"""How long a completion waits for the endpoint."""
 CACHE_SECONDS: Final = 10.0
 MAX_KNOWN_COUNT: Final = 1_000
 MAX_WORDS_LENGTH: Final = 40
@@ -61,7 +61,7 @@ def words_about(snapshot: SnapshotInfo) -> str:
 
 
 def _ask(options: argparse.Namespace) -> dict[str, str] | None:
-    """Ask in a thread that may be left behind: the process ends soon."""
+    """Query the endpoint in a thread that may be abandoned: the process ends soon."""
     answers: list[dict[str, str]] = []
 
     def ask() -> None:
@@ -84,7 +84,7 @@ def _ask(options: argparse.Namespace) -> dict[str, str] | None:
 
 
 def _cache_path(options: argparse.Namespace) -> Path:
-    """One file for each endpoint and identity that could be meant."""
+    """The cache file: one for each combination of endpoint and identity settings."""
     meant = [getattr(options, name, None) for name in ("profile", "endpoint_url", "region")]
     meant += [os.environ.get(name) for name in _MEANT_BY]
     name = hashlib.sha256(json.dumps(meant).encode()).hexdigest()[:32]
@@ -131,7 +131,7 @@ def snapshot_id(text: str) -> str:
 
 
 def complete(prefix: str, parsed_args: argparse.Namespace, **_: object) -> dict[str, str]:
-    """What argcomplete asks for: ids that begin with `prefix` and are not given yet, each with a few words about it."""
+    """The completer for argcomplete: unused ids that begin with `prefix`, each with a short description."""
     from snapstone.cli.snapshot_arguments import known_snapshots
 
     given = vars(parsed_args).get("snapshots") or ()
@@ -148,7 +148,7 @@ def tag(text: str) -> tuple[str, str]:
 
 
 def tag_key(text: str) -> str:
-    """The key of a tag that is to go; a `type` of argparse."""
+    """The key of a tag to remove; a `type` of argparse."""
     return _key(text, allowed=is_removable(text))
 
 

@@ -1,4 +1,4 @@
-"""Rows of text on standard output: aligned under a head on a terminal, between tabs anywhere else."""
+"""Rows of text on standard output: an aligned table on a terminal, tab-separated otherwise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
-    """The text with control characters escaped: whoever wrote a tag shall not steer the terminal of who reads it."""
+    """The text with control characters escaped: a tag must not control the terminal that shows it."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -20,7 +20,7 @@ def one_line(text: str) -> str:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, whole: bool = False) -> None:
-    """The rows; on a terminal too long lines are cut unless they are wanted `whole`."""
+    """Print the rows; on a terminal, long lines are cut unless `whole`."""
     cells = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in cells:

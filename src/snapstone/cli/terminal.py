@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar that moves, and lines above it. Imports rich, so it is imported late."""
+"""Progress on a terminal: a bar, and lines above it. Imports rich, so import it late."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NARROWEST_BAR: Final = 8
 
 
 class Terminal:
-    """A bar for each piece of work; it goes away when the work does, and a summary stays."""
+    """A bar for each piece of work, replaced by a summary at the end."""
 
     interval: float | None = FRAME_SECONDS
 
@@ -53,14 +53,14 @@ class Terminal:
         for look in looks:
             self._print(line_of(look))
         if not looks:
-            self._print("no blocks are being moved now")
+            self._print("no transfer in progress")
 
     def note(self, note: Note) -> None:
         """A line above the bar."""
         self._print(line_of_note(note), "yellow" if note.kind == "warning" else "")
 
     def end(self, look: ProgressView) -> None:
-        """The bar goes; what the work came to stays."""
+        """The bar disappears; the summary stays."""
         self._work_count -= 1
         if self._work_count == 0 and self._live is not None:
             with contextlib.suppress(OSError):
@@ -74,7 +74,7 @@ class Terminal:
 
 
 def _picture(look: ProgressView, width: int) -> RenderableType:
-    """Name, bar, share, blocks, rate, time left; below it what was skipped. A narrow terminal gets less of it."""
+    """Name, bar, share, blocks, rate, time left; below it what was skipped. Narrow terminals show less."""
     whole = look.expected_count
     share = "" if not whole else f"{min(look.visited_count * 100 // whole, 100)}%"
     left = "" if look.eta_seconds is None else f"{elapsed(look.eta_seconds)} left"

@@ -1,4 +1,4 @@
-"""What ends the client's work: one family, each member a kind of end that a caller, or an exit code, tells apart.
+"""Errors of the client: one family, with a class for each failure that callers and exit codes distinguish.
 
 An OSError becomes a member of the family if it is met.
 """
@@ -11,26 +11,26 @@ from typing import ClassVar, Final
 
 
 class ClientError(Exception):
-    """Root of the family. The text says what went wrong, with which value, and what to do."""
+    """Base class. The text states what went wrong, which value, and what to do about it."""
 
     resumable: ClassVar[bool] = False
-    """Whether repeating the same call resumes where this one ended."""
+    """True if repeating the same call resumes."""
 
 
 class UsageError(ClientError):
-    """Something impossible was requested: values that do not go together, a target that must not be overwritten."""
+    """Invalid request: conflicting values, or a target that must not be overwritten."""
 
 
 class NotFoundError(ClientError):
-    """The endpoint knows no such snapshot, or the machine no such file."""
+    """No such snapshot at the endpoint, or no such file."""
 
 
 class DeniedError(ClientError):
-    """The endpoint, or the operating system, does not permit it; trying again does not help."""
+    """Denied by the endpoint or the operating system; retrying does not help."""
 
 
 class ExpiredCredentialsError(DeniedError):
-    """The credentials have expired, or the clock is wrong: log in again or set it, then resume."""
+    """The credentials have expired, or the clock is wrong: log in again or set the clock, then resume."""
 
     resumable = True
 
@@ -48,19 +48,19 @@ class UnreachableError(ClientError):
 
 
 class StalledError(ClientError):
-    """No block was finished for longer than the stall limit."""
+    """No block completed within the stall limit."""
 
     resumable = True
 
 
 class InterruptedTransferError(ClientError):
-    """Somebody requested a stop (Ctrl-C, SIGTERM)."""
+    """Interrupted by the user (Ctrl-C, SIGTERM)."""
 
     resumable = True
 
 
 class DamagedError(ClientError):
-    """Bytes are not what their checksum says, here or there."""
+    """Bytes do not match their checksum, locally or at the endpoint."""
 
 
 class SourceChangedError(ClientError):
@@ -68,19 +68,19 @@ class SourceChangedError(ClientError):
 
 
 class NoSpaceError(ClientError):
-    """There is no room for what is to be written."""
+    """Not enough space to write."""
 
     resumable = True
 
 
 class RemoteError(ClientError):
-    """The endpoint refused for a reason of its own; the text has its code, message and request id."""
+    """Any other refusal by the endpoint; the text has its code, message and request id."""
 
     def __init__(self, message: str, code: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
-        """The EBS direct APIs' Reason in addition to the code, such as `INVALID_BLOCK_TOKEN`."""
+        """The reason that the EBS direct APIs give in addition to the code, such as `INVALID_BLOCK_TOKEN`."""
 
 
 _KINDS: Final[dict[int, type[ClientError]]] = {
@@ -118,7 +118,7 @@ _ADVICE: Final[dict[int, str]] = {
 
 
 def refusal(error: OSError, name: str, action: str) -> ClientError:
-    """What to raise for an OSError that came up in an action (`be read`, `be opened`) on something called `name`."""
+    """The error to raise for an OSError during an action (`be read`, `be opened`) on `name`."""
     code = error.errno or 0
     cause = os.strerror(code) if code else str(error)
     advice = _ADVICE.get(code)

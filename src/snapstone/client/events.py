@@ -1,4 +1,4 @@
-"""Progress of long work: a tally that can be read at any time, and notes."""
+"""Progress of long operations: a tally that can be read at any time, and notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Note:
 
     kind: str
     message: str
-    """For people: one sentence."""
+    """For people: one line."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """For programs: JSON values."""
 
@@ -26,21 +26,21 @@ class Tally:
         self.what = what
         """One word: `upload`, `download`, `copy`, `verify`."""
         self.expected_count: int | None = None
-        """Blocks that the work covers in total, if known."""
+        """Total blocks to visit; None if unknown."""
         self.visited_count = 0
-        """Blocks dealt with, in whatever way."""
+        """Blocks processed, moved or skipped."""
         self.moved_count = 0
         """Blocks sent or received."""
         self.zero_count = 0
-        """Blocks skipped because they hold zeros where zeros are already."""
+        """Blocks skipped because they are zero on both sides."""
         self.unchanged_count = 0
-        """Blocks skipped because the other side has these very bytes."""
+        """Blocks skipped because the other side has the same bytes."""
         self.resumed_count = 0
         """Blocks skipped because an earlier run moved them."""
         self._lock = threading.Lock()
 
     def add(self, *, moved: int = 0, zero: int = 0, unchanged: int = 0, resumed: int = 0) -> None:
-        """Count blocks that have been dealt with."""
+        """Count processed blocks."""
         with self._lock:
             self.moved_count += moved
             self.zero_count += zero
@@ -50,7 +50,7 @@ class Tally:
 
 
 class Observer(Protocol):
-    """Receives progress. Called from the caller's thread and from workers: it must be quick and thread-safe."""
+    """Receives progress. Called from the caller's thread and from workers: must be fast and thread-safe."""
 
     def begin(self, tally: Tally) -> None:
         """Work begins; `tally` counts until `end`."""
@@ -61,7 +61,7 @@ class Observer(Protocol):
         ...
 
     def end(self, tally: Tally) -> None:
-        """Work has ended, successfully or not."""
+        """Work ended, successfully or not."""
         ...
 
 

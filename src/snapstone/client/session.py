@@ -1,4 +1,4 @@
-"""One endpoint, with everything that can be done there as methods: what `snapstone.client.connect` gives."""
+"""One endpoint, with all operations as methods: the result of `snapstone.client.connect`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class _AsKeywords(Generic[P, Value]):
 
 
 class ClientLimits(TypedDict, total=False):
-    """How patient, how parallel and how fast; what is left out is as in `Options`."""
+    """Retry, stall, concurrency and rate limits; the defaults are those of `Options`."""
 
     retry_seconds: float
     stall_seconds: float
@@ -78,7 +78,7 @@ def connect(
     state_folder: Path | None = None,
     **limits: Unpack[ClientLimits],
 ) -> Client:
-    """The endpoint that plain AWS configuration names, unless told otherwise. Nothing is asked of it yet.
+    """Return a client for the given endpoint; the defaults come from the AWS configuration. Sends no request yet.
 
     `observer` receives progress and notes. `state_folder` is where journals and digest indexes are kept; by default
     where the commands keep theirs. Raises UsageError or DeniedError if region or credentials are missing.
@@ -89,11 +89,11 @@ def connect(
 
 
 class Client:
-    """One endpoint. Any thread may use it; every method raises ClientError, and nothing else, if it fails."""
+    """One endpoint. Thread-safe; every method raises only ClientError on failure."""
 
     def __init__(self, service: Service, folders: Folders) -> None:
         self.service = service
-        """The endpoint's calls one by one."""
+        """The endpoint's individual calls."""
         self._folders = folders
 
     def __enter__(self) -> Self:
@@ -153,17 +153,17 @@ class Client:
 
     @_AsKeywords(UploadOptions)
     def upload(self, image: Image, options: UploadOptions) -> UploadResult:
-        """Make a snapshot of an image; with a parent, send only what differs from it. Keywords: `UploadOptions`."""
+        """Upload an image as a snapshot; with a parent, send only what differs from it. Keywords: `UploadOptions`."""
         return upload(self.service, image, options, state=self._folders, observer=self._observer)
 
     @_AsKeywords(DownloadOptions)
     def download(self, snapshot_id: str, path: str | os.PathLike[str], options: DownloadOptions) -> DownloadResult:
-        """Make an image of a snapshot, or update one that holds an earlier one. Keywords: `DownloadOptions`."""
+        """Write a snapshot to an image, or update an image of an earlier snapshot. Keywords: `DownloadOptions`."""
         return download(self.service, snapshot_id, path, options, state=self._folders, observer=self._observer)
 
     @_AsKeywords(CopyOptions)
     def copy_to(self, other: Client, snapshot_id: str, options: CopyOptions) -> CopyResult:
-        """Make a snapshot at another endpoint that holds what this one's holds, incremental if possible.
+        """Copy a snapshot to another endpoint, incrementally if possible.
 
         Keywords: `CopyOptions`.
         """
@@ -181,7 +181,7 @@ class Client:
     def verify(
         self, snapshot_id: str, image: Image | None = None, *, sample_percent: float | None = None
     ) -> VerifyResult:
-        """Read a snapshot, or a part of it, against its own checksums, or against an image."""
+        """Check a snapshot, or a sample of it, against its own checksums or an image."""
         if image is None:
             return verify_snapshot(self.service, snapshot_id, sample_percent=sample_percent, observer=self._observer)
         with opened_image(image) as source:
@@ -203,15 +203,15 @@ class Client:
         return found[0]
 
     def delete(self, snapshot_id: str) -> None:
-        """Delete a snapshot, pending ones too."""
+        """Delete a snapshot, completed or pending."""
         self.service.delete_snapshot(snapshot_id)
 
     def tag(self, snapshot_id: str, tags: Mapping[str, str]) -> None:
-        """Add tags, or give them other values."""
+        """Add tags, or replace their values."""
         self.service.tag(snapshot_id, tags)
 
     def untag(self, snapshot_id: str, names: Sequence[str]) -> None:
-        """Take tags off."""
+        """Remove tags."""
         self.service.untag(snapshot_id, names)
 
     def wait(self, snapshot_id: str, seconds: float = WAIT_SECONDS) -> None:

@@ -35,7 +35,7 @@ def test_one_block_in_eight_tib_is_seen() -> None:
     assert picture.cell_block_count == 8_192
     picture.add(Extent(8_191 * GIB, 1, "changed"))
     lines = list(picture.lines(shades=ASCII_SHADES))
-    assert lines[0] == "       ...  31 rows without a difference"
+    assert lines[0] == "       ...  31 unchanged rows"
     assert lines[1] == "   7.8 TiB  " + "." * 63 + "-"
     assert len(lines) == 3
 

@@ -18,7 +18,7 @@ def show_everything(display: Display) -> None:
     tally = Tally("upload")
     tally.expected_count = 2
     look = Meter(tally, lambda: 0.0).look()
-    display.note(Note("plan", "full upload: no parent was named", {"upload": "full"}))
+    display.note(Note("plan", "full upload (no --parent given)", {"upload": "full"}))
     display.begin(look)
     display.progress([look])
     display.note(Note("warning", "slow"))
@@ -31,7 +31,7 @@ def test_plain_lines_are_notes_progress_and_a_summary(capsys: pytest.CaptureFixt
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines() == [
-        "full upload: no parent was named",
+        "full upload (no --parent given)",
         "upload 0%: 0/2 blocks, 0 B/s",
         "warning: slow",
         "run the same command to resume",
@@ -50,7 +50,7 @@ def test_quiet_answers_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
     Quiet().asked([Meter(Tally("upload"), lambda: 0.0).look()])
     assert capsys.readouterr().err == "upload: 0 blocks, 0 B/s\n"
     Quiet().asked([])
-    assert capsys.readouterr().err == "no blocks are being moved now\n"
+    assert capsys.readouterr().err == "no transfer in progress\n"
 
 
 def test_json_answers_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +64,7 @@ def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     show_everything(JsonLines())
     events: list[dict[str, Any]] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [event["event"] for event in events] == ["plan", "begin", "progress", "warning", "unfinished", "end"]
-    assert events[0] == {"event": "plan", "message": "full upload: no parent was named", "upload": "full"}
+    assert events[0] == {"event": "plan", "message": "full upload (no --parent given)", "upload": "full"}
     assert events[2] == {
         "event": "progress",
         "what": "upload",

@@ -68,7 +68,7 @@ def test_verify_finds_a_damaged_block_at_once_and_goes_on(damaged: tuple[Client,
     assert done.returncode == 6, done.stderr
     assert time.monotonic() - began < SECONDS
     assert done.stdout.startswith(f"524288\tdamaged\tget block 1 of {first}: ")
-    assert done.stdout.endswith(f"{first}: 3 blocks checked, 1 wrong\n")
+    assert done.stdout.endswith(f"{first}: 3 blocks checked, 1 differs\n")
 
 
 @pytest.fixture(scope="module")

@@ -96,5 +96,5 @@ def test_notes_and_the_summary_stay_and_brackets_are_no_markup() -> None:
     assert "full upload [x]" in lines
     assert "warning: slow" in lines
     assert any(line.startswith("upload 50%: 2,048/4,096 blocks") for line in lines)
-    assert lines[-1] == "no blocks are being moved now"
+    assert lines[-1] == "no transfer in progress"
     assert any(line.startswith("upload: 2,048 of 4,096 blocks in 4.0 s") for line in lines)

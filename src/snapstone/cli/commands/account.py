@@ -1,4 +1,4 @@
-"""`snapstone account`: accounts, each a namespace of its own with a root that may do everything in it."""
+"""`snapstone account`: accounts, each a separate namespace with an all-powerful root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`snapstone cat`: a range of a snapshot's bytes, without downloading the rest."""
+"""`snapstone cat`: write a range of a snapshot's bytes, without downloading the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PIECE_SIZE: Final = 4 * 1024**2
-"""Bytes that are read, and then written, at a time."""
+"""Bytes read and written at a time."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -24,7 +24,7 @@ def register(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "cat", "write a range of a snapshot's bytes to standard output", run)
     snapshot_argument(parser, "snapshot", "snapshot to read")
     parser.add_argument(
-        "--offset", metavar="SIZE", type=quantities.size, default=0, help="first byte, such as 1MiB (default: 0)"
+        "--offset", metavar="SIZE", type=quantities.size, default=0, help="first byte, e.g. 1MiB (default: 0)"
     )
     parser.add_argument(
         "--length", metavar="SIZE", type=quantities.size, help="number of bytes (default: to the end of the volume)"
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def _end(options: argparse.Namespace, size: int) -> int:
-    """Where the range ends; a range that goes beyond the volume is a mistake and no shorter range."""
+    """The end of the range; a range beyond the end of the volume is an error, not truncated."""
     end: int = size if options.length is None else options.offset + options.length
     if max(options.offset, end) > size:
         whole = f"{options.snapshot} has {size} bytes"

@@ -1,4 +1,4 @@
-"""`snapstone check`: checks everything in a data folder, reports damage and what it affects, and repairs."""
+"""`snapstone check`: check a data folder, report damage and the affected snapshots, and repair it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PROGRESS_SECONDS: Final = {True: 0.5, False: 30.0}
-"""Between two words about the progress, on a terminal and elsewhere."""
+"""Interval between progress messages, on a terminal and elsewhere."""
 
 _DESCRIPTION: Final = """\
 Check everything in a data folder, with or without a running server: files and their modes, the root key and
@@ -43,13 +43,13 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Print each problem when found, and how much was checked."""
+    """Print each problem as it is found, then a summary."""
     from snapstone.server.config import SettingsError, read_settings
     from snapstone.server.folder.check import CheckOptions, check_folder
     from snapstone.server.folder.data_folder import DataFolderError
     from snapstone.service.check.problems import Counts
 
-    logging.disable(logging.CRITICAL)  # what is found is printed here
+    logging.disable(logging.CRITICAL)  # problems are printed here
     counts, found, left = Counts(), 0, 0
     progress = _Progress()
     try:
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 class _Progress:
-    """Words on standard error, not too many of them."""
+    """Rate-limited progress on standard error."""
 
     def __init__(self) -> None:
         self._on_terminal = sys.stderr.isatty()
@@ -85,7 +85,7 @@ class _Progress:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the words away before something else is printed."""
+        """Erase the progress line before other output."""
         if self._shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
             self._shown = False

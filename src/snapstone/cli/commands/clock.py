@@ -1,4 +1,4 @@
-"""`snapstone clock`: whether a server trusts its machine's clock, and the operator's word that it is right."""
+"""`snapstone clock`: show or confirm whether a server trusts its machine's clock."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def register(subparsers: Subparsers) -> None:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    # Without defaults of their own: these would take the place of what was given before `confirm`.
+    # No defaults here: they would override options given before `confirm`.
     confirm.add_argument("--data", metavar="DIR", default=argparse.SUPPRESS, help="as above")
     confirm.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as above")
     confirm.set_defaults(run=run_confirm)
 
 
 def run_show(options: argparse.Namespace) -> Exit:
-    """Show what is known of the clock."""
+    """Show the clock's state."""
     with opened(options) as engine:
         from snapstone.core.clock_trust import judge
         from snapstone.system.clock import MachineClocks

@@ -1,4 +1,4 @@
-"""`snapstone completion`: what makes a shell complete commands, options, snapshot ids and file names."""
+"""`snapstone completion`: print a shell completion script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Print a script that makes a shell complete snapstone's commands, options, snapsh
 To install it permanently:
 
   bash   snapstone completion bash > ~/.local/share/bash-completion/completions/snapstone
-  zsh    snapstone completion zsh > ~/.zfunc/_snapstone     (a folder of $fpath, before compinit)
+  zsh    snapstone completion zsh > ~/.zfunc/_snapstone     (a directory in $fpath, before compinit)
   fish   snapstone completion fish > ~/.config/fish/completions/snapstone.fish
 
 For the current shell only: eval "$(snapstone completion bash)"

@@ -1,4 +1,4 @@
-"""`snapstone diff`: what differs between two snapshots, or between a snapshot and an image."""
+"""`snapstone diff`: compare two snapshots, or a snapshot and an image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 WIDTH_OF_NO_TERMINAL: Final = 80
 
 _DESCRIPTION: Final = """\
-Show what differs between two snapshots of one lineage, or between a snapshot and a local image.
+Compare two snapshots of one lineage, or a snapshot and a local image.
 
 Two snapshots are compared by what the endpoint lists: AWS lists every block that was rewritten, even with the same
 bytes. --exact reads the listed blocks of both sides and compares their bytes. An image is always compared by its bytes:
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> Exit:
 def _compared(
     options: argparse.Namespace, service: Service, observer: Observer
 ) -> Iterator[tuple[int, Iterable[Difference]]]:
-    """Blocks of the volume, and the differences, which are found while they are requested."""
+    """The block count of the volume, and the differences, computed lazily."""
     from snapstone.client.transfer.compare import diff_snapshots
     from snapstone.core.ids import is_minted_snapshot_id
 
@@ -143,7 +143,7 @@ def _empty_map(options: argparse.Namespace, block_count: int) -> ChangeMap | Non
 def _show(
     options: argparse.Namespace, reporter: Reporter, totals: Totals, change_map: ChangeMap | None, block_count: int
 ) -> None:
-    """What was not shown while it was found."""
+    """Show the results that were not printed along the way."""
     if options.svg is not None and change_map is not None:
         _write_svg(options, change_map)
     facts = _facts_of_totals(totals, block_count)
@@ -155,7 +155,7 @@ def _show(
 
 
 def _map_lines(change_map: ChangeMap) -> Iterator[str]:
-    """With colours on a terminal that has them, in ASCII if the output can carry nothing else."""
+    """With colours if the terminal has them; in ASCII if the output encoding requires it."""
     from snapstone.cli.change_map import ASCII_SHADES, UNICODE_SHADES
 
     try:

@@ -38,7 +38,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Check one thing after the other; each finding is printed as it is found."""
+    """Run all checks; print each finding at once."""
     from snapstone.cli.commands.local_checks import CheckStatus
 
     worst_is_fail = False

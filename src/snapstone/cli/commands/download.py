@@ -1,4 +1,4 @@
-"""`snapstone download`: a snapshot becomes a file, a device or a stream."""
+"""`snapstone download`: write a snapshot to a file, device or stream."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Download; prints nothing, or with --json what was done."""
+    """Download; prints nothing, or a summary with --json."""
     to_stream = options.target == STANDARD_OUTPUT
     if to_stream and sys.stdout.isatty() and not options.force:
         raise CommandError("standard output is a terminal; redirect it to a file or a pipe, or use --force", Exit.USAGE)

@@ -1,8 +1,8 @@
-"""The doctor's checks of an endpoint: does it answer, whose clock is right, who am I, what am I permitted to do?
+"""The doctor's checks of an endpoint: reachability, clock, identity, permissions.
 
-Permissions are found out without side effects: the EBS operations are asked about a snapshot that does not exist, which
-is denied (403) or not found (404); EC2's have a dry run. `/ready`, which only Snapstone has, needs no signature, and
-one of the server's processes answers for itself.
+Permissions are probed without side effects: EBS operations name a nonexistent snapshot, which is denied (403) or not
+found (404); EC2's have a dry run. `/ready`, which only Snapstone has, needs no signature; one server process answers,
+for itself only.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from snapstone.core.blocks import BLOCK_SIZE, ZERO_DIGEST, checksum_from_digest
 
 READY_PATH: Final = "/ready"
 READY_SECONDS: Final = 10.0
-"""For the connection, and for each silence of the answer."""
+"""Timeout for connecting and for each read."""
 
 OK: Final = "ok"
 UNAVAILABLE: Final = "unavailable"
-"""What `status` may be, beside `degraded`."""
+"""Values of `status`, in addition to `degraded`."""
 
 _AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonwebservices.com.cn")
 _ADVICE: Final = "fix it on the server; its log says when it began"
 
 
 def server_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
-    """What the server says is wrong with it; nothing of endpoints that do not say anything of the kind."""
+    """Problems that the server reports; none for endpoints without such a report."""
     if (urlsplit(endpoint.url).hostname or "").endswith(_AWS_HOSTS):
         return
     document = _asked(endpoint)
@@ -57,7 +57,7 @@ def server_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
 
 
 def _troubles(document: Mapping[str, object]) -> Iterator[str]:
-    """A sentence for each part that does not answer, and for each problem."""
+    """A message for each part that does not answer, and for each problem."""
     failed, problems = document.get("failed"), document.get("problems")
     for name in failed if isinstance(failed, list) else ():
         yield f"the {name} does not answer"
@@ -67,7 +67,7 @@ def _troubles(document: Mapping[str, object]) -> Iterator[str]:
 
 
 def _asked(endpoint: Endpoint) -> Mapping[str, object]:
-    """The page; empty if there is none. What kept it from us, the other checks meet and name."""
+    """The `/ready` document; empty if unavailable. The other checks report the reason."""
     proxy, scheme = endpoint.proxy, urlsplit(endpoint.url).scheme
     session = URLLib3Session(
         verify=endpoint.ca_bundle or True, proxies={scheme: proxy} if proxy else None, timeout=READY_SECONDS
@@ -84,17 +84,17 @@ def _asked(endpoint: Endpoint) -> Mapping[str, object]:
 
 WARN_SKEW_SECONDS: Final = 30.0
 FAIL_SKEW_SECONDS: Final = 300.0
-"""Signatures are refused from here on (AWS: five minutes); this client corrects its own, no other does."""
+"""Beyond this, signatures are refused (AWS: five minutes). This client corrects for skew; others do not."""
 
 SLOW_SECONDS: Final = 1.0
 
 _UNTOLD: Final = frozenset({FaultKind.BROKEN, FaultKind.THROTTLED, FaultKind.DAMAGED, FaultKind.FULL, FaultKind.LOST})
-"""Refusals that do not depend on the request."""
+"""Errors that say nothing about the permission."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A call that tells whether an operation is permitted."""
+    """A call that shows whether an operation is permitted."""
 
     service: str
     method: str
@@ -164,7 +164,7 @@ class _Reply:
 
 
 def endpoint_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
-    """All of them; the first one that nothing can work after is the last."""
+    """Run all checks; stop at the first that makes the rest pointless."""
     began_at, began = time.time(), time.monotonic()
     first = _call(endpoint, Probe("sts", "get_caller_identity", {}, ""))
     seconds = time.monotonic() - began
@@ -181,7 +181,7 @@ def endpoint_checks(endpoint: Endpoint) -> Iterator[CheckResult]:
 
 
 def _rights(endpoint: Endpoint) -> Iterator[CheckResult]:
-    """A service that gives no answer is asked once."""
+    """Probe permissions; a service that does not answer is tried only once."""
     silent: set[str] = set()
     for probe in PROBES:
         if probe.service in silent:
@@ -223,7 +223,7 @@ def _reached(endpoint: Endpoint, seconds: float) -> CheckResult:
 
 
 def _clock(date: str, sent_at: float) -> CheckResult:
-    """The Date header has whole seconds: half a second more is the best guess."""
+    """The Date header has whole seconds, so half a second is added as the best estimate."""
     skew = parsedate_to_datetime(date).timestamp() + 0.5 - sent_at
     words = f"{abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the endpoint's"
     if abs(skew) >= FAIL_SKEW_SECONDS:

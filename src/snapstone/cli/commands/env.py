@@ -19,7 +19,7 @@ def register(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "env",
-        help="print the variables that point AWS tools at a running server",
+        help="print environment variables that point AWS tools at a running server",
         description='Print shell commands that point AWS tools at a running server: eval "$(snapstone env)". '
         "AWS_DATA_PATH gives boto3 and the AWS CLI paginators and waiters for the EBS direct APIs.",
         epilog=EXIT_CODES,
@@ -30,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Print the variables; a session token left over from elsewhere would not go with the key, so it is unset."""
+    """Print the variables; unset AWS_SESSION_TOKEN, because an old one would not match the key."""
     from snapstone.client.overlay import path_with_overlay
     from snapstone.server.folder.credentials import read_credentials
     from snapstone.server.folder.data_folder import DataFolder, DataFolderError

@@ -38,7 +38,7 @@ def _add_user(command: argparse.ArgumentParser) -> None:
 
 
 def run_create(options: argparse.Namespace) -> Exit:
-    """Make a key of a user, or of root."""
+    """Create a key for a user, or for root."""
     with opened(options) as engine:
         from snapstone.service.iam.access_keys import mint_access_key
 
@@ -59,12 +59,12 @@ def run_list(options: argparse.Namespace) -> Exit:
 
 
 def run_disable(options: argparse.Namespace) -> Exit:
-    """Switch a key off, for the next request already."""
+    """Disable a key, effective with the next request."""
     return _switch(options, active=False)
 
 
 def run_enable(options: argparse.Namespace) -> Exit:
-    """Switch a key on again."""
+    """Enable a key again."""
     return _switch(options, active=True)
 
 
@@ -88,7 +88,7 @@ def run_remove(options: argparse.Namespace) -> Exit:
 
 
 def run_rotate(options: argparse.Namespace) -> Exit:
-    """A new key of the same owner; the old one is disabled, so it can come back with `enable` until it is removed."""
+    """Create a key for the same owner and disable the old one, which `enable` can restore until it is removed."""
     with opened(options) as engine:
         from snapstone.service.iam.access_keys import find_key, mint_access_key
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class CheckStatus(StrEnum):
-    """How it is."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -36,7 +36,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the doctor's."""
+    """One line of the doctor's report."""
 
     health: CheckStatus
     check: str
@@ -69,7 +69,7 @@ _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def versions() -> Iterator[CheckResult]:
-    """Of what this is and runs on."""
+    """Versions of Snapstone and its platform."""
     python = platform.python_version()
     yield ok(
         "versions", f"snapstone {__version__}, Python {python}, botocore {version('botocore')}, {platform.platform()}"
@@ -77,12 +77,12 @@ def versions() -> Iterator[CheckResult]:
 
 
 def tools() -> Iterator[CheckResult]:
-    """Programs that images in QEMU's formats are read and written with."""
+    """Programs needed for images in QEMU's formats."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         yield warn(
             "tools",
-            f"{' and '.join(missing)} not found: only raw images can be read and written",
+            f"{' and '.join(missing)} not found: only raw images are supported",
             "install QEMU's tools (Debian: apt install qemu-utils) for qcow2, vmdk and others",
         )
     else:
@@ -90,7 +90,7 @@ def tools() -> Iterator[CheckResult]:
 
 
 def state_folder(now: float | None = None) -> Iterator[CheckResult]:
-    """Whether journals can be kept, so that interrupted transfers can be resumed, and which exist."""
+    """Check whether journals can be kept, so that transfers can resume, and list those that exist."""
     try:
         folders = Folders.standard()
     except ClientError as error:

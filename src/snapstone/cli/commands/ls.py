@@ -1,4 +1,4 @@
-"""`snapstone ls`: the snapshots that an endpoint has."""
+"""`snapstone ls`: list the snapshots of an endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`snapstone rm`: snapshots are deleted."""
+"""`snapstone rm`: delete snapshots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 MOST_NAMED: Final = 5
-"""Ids that the question names."""
+"""How many ids the question lists."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -32,7 +32,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Delete them; one that fails does not keep the others."""
+    """Delete them; one failure does not stop the rest."""
     if not (options.force or options.dry_run) and sys.stdin.isatty() and not _agreed(options.snapshots):
         return say(options, "nothing was deleted", Exit.FAILED)
     done, kind = ("would be deleted", "permitted") if options.dry_run else ("deleted", "deleted")
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def _agreed(snapshot_ids: Sequence[str]) -> bool:
-    """Ask, on standard error; anything but yes is no."""
+    """Ask on standard error; anything but yes means no."""
     named = ", ".join(snapshot_ids[:MOST_NAMED])
     more = len(snapshot_ids) - MOST_NAMED
     sys.stderr.write(f"Delete {named}{f' and {more} more' if more > 0 else ''}? [y/N] ")

@@ -29,7 +29,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Serve; says on standard output, in one line, how to connect."""
+    """Serve; print one line on standard output that explains how to connect."""
     try:
         settings = read_settings(vars(options))
     except SettingsError as error:
@@ -56,13 +56,13 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def say_ready(endpoint: str, settings: Settings) -> None:
-    """Say how to connect; whoever cannot hear it (a file on a full disk, a closed pipe) is served all the same."""
+    """Print how to connect; ignore write errors (a full disk, a closed pipe)."""
     with suppress(OSError):
         print(ready_line(endpoint, settings), flush=True)
 
 
 def ready_line(endpoint: str, settings: Settings) -> str:
-    """What a person needs to connect."""
+    """The line that explains how to connect."""
     return f'Snapstone is listening on {endpoint} - connect with: eval "$(snapstone env{data_option(settings.data)})"'
 
 

@@ -1,4 +1,4 @@
-"""`snapstone show`: every fact about snapshots, as words and as JSON."""
+"""`snapstone show`: details of snapshots, as text or JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def facts_of(snapshot: SnapshotInfo) -> dict[str, object]:
-    """Every fact, for programs."""
+    """The snapshot's fields as JSON values."""
     return {
         "snapshot_id": snapshot.snapshot_id,
         "state": snapshot.state,
@@ -51,7 +51,7 @@ def tags_in_words(snapshot: SnapshotInfo) -> str:
 
 
 def full_size_in_words(snapshot: SnapshotInfo) -> str:
-    """Bytes of the blocks that are present; `-` if the endpoint does not say."""
+    """Bytes of the blocks that are present; `-` if the endpoint does not report it."""
     return "-" if snapshot.full_size is None else binary(snapshot.full_size)
 
 
@@ -67,7 +67,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Show them; those that are not there are said."""
+    """Show them; report those that are not found."""
     from snapstone.core.blocks import BLOCK_SIZE, BLOCKS_PER_GIB
 
     with reporting(options) as reporter, open_service(options, reporter) as service:
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def described(service: Service, snapshot_id: str) -> SnapshotInfo:
-    """What EC2 says about one snapshot. Raises NotFoundError, also if EC2 leaves it out because it is hidden."""
+    """One snapshot as EC2 describes it. Raises NotFoundError, also if EC2 omits the snapshot because it is hidden."""
     from snapstone.client.errors import NotFoundError
 
     for snapshot in service.describe([snapshot_id]):

@@ -1,4 +1,4 @@
-"""`snapstone tag`: tags on and off a snapshot."""
+"""`snapstone tag`: add or remove tags of a snapshot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Put tags on, then take tags off."""
+    """Set tags, then remove tags."""
     tags = dict(options.tags)
     if not tags and not options.remove:
         raise CommandError("nothing to do; give KEY=VALUE or --remove KEY", Exit.USAGE)

@@ -47,7 +47,9 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--format", metavar="FORMAT", help="raw, qcow2, vmdk, ... (default: auto-detect)")
     parser.add_argument("--description", metavar="TEXT", default="", help="description of the snapshot")
-    parser.add_argument("--tag", metavar="KEY=VALUE", type=tag, action="append", default=[], help="tag of the snapshot")
+    parser.add_argument(
+        "--tag", metavar="KEY=VALUE", type=tag, action="append", default=[], help="tag of the snapshot (repeatable)"
+    )
     parser.add_argument("--encrypted", action="store_const", const=True, help="encrypt with the default KMS key")
     parser.add_argument("--kms-key", metavar="ARN", help="encrypt with this KMS key")
     parser.add_argument(
@@ -67,7 +69,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> Exit:
     """Upload; prints the id."""
-    # Signals have their meaning from here on: the heavy imports come after.
+    # Handle signals first; the heavy imports follow.
     with reporting(options) as reporter:
         uploaded = _upload(options, reporter)
         if options.dry_run:

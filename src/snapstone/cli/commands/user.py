@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-_POLICY_HELP: Final = "ARN of the policy, or the name of one that comes with Snapstone, such as SnapstoneReadOnly"
+_POLICY_HELP: Final = "ARN of the policy, or the name of a built-in one, e.g. SnapstoneReadOnly"
 
 
 def register(subparsers: Subparsers) -> None:
@@ -39,7 +39,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run_create(options: argparse.Namespace) -> Exit:
-    """Make a user; prints the ARN."""
+    """Create a user; prints the ARN."""
     with opened(options) as engine:
         from snapstone.catalog.contract.identities import IdentityKind
         from snapstone.service.iam.policies import attach_policy
@@ -70,7 +70,7 @@ def run_list(options: argparse.Namespace) -> Exit:
 
 
 def run_remove(options: argparse.Namespace) -> Exit:
-    """Remove a user and all that is the user's."""
+    """Remove a user with its keys and policies."""
     with opened(options) as engine:
         from snapstone.service.iam.users import remove_user
 
@@ -114,7 +114,7 @@ def run_list_policies(options: argparse.Namespace) -> Exit:
 
 
 def _arn(policy: str) -> str:
-    """The ARN that a policy's name or ARN means."""
+    """The ARN of a policy given by name or ARN."""
     from snapstone.service.identities.arns import BUILT_IN_ARN
 
     return policy if policy.startswith("arn:") else BUILT_IN_ARN + policy

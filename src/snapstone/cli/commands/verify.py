@@ -79,8 +79,12 @@ def _verified(options: argparse.Namespace, service: Service, reporter: Reporter)
         source.close()
 
 
+def _differing(count: int) -> str:
+    return "1 differs" if count == 1 else f"{count:,} differ"
+
+
 def _text(options: argparse.Namespace, verified: VerifyResult) -> str:
-    """A line for each finding, and one for the whole."""
+    """A line for each finding, and a summary."""
     lines = [
         "\t".join(filter(None, (str(finding.block_index * BLOCK_SIZE), finding.verdict, finding.message)))
         for finding in verified.findings
@@ -90,6 +94,6 @@ def _text(options: argparse.Namespace, verified: VerifyResult) -> str:
     checked = f"{verified.checked_count:,} blocks"
     if options.sample is not None:
         checked = f"{verified.checked_count:,} of {verified.listed_count:,} blocks (a sample of {options.sample:g} %)"
-    wrong = "all right" if verified.passed else f"{verified.finding_count:,} wrong"
-    lines.append(f"{options.snapshot}: {checked} checked, {wrong}")
+    outcome = "all match" if verified.passed else _differing(verified.finding_count)
+    lines.append(f"{options.snapshot}: {checked} checked, {outcome}")
     return "\n".join(lines)

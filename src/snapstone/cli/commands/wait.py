@@ -1,4 +1,4 @@
-"""`snapstone wait`: until snapshots are completed."""
+"""`snapstone wait`: wait until snapshots are completed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Wait for one after the other, all within one time."""
+    """Wait for each in turn, within one common timeout."""
     deadline = monotonic() + options.timeout
     with reporting(options) as reporter, open_service(options, reporter) as service:
 

@@ -63,11 +63,11 @@ class CopyOptions:
 
     @property
     def has_key(self) -> bool:
-        """Whether something was said about encryption."""
+        """Return whether encryption was specified."""
         return self.encrypted is not None or self.kms_key_arn is not None
 
     def check(self) -> None:
-        """Raise UsageError for what does not go together."""
+        """Raise UsageError for conflicting options."""
         if self.parent_id not in (None, AUTO) and self.has_key:
             raise UsageError(
                 f"an incremental copy uses the key of its parent, {self.parent_id}: omit encryption and KMS key, "

@@ -99,7 +99,7 @@ class IndexStore:
 
     @contextmanager
     def trying(self, snapshot_id: str) -> Iterator[None]:
-        """Keep an index in the block: a failure is said and no more, for without one an upload only takes longer."""
+        """Keep an index in the block: a failure is only a warning: uploads work without an index, but slower."""
         try:
             yield
         except ClientError as error:
@@ -149,7 +149,7 @@ class IndexStore:
 
 
 def _what_is_wrong(table: DigestTable, snapshot_id: str, volume_size_gib: int) -> str | None:
-    """Why an index is not to be believed."""
+    """Why an index cannot be trusted; None if it can."""
     facts = table.facts
     if facts.get("snapshot_id") != snapshot_id:
         return f"it is of {facts.get('snapshot_id')}, not of {snapshot_id}"

@@ -258,7 +258,7 @@ class _Upload:
 
     def run(self) -> UploadResult:
         kind, reason = self._kind()
-        self._observer.note(Note("plan", f"{kind} upload: {reason}", {"upload": kind, "reason": reason}))
+        self._observer.note(Note("plan", f"{kind} upload ({reason})", {"upload": kind, "reason": reason}))
         try:
             snapshot_id = None
             if self._options.dry_run:
@@ -321,14 +321,14 @@ class _Upload:
         return pending.complete()
 
     def _warn_of_use(self) -> None:
-        """What is mounted can change at any moment; that it did is found out at the end, after all the work."""
+        """Warn early about devices in use: a change would be detected only at the end of the upload."""
         if isinstance(self._source, DeviceSource):
             for use in self._source.uses:
                 text = f"{self._source.name} {use.what}: if it changes in the meantime, the upload will fail at the end"
                 self._observer.note(Note("warning", text))
 
     def _check_rights(self) -> None:
-        """Check in advance the permission needed at the end; only a warning, because it may depend on tags."""
+        """Check early for the permission needed last; only warn, because permissions may depend on tags."""
         if not self._service.may_complete():
             text = "these credentials appear to lack ebs:CompleteSnapshot; the upload could not be completed"
             self._observer.note(Note("warning", text))

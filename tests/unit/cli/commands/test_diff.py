@@ -64,7 +64,7 @@ def test_the_list_has_ranges_of_bytes(client: Client, pair: tuple[str, str]) -> 
 def test_the_map_shows_where_in_the_volume(client: Client, pair: tuple[str, str]) -> None:
     lines = client.output("diff", *pair, "--map").splitlines()
     assert lines[0] == "       0 B  ██··················██" + "·" * 42
-    assert lines[1] == "       ...  30 rows without a difference"
+    assert lines[1] == "       ...  30 unchanged rows"
     assert lines[2] == " 992.0 MiB  " + "·" * 63 + "█"
     assert "a cell is 512.0 KiB" in lines[3]
     assert lines[4].startswith("5 of 2,048 blocks differ")

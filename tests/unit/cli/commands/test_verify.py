@@ -22,14 +22,14 @@ def snapshot_id(server: ServerProcess) -> str:
 def test_a_sound_snapshot(client: Client, snapshot_id: str) -> None:
     done = client.run("verify", snapshot_id, "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{snapshot_id}: 3 blocks checked, all right\n"
+    assert done.stdout == f"{snapshot_id}: 3 blocks checked, all match\n"
 
 
 def test_an_image_that_is_another_ends_with_6_and_says_where(client: Client, snapshot_id: str) -> None:
     (client.folder / "disk.img").write_bytes(A + A + C)
     done = client.run("verify", snapshot_id, "disk.img")
     assert done.returncode == 6
-    assert done.stdout == f"524288\tchanged\n{snapshot_id}: 3 blocks checked, 1 wrong\n"
+    assert done.stdout == f"524288\tchanged\n{snapshot_id}: 3 blocks checked, 1 differs\n"
 
 
 def test_an_image_that_is_the_same(client: Client, snapshot_id: str) -> None:
@@ -49,7 +49,7 @@ def test_as_json(client: Client, snapshot_id: str) -> None:
 
 def test_a_sample_says_that_it_is_one(client: Client, snapshot_id: str) -> None:
     done = client.run("verify", snapshot_id, "--sample", "100%")
-    assert done.stdout == f"{snapshot_id}: 3 of 3 blocks (a sample of 100 %) checked, all right\n"
+    assert done.stdout == f"{snapshot_id}: 3 of 3 blocks (a sample of 100 %) checked, all match\n"
     assert client.run("verify", snapshot_id, "--sample", "0").returncode == 2
 
 
@@ -68,4 +68,4 @@ def test_a_block_that_the_server_finds_damaged_ends_with_6(tmp_path: Path) -> No
         done = client_of(server, tmp_path).run("verify", snapshot_id, "--retry-time", "2")
     assert done.returncode == 6, done.stderr
     assert done.stdout.startswith("524288\tdamaged\tget block 1")
-    assert done.stdout.endswith(f"{snapshot_id}: 3 blocks checked, 1 wrong\n")
+    assert done.stdout.endswith(f"{snapshot_id}: 3 blocks checked, 1 differs\n")
