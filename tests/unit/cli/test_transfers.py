@@ -189,8 +189,11 @@ def test_quiet_says_how_to_go_on_too(client: Client, image: Path) -> None:
 def test_sigusr1_shows_progress_at_once(client: Client, image: Path) -> None:
     with started_upload(client) as process:
         assert process.stderr is not None
-        process.send_signal(signal.SIGUSR1)
-        line = process.stderr.readline()
+        for _ in range(100):
+            process.send_signal(signal.SIGUSR1)
+            line = process.stderr.readline()
+            if "no transfer in progress" not in line:  # the upload has begun
+                break
         process.terminate()
         process.communicate(timeout=LIMIT_SECONDS)
     assert "blocks" in line

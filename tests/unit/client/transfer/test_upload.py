@@ -476,8 +476,8 @@ def test_an_aggregate_that_the_endpoint_does_not_accept_is_an_error(
 def test_what_does_not_go_together_is_refused_before_anything_is_started(
     service: Watched, state: Folders, parent: str, arguments: dict[str, object], words: str | None
 ) -> None:
-    size = arguments.pop("size", GIB)
     options = {name: parent if value == "PARENT" else value for name, value in arguments.items()}
+    size = options.pop("size", GIB)
     before = len(service.describe())
     if words is None:
         assert isinstance(upload(service, image({}), UploadOptions(**options), state=state), UploadResult)  # type: ignore[arg-type]
