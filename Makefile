@@ -15,7 +15,7 @@ SERIAL_TESTS := tests/crash
 CLIENTS := .tools/awscli .tools/boto3-2021 .tools/boto3-2023
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test soak mutate tour bench coverage trace lock clean clients disk-tools image-tools backup-tools fault-tools
+.PHONY: help setup serve check test soak mutate tour bench coverage slow trace lock clean clients disk-tools image-tools backup-tools fault-tools
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ bench: setup backup-tools  ## measure speed and size against their targets
 coverage: setup  ## lines and branches that the tests of `make check` run, floor by floor
 	$(BIN)/pytest -q -n 2 -m "not served" tests/unit --cov=src/snapstone --cov-branch --cov-report= $(ARGS)
 	$(BIN)/python -m tests.tidy.coverage_by_floor
+
+slow: setup  ## list the tests that are too slow for `make check` in tests/slow.txt
+	$(BIN)/python -m tests.tidy.slow
 
 trace: setup  ## which files a request enters, and counts of modules
 	$(BIN)/python -m tests.tidy.trace $(ARGS)

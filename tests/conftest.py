@@ -12,6 +12,8 @@ import pytest
 from tests.server_process import ServerProcess
 
 QUICK: Final = tuple(Path(__file__).parent / name for name in ("unit", "tidy"))
+SLOW_LIST: Final = Path(__file__).with_name("slow.txt")
+"""Names of unit tests that take long (`tests/tidy/slow.py`)."""
 
 
 def pytest_configure() -> None:
@@ -38,8 +40,12 @@ def server(shared_server: ServerProcess) -> ServerProcess:
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark what `make check` leaves out to stay quick: tests at the shared server, and all that are not unit tests."""
+    """Mark what `make check` leaves out to stay quick: tests at a server, slow ones, all that are not unit tests."""
+    slow = frozenset(SLOW_LIST.read_text().split())
     for item in items:
+        if item.nodeid.partition("[")[0] in slow:
+            item.add_marker("slow")
+            item.add_marker("served")
         in_memory = isinstance(item, pytest.Function) and "memory" in _parameters(item)
         needs_server = "server" in getattr(item, "fixturenames", ()) and not in_memory
         if not any(map(item.path.is_relative_to, QUICK)) or needs_server:
