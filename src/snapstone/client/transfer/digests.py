@@ -252,7 +252,10 @@ class DigestTable:
         self._write_entry(block_index, _ABSENT)
 
     def items(self, start: int = 0) -> Iterator[tuple[int, Digest]]:
-        """Block indexes from `start` on and their digests, ascending."""
+        """Block indexes from `start` on and their digests, ascending.
+
+        A digest that another thread is recording at this moment may be read in part.
+        """
         for first, joined in self.runs(start):
             for rank in range(len(joined) // DIGEST_SIZE):
                 yield first + rank, Digest(joined[rank * DIGEST_SIZE : (rank + 1) * DIGEST_SIZE])

