@@ -29,7 +29,7 @@ Client = Any
 
 @dataclass(frozen=True)
 class AccessKeyPair:
-    """What a client signs with."""
+    """The access key pair of a client."""
 
     access_key_id: str
     secret_access_key: str

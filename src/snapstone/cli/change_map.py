@@ -109,7 +109,7 @@ class ChangeMap:
         return f"{binary(offset):>{LABEL_WIDTH - 2}}  {text}"
 
     def _legend(self, shades: str, colour: bool) -> str:
-        """What a cell is, and what its shade and colour mean."""
+        """The size of a cell, and the meaning of shades and colours."""
         shares = zip(shades[1:], ("25", "50", "75", "100"), strict=True)
         said = ", ".join(f"{shade} to {percent}" for shade, percent in shares)
         text = f"a cell is {binary(self.cell_block_count * BLOCK_SIZE)}: {shades[0]} none, {said} % of blocks differ"

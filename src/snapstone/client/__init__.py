@@ -14,7 +14,7 @@ __all__ = ["Client", "connect"]
 
 
 def __getattr__(name: str) -> object:
-    """What is in `session`, loaded when it is first requested."""
+    """The names of `session`, loaded when first used."""
     if name in __all__:
         from snapstone.client import session
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).with_name("botocore_data")
-"""What has to be on AWS_DATA_PATH."""
+"""The folder for AWS_DATA_PATH."""
 
 Session = Any
 """A session of boto3 or of botocore: neither is typed, and boto3 need not be installed."""

@@ -43,7 +43,7 @@ class PageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AppliedWrites:
-    """What `apply_writes` made."""
+    """The result of `apply_writes`."""
 
     root: Address
     added_count: int

@@ -1,4 +1,4 @@
-"""What a block is: its size, its digest, its address, and how digests travel as checksums."""
+"""Blocks: their size, digests and addresses, and digests as checksums on the wire."""
 
 from __future__ import annotations
 

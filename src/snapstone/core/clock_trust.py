@@ -51,7 +51,7 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is known of the wall clock: trusted if `suspect` is None."""
+    """The state of the wall clock: trusted if `suspect` is None."""
 
     reference: ClockReading
     """Trusted; not older than `STEADY_MS` if the clock has been watched."""
@@ -60,7 +60,7 @@ class Trust:
     suspect: ClockReading | None = None
     """The first reading on the line that the suspect clock runs on now."""
     expected_ms: int | None = None
-    """What the wall clock should have said at that reading; after a reboot, the last time that was noted."""
+    """The expected wall time at that reading; after a reboot, the last noted time."""
 
     @property
     def held(self) -> bool:
@@ -70,7 +70,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What time it is, as it matters to dates: three times that are one while the clock is trusted."""
+    """The current time for dates: three times that are equal while the clock is trusted."""
 
     due_ms: int
     """At least this: what ends at this time has ended. It stands still while the clock is not trusted."""
@@ -90,14 +90,14 @@ NEVER_MS: Final = 2**53
 
 
 def moment_of(trust: Trust, reading: ClockReading) -> Moment:
-    """What time it is at a reading, also at one that shows for the first time that the clock is suspect."""
+    """The time at a reading, even at the first one that makes the clock suspect."""
     if trust.suspect is None and _is_plausible(trust, reading):
         return Moment(reading.wall_ms, reading.wall_ms, reading.wall_ms)
     return Moment(trust.last_ms, NEVER_MS, max(reading.wall_ms, expected_ms(trust, reading)))
 
 
 def judge(trust: Trust | None, reading: ClockReading) -> Trust:
-    """What is known after one more reading. The very first one is believed: there is nothing yet that it could
+    """The state after one more reading. The very first one is trusted: there is nothing yet that it could
     destroy."""
     if trust is None:
         return Trust(reading, reading.wall_ms)
@@ -128,7 +128,7 @@ def agree(before: ClockReading, after: ClockReading) -> bool:
 
 
 def expected_ms(trust: Trust, reading: ClockReading) -> int:
-    """What the wall clock should say at a reading, as far as known: at least the last trusted time."""
+    """The expected wall time at a reading, if known: at least the last trusted time."""
     elapsed_ms = reading.boot_ms - trust.reference.boot_ms
     if trust.reference.boot_id == reading.boot_id and elapsed_ms >= 0:
         return max(trust.last_ms, trust.reference.wall_ms + elapsed_ms)

@@ -49,7 +49,7 @@ OVERHEAD: Final = NONCE_SIZE + TAG_SIZE
 
 
 class EnvelopeError(Exception):
-    """What was to be opened was sealed by another key, for another purpose, or is damaged."""
+    """The ciphertext was sealed by another key or for another purpose, or is damaged."""
 
 
 def seal(key: bytes, plaintext: bytes, purpose: str, nonce: bytes) -> bytes:
@@ -58,7 +58,7 @@ def seal(key: bytes, plaintext: bytes, purpose: str, nonce: bytes) -> bytes:
 
 
 def unseal(key: bytes, sealed: bytes, purpose: str) -> bytes:
-    """What `seal` was given. Raises EnvelopeError."""
+    """The plaintext given to `seal`. Raises EnvelopeError."""
     if len(sealed) < OVERHEAD:
         raise EnvelopeError(f"{len(sealed)} bytes are not a sealed {purpose}")
     try:

@@ -240,7 +240,7 @@ class EntityAlreadyExistsError(SnapstoneError):
 
 @dataclass(eq=False)
 class DeleteConflictError(SnapstoneError):
-    """What was to be deleted still has something, or is attached to something."""
+    """The object to delete still has something, or is attached to something."""
 
     message: str
 
@@ -349,12 +349,12 @@ class InvalidAliasNameError(SnapstoneError):
 
 @dataclass(eq=False)
 class InvalidCiphertextError(SnapstoneError):
-    """What is to be decrypted was not made here, or not with this encryption context."""
+    """The ciphertext was not created here, or not with this encryption context."""
 
 
 @dataclass(eq=False)
 class IncorrectKeyError(SnapstoneError):
-    """What is to be decrypted was made under another key than the one named."""
+    """The ciphertext was created under another key than the one named."""
 
 
 @dataclass(eq=False)
@@ -560,10 +560,10 @@ CAUSE_HEADER: Final = "x-snapstone-cause"
 
 
 class Cause(StrEnum):
-    """What the header says."""
+    """The values of the header."""
 
     DAMAGED = "damaged"
-    """What is stored does not hold what was written."""
+    """Stored bytes are not what was written."""
     FULL = "full"
     """The disk has no space left for what was to be stored."""
     LOST = "lost"

@@ -31,4 +31,4 @@ def is_minted_snapshot_id(text: str) -> bool:
 
 
 DIRECT_VOLUME_ID: Final = "vol-ffffffff"
-"""What AWS shows as the volume of a snapshot that came through the EBS direct APIs, and of a copy."""
+"""The volume ID that AWS shows for a snapshot made by the EBS direct APIs, and for a copy."""

@@ -12,7 +12,7 @@ from snapstone.core.errors import DamageError
 from snapstone.core.ids import AccountId, Region, SnapshotId
 
 MANIFEST_VERSION: Final = 2
-"""What an encrypted snapshot's is; that of a plain one is version 1, which has no keys in it."""
+"""Of an encrypted snapshot; a plain one has version 1, without keys."""
 
 PLAIN_VERSION: Final = 1
 

@@ -50,7 +50,7 @@ class Page:
         self.bitmap = int.from_bytes(content[:BITMAP_SIZE], "little")
         self._fingerprints: int | None = None
         self.compared: tuple[Address, list[Difference]] | None = None
-        """What it was compared with last, and what came of it, if that is worth remembering (core.block_map)."""
+        """Its last comparison and the result, if worth caching (core.block_map)."""
         if len(content) != BITMAP_SIZE + ENTRY_SIZE * self.bitmap.bit_count():
             raise DamageError(sha256(content).hexdigest(), f"a page of {len(content)} bytes does not match its bitmap")
 

@@ -1,4 +1,4 @@
-"""What protects a snapshot from deletion: the recycle bin's retention rules, and locks with their states and changes.
+"""Protection of snapshots from deletion: the recycle bin's retention rules, and locks with their states and changes.
 
 Governance: can be unlocked or shortened with permission. Compliance: the same during the cooling-off period; after that
 it can only be extended, not removed, and ends when it expires (AWS: "Lock an Amazon EBS snapshot").
@@ -27,7 +27,7 @@ class TagMatch:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What one rule keeps: resources with any of `include`, or, if that is empty, all but those of `exclude`."""
+    """The scope of a rule: resources with any of `include`, or, if that is empty, all but those of `exclude`."""
 
     days: int
     include: tuple[TagMatch, ...] = ()

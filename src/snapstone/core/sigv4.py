@@ -13,7 +13,7 @@ TERMINATOR: Final = "aws4_request"
 """The last part of a credential scope: date, region, service, terminator."""
 
 _UNRESERVED = "-._~"
-"""What canonical text leaves unescaped, in addition to letters and digits."""
+"""Characters that canonical text leaves unescaped, in addition to letters and digits."""
 
 
 def split_target(target: str) -> tuple[str, str]:

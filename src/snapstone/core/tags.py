@@ -21,7 +21,7 @@ MAX_VALUE_LENGTH: Final = 256
 RESERVED_PREFIX: Final = "aws:"
 
 TAG_CHARACTERS: Final = re.compile(r"[\w\s_.:/=+\-@]*")
-"""What IAM, STS and the recycle bin take in keys and values: letters, digits and spaces of any script, and these."""
+"""Allowed in keys and values by IAM, STS and the recycle bin: letters, digits and spaces of any script, and these."""
 
 Pair = tuple[str, str]
 SentTags = Sequence[Mapping[str, str]]
@@ -29,7 +29,7 @@ SentTags = Sequence[Mapping[str, str]]
 
 
 class TagProblem(Enum):
-    """What can be wrong with a tag, or with the tags of one request or resource."""
+    """Problems with a tag, or with the tags of one request or resource."""
 
     KEY_EMPTY = auto()
     KEY_TOO_LONG = auto()

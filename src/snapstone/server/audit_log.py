@@ -107,7 +107,7 @@ def _error_message(message: str, call: Call | None) -> str:
 
 
 def _response_elements(call: Call) -> dict[str, object] | None:
-    """What a call that changes something has made or changed; None for other calls, and if nothing names it."""
+    """The IDs that a changing call has created or changed; None for other calls, and if there are none."""
     if call.output is None or (call.operation.startswith(_READING) and call.operation not in _ISSUING):
         return None
     return _named(call.output, 1) or None

@@ -87,7 +87,7 @@ def _file(text: str) -> str:
 
 
 def read_quotas(text: str) -> Quotas | None:
-    """What the option `quotas` asks for; None if it is `off`. Raises ValueError."""
+    """The quotas of the option `quotas`; None if it is `off`. Raises ValueError."""
     if text in ("off", "aws"):
         return AWS_QUOTAS if text == "aws" else None
     try:

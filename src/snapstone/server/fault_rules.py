@@ -100,7 +100,7 @@ AWS_NAMES: Final[Mapping[str, str]] = {
     "ValidationException/INVALID_PAGE_TOKEN": "invalid-page-token",
     "InvalidNextToken": "invalid-page-token",
 }
-"""What one service or another calls each; the service that is called answers with its own name."""
+"""The name of each in one service or another; the called service answers with its own name."""
 
 ERRORS: Final[Mapping[str, MakeError]] = {
     **SHORT_NAMES,

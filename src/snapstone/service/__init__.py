@@ -1,1 +1,1 @@
-"""What each operation means: plain functions named after the operations."""
+"""The operations: plain functions named after them."""

@@ -1,4 +1,4 @@
-"""What every operation works with: the catalog, the object store, the clock, the sources of randomness, and caches.
+"""The context of every operation: the catalog, the object store, the clock, randomness, and caches.
 
 What is known about manifests is cached, within bounds. Whether an entry still counts is for the caller to find out.
 """
@@ -36,13 +36,13 @@ FACTS: Final = (
     "snapshot_id", "account_id", "region", "volume_size_gib", "parent_id", "lineage_id", "root", "block_count",
     "kms_key_arn", "data_key_id",
 )  # fmt: skip
-"""What a row and its manifest have in common and what never changes: all but the description, the tags and times."""
+"""Fields that a row shares with its manifest and that never change: all but the description, the tags and times."""
 
 Facts = tuple[object, ...]
 
 
 class ManifestCache:
-    """What one process has found out about manifests. Safe from many threads."""
+    """What one process knows about manifests. Safe from many threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -82,7 +82,7 @@ class ManifestCache:
 
 
 def facts_of(thing: Snapshot | Manifest) -> Facts:
-    """What of a row, or of a manifest, must be the same in the other."""
+    """The fields of a row or manifest that must equal those of the other."""
     return tuple(getattr(thing, name) for name in FACTS)
 
 
@@ -97,7 +97,7 @@ DEFAULT_REGIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, and for which region: what the signature proved."""
+    """The caller and its region, as proved by the signature."""
 
     account_id: AccountId
     region: Region
@@ -118,7 +118,7 @@ class ServiceSettings:
     """How long CompleteSnapshot waits for the seal before it answers `pending`."""
     regions: tuple[str, ...] = DEFAULT_REGIONS
     endpoint: str = "127.0.0.1"
-    """What DescribeRegions names as every region's endpoint."""
+    """Every region's endpoint in DescribeRegions."""
     pending_snapshots: int | None = None
     """How many pending snapshots an account may have in a region; None for any number."""
 
@@ -137,10 +137,10 @@ class Engine:
     random_bytes: Callable[[int], bytes]
     keys: KeyRing
     timekeeper: Timekeeper
-    """What time it is for all that ends by itself: nothing that does is compared with `now_ms`."""
+    """The time for everything that expires, which is never compared with `now_ms`."""
     settings: ServiceSettings
     health: Health = field(default_factory=Health)
-    """What is wrong at the moment; `/ready` tells it."""
+    """Current problems, reported by `/ready`."""
     damage: DamageReports = field(default_factory=LoggedDamage)
     """Where damage is written down."""
     manifests: ManifestCache = field(default_factory=ManifestCache)

@@ -1,4 +1,4 @@
-"""What is wrong with this server now, by subject: told by `/ready`, which the doctor reads, and in the log.
+"""Current problems of this server, by subject: reported by `/ready`, which the doctor reads, and in the log.
 
 Damage of what the catalog holds goes to the damage log and to `/ready`, and is an error for the caller that hit it. A
 row that cannot be opened, or that is missing though another one needs it, is never "not found": that would answer what
@@ -60,7 +60,7 @@ class Health:
             log.warning("problem resolved", extra={"fields": {"subject": subject, "problem": ended.message}})
 
     def problems(self) -> list[Problem]:
-        """What is wrong now, in order of subject."""
+        """Current problems, in order of subject."""
         with self._lock:
             return [self._problems[subject] for subject in sorted(self._problems)]
 

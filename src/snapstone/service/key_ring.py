@@ -48,7 +48,7 @@ class RootKey(Protocol):
         """`plaintext` sealed for a purpose such as `kms material KEY_ID/VERSION`; no two results are the same."""
 
     def unseal(self, sealed: bytes, purpose: str) -> bytes:
-        """What was sealed for that purpose. Raises core.data_key.EnvelopeError."""
+        """The plaintext sealed for that purpose. Raises core.data_key.EnvelopeError."""
 
 
 class HeldRootKey:
@@ -92,7 +92,7 @@ class KeyRing:
     # -- what the root key seals --
 
     def opened(self, sealed: bytes, purpose: str) -> bytes:
-        """What the root key sealed for a purpose. Raises EnvelopeError."""
+        """The plaintext that the root key sealed for a purpose. Raises EnvelopeError."""
         found = self._opened.get((sealed, purpose))
         if found is None:
             found = self.root_key.unseal(sealed, purpose)
@@ -137,7 +137,7 @@ class KeyRing:
         return now.material_version, seal(material, plaintext, purpose, self._random_bytes(NONCE_SIZE))
 
     def unseal_under(self, key_id: str, version: int, sealed: bytes, purpose: str) -> bytes:
-        """What was sealed by a version of a key's material for that purpose.
+        """The plaintext sealed by a version of a key's material for that purpose.
 
         Raises KeyHiddenError, EnvelopeError if it is `sealed` that cannot be opened, DamageError if it is the material.
         """
@@ -293,12 +293,12 @@ def server_secret(catalog: Catalog, root_key: RootKey, name: str, candidate: byt
 
 
 def secret_purpose(name: str) -> str:
-    """What a secret is sealed for."""
+    """The purpose that a secret is sealed for."""
     return f"secret {name}"
 
 
 def material_purpose(key_id: str, version: int) -> str:
-    """What a version of a key's material is sealed for."""
+    """The purpose that a version of a key's material is sealed for."""
     return f"kms material {key_id}/{version}"
 
 

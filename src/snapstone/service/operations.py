@@ -1,4 +1,4 @@
-"""What is offered: the function behind each operation, by service and by the operation's name in AWS's models."""
+"""The operations offered: the function of each, by service and by the operation's name in AWS's models."""
 
 from __future__ import annotations
 

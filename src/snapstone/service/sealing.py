@@ -133,7 +133,7 @@ class Sealer:
             self._remove_orphan(snapshot_id)
 
     def _mismatch(self, snapshot: Snapshot) -> str | None:
-        """What CompleteSnapshot declared and the writes do not bear out, or None."""
+        """The mismatch between what CompleteSnapshot declared and the writes, or None."""
         writes = _CountedWrites(self._writes(snapshot.snapshot_id))
         aggregate = linear_aggregate(write.digest for write in writes)
         if writes.count != snapshot.expected_count:

@@ -53,11 +53,11 @@ class Timekeeper:
         self._adopt(row)
 
     def moment(self) -> Moment:
-        """What time it is now, for dates."""
+        """The current time, for dates."""
         return moment_of(self.trust, self._clocks.read())
 
     def due_ms(self) -> int:
-        """What ends by date has ended where it ends at this time or before: it may be undone no more."""
+        """Whatever ends by date at this time or before has ended, irrevocably."""
         return self.moment().due_ms
 
     def dated_ms(self) -> int:
@@ -82,7 +82,7 @@ class Timekeeper:
 
     @property
     def trust(self) -> Trust:
-        """What was known at the last look."""
+        """The trust as of the last check."""
         trust = self._row.trust
         assert trust is not None
         return trust
@@ -145,7 +145,7 @@ def confirm_clock(catalog: ClockCatalog, clocks: Clocks) -> ClockReading:
 
 
 def told(trust: Trust) -> str | None:
-    """What is wrong with the clock and what to do, for an operator; None if it is trusted."""
+    """The problem with the clock and its remedy, for an operator; None if it is trusted."""
     if trust.suspect is None or trust.expected_ms is None:
         return None
     says, expected = _date(trust.suspect.wall_ms), _date(trust.expected_ms)

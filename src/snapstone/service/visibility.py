@@ -89,7 +89,7 @@ def require_writable(engine: Engine, caller: Caller, snapshot_id: str, due_runni
 def not_writable(
     snapshot_id: str, state: SnapshotState | None
 ) -> SnapshotNotFoundError | SnapshotAlreadyCompletedError:
-    """What a put to a snapshot in this state is answered."""
+    """The error for a put to a snapshot in this state."""
     if state in (SnapshotState.SEALING, SnapshotState.COMPLETED):
         return SnapshotAlreadyCompletedError(snapshot_id)
     return SnapshotNotFoundError((snapshot_id,))

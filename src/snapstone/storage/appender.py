@@ -94,7 +94,7 @@ class SegmentFailedError(Exception):
 
 
 class Space(Protocol):
-    """What a file system has left for segments (`space.py`)."""
+    """The space that is left for segments (`space.py`)."""
 
     def refuse_block_if_low(self) -> None:
         """Raises StoreFullError while there is too little room for blocks."""

@@ -12,7 +12,7 @@ from snapstone.core.data_key import DataKey
 
 
 class ObjectKind(IntEnum):
-    """What an object is; the number is in its header."""
+    """Kind of an object; the number is in its header."""
 
     BLOCK = 1
     PAGE = 2

@@ -1,4 +1,4 @@
-"""What kind of file system a folder lies on, whether it takes changes, and files that are overwritten in place.
+"""The kind of file system under a folder, whether it is read-only, and files that are overwritten in place.
 
 On a file system that never overwrites (btrfs) a write to a mapped file needs new space, and a process that writes to
 one when the disk is full is killed by SIGBUS. A file without copy-on-write is overwritten in place, as on any other.

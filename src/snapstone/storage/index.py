@@ -87,7 +87,7 @@ UPDATE segment SET full = 0;
 CREATE INDEX object_manifest ON object (address) WHERE kind = 3
 """,
 }
-"""What makes an index of an earlier version one of the next."""
+"""The migrations from each version of an index to the next."""
 
 ADD_ROW_COUNT: Final = 64
 """Records that one statement adds."""
@@ -132,7 +132,7 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """What the index knows of a segment."""
+    """A segment in the index."""
 
     segment_id: int
     checkpoint: int
@@ -451,7 +451,7 @@ class Index:
         self._uncopied_commit_count = 0
 
     def _failure(self, error: sqlite3.DatabaseError) -> Exception:
-        """What a failure of SQLite means; an index that is damaged is made again at the next start."""
+        """The error for a failure of SQLite; a damaged index is rebuilt at the next start."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL:
             return StoreFullError(f"no space for the index {self._path}")

@@ -48,7 +48,7 @@ class SealBrokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What the header of an encrypted record says beyond a plain one's."""
+    """Additional fields in the header of an encrypted record."""
 
     data_key_id: bytes
     nonce: bytes
@@ -117,7 +117,7 @@ class BadRecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RecordHeader:
-    """What a header says about its payload."""
+    """A header's description of its payload."""
 
     kind: ObjectKind
     address: Address

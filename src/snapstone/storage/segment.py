@@ -71,7 +71,7 @@ class Segment:
         self.segment_id = segment_id
         self.salt = salt
         self.header_damage = header_damage
-        """What was wrong with one of the header's copies when the segment was opened; None if both were whole."""
+        """The damage of one of the header's copies when the segment was opened; None if both were intact."""
         self._read_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._identity = _identity(os.fstat(self._read_fd))
         self._direct_fd = _open_direct(path, os.O_RDONLY)

@@ -73,7 +73,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a file system has left for this user."""
+    """Free space and inodes of a file system for this user."""
 
     free: int
     """Bytes."""

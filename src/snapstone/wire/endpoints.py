@@ -53,14 +53,14 @@ class ServiceEndpoint(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """What every endpoint does with a request, whatever its protocol."""
+    """The steps that every endpoint takes for a request, in any protocol."""
 
     engine: Engine
     authentication: Authentication
     guards: Sequence[Guard]
 
     def caller(self, signed: SignedRequest, body: bytes) -> Caller:
-        """Who signed a request whose body is read."""
+        """The signer of a request whose body has been read."""
         hashes = hashes_of_body(signed.claim, signed.request.headers, signed.query, body)
         return self.authentication.caller(signed.request, signed.path, signed.claim, hashes)
 
@@ -200,7 +200,7 @@ def _refused(response: Response, fault: EbsFault | CodedFault, error: Exception)
 def _read_query(
     dispatcher: Dispatcher, signed: SignedRequest, service: str, operations: Mapping[str, Operation]
 ) -> tuple[Caller, query.Field, Operation]:
-    """Who calls, the form's fields, and the operation that they name."""
+    """The caller, the form's fields, and the operation that they name."""
     dispatcher.authentication.check_scope(signed.claim)
     body = _whole_body(signed.request, query.FORM_LIMIT)
     caller = dispatcher.caller(signed, body)
@@ -218,7 +218,7 @@ def _offered(operations: Mapping[str, Operation], name: str, log: dict[str, obje
 
 
 def _taken(operation: Operation, function: OperationFunction, keywords: Mapping[str, object]) -> frozenset[str]:
-    """What the operation takes; a member that only the models have is refused: ignoring it could be wrong."""
+    """The operation's arguments; a member that only the models have is refused, because ignoring it could be wrong."""
     taken = keywords_taken(function)
     if taken is None:
         return frozenset(member.keyword for member in operation.inputs)

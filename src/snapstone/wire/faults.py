@@ -174,7 +174,7 @@ Code = str | Never
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one error is in each protocol."""
+    """One error's code in each protocol."""
 
     codes: Mapping[Protocol, Code]
     """For EBS: code, and after a slash the Reason."""
@@ -234,7 +234,7 @@ _INTERNAL: Final = _as_row(
     _INTERNAL_TEXT,
     _INTERNAL_TEXT,
 )
-"""What an error is that a protocol was never to meet."""
+"""The fault for an error that the protocol should never meet."""
 
 
 def row_of(error: Exception, protocol: Protocol) -> tuple[Row, str]:

@@ -150,7 +150,7 @@ class Gateway:
 
 
 def _named(error: UnknownActionError | UnknownOperationError) -> str:
-    """What a request names where an operation should be."""
+    """The text in place of the operation's name."""
     return error.action if isinstance(error, UnknownActionError) else f"{error.method} {error.path}"
 
 

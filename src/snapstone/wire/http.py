@@ -73,7 +73,7 @@ class Response:
     release: Callable[[], None] | None = None
     """Called once the body has been sent or given up, to hand a borrowed buffer back."""
     log: dict[str, object] = field(default_factory=dict)
-    """What the request log says besides method, status and time: operation, snapshot, error code. No secrets."""
+    """Fields of the request log besides method, status and time: operation, snapshot, error code. No secrets."""
     fault: Fault | None = None
     """Why the request was refused, if it was."""
     cut_after: int | None = None
@@ -81,7 +81,7 @@ class Response:
 
 
 Application = Callable[[Request], Response]
-"""What the listener calls, from many threads at once."""
+"""Called by the listener, from many threads at once."""
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ def refuse_changes(call: Call) -> None:
 
 
 class MaybeReadOnly(Protocol):
-    """What may become read-only, such as a disk."""
+    """Something that may become read-only, such as a disk."""
 
     @property
     def read_only(self) -> bool:

@@ -1,4 +1,4 @@
-"""What wire itself refuses before any operation is called: signatures, syntax, constraints, unknown operations."""
+"""Refusals of the wire floor, before any operation is called: signatures, syntax, constraints, unknown operations."""
 
 from __future__ import annotations
 

@@ -350,7 +350,7 @@ def verify(
     find_key: Callable[[str], Credentials | None],
     now_ms: int,
 ) -> Credentials:
-    """Whose key signed this request head, if the signature over any one of `payload_hashes` holds.
+    """The access key that signed this request head, if the signature over any one of `payload_hashes` is valid.
 
     `path` is the raw wire path, still percent-encoded. Call `check_scope` first. Raises UnknownAccessKeyError (also for
     a key that is not active), MalformedSignatureError, SignatureMismatchError, InvalidSessionTokenError and
@@ -421,7 +421,7 @@ class Authentication:
         check_scope(claim, self._regions, self._engine.now_ms())
 
     def caller(self, request: Request, path: str, claim: Claim, payload_hashes: tuple[str, ...]) -> Caller:
-        """Who signed the request; raises as `sigv4.verify`."""
+        """The signer of the request; raises as `sigv4.verify`."""
         engine = self._engine
 
         def find_key(access_key_id: str) -> Credentials | None:

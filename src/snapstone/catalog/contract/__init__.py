@@ -1,1 +1,1 @@
-"""What a catalog promises: rows as frozen values, and one protocol for each subject."""
+"""The contract of a catalog: rows as frozen values, and one protocol for each subject."""

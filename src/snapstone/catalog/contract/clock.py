@@ -11,7 +11,7 @@ from snapstone.core.clock_trust import Trust
 
 @dataclass(frozen=True, slots=True)
 class ClockRow:
-    """What all processes on a catalog know of time.
+    """The time state that all processes on a catalog share.
 
     *Running time* counts, in milliseconds, while a server runs on the catalog, and stands still otherwise. It begins at
     the wall time of the first start, and nothing that happens to the wall clock afterwards changes it. Time-outs of

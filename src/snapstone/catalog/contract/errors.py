@@ -1,4 +1,4 @@
-"""What every call of a catalog may raise, whatever the engine under it: no engine's own error leaves a catalog.
+"""The errors that any call of a catalog may raise: no error of the engine below leaves a catalog.
 
 Beside these there are DamageError and StoreFullError, of `core.errors`. The two here have no AWS fault of their own: a
 row that is refused is a mistake in this program, and a catalog that fails is answered as an internal error and logged.

@@ -11,7 +11,7 @@ from snapstone.core.ids import AccountId
 
 
 class IdentityKind(StrEnum):
-    """What policies can be given to."""
+    """What policies can be attached to."""
 
     USER = "user"
     ROLE = "role"
@@ -125,7 +125,7 @@ class OwnerGoneError(Exception):
 
 @dataclass(eq=False)
 class StillUsedError(Exception):
-    """What was to be deleted still has, or is attached to, something."""
+    """The object to delete still has, or is attached to, something."""
 
     what: str
     """Of a user or role `policies`, `attached policies` or `access keys`; of a policy `attachments` or `versions`."""

@@ -12,7 +12,7 @@ from snapstone.core.ids import AccountId, Region
 
 
 class KeyManager(StrEnum):
-    """Who manages a key."""
+    """The manager of a key."""
 
     CUSTOMER = "CUSTOMER"
     AWS = "AWS"
@@ -87,7 +87,7 @@ class AliasTakenError(Exception):
 
 
 class MaterialAdded(Enum):
-    """What came of adding material."""
+    """The outcome of adding material."""
 
     ADDED = "added"
     ANOTHER = "another caller has just added some, or none is due"

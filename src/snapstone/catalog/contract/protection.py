@@ -50,7 +50,7 @@ class ProtectionCatalog(Protocol):
     # -- block public access --
 
     def public_access(self, account_id: AccountId, region: Region) -> PublicAccess:
-        """What an account lets be shared with everybody; cheap, and never stale."""
+        """What an account allows to be shared with everybody; cheap, and never stale."""
 
     def set_public_access(self, account_id: AccountId, region: Region, state: PublicAccess) -> None:
         """When this returns, `public_access` returns it in every process."""
@@ -78,7 +78,7 @@ class ProtectionCatalog(Protocol):
         """Put a rule in place of a rule; None deletes it. Returns the new one (or the deleted), None if none is."""
 
     def recycled(self, account_id: AccountId, region: Region) -> list[Snapshot]:
-        """What lies in the bin, in the order in which it came there."""
+        """The snapshots in the bin, in the order in which they were recycled."""
 
     def restore_recycled(
         self, account_id: AccountId, region: Region, snapshot_id: SnapshotId, due_ms: int

@@ -96,7 +96,7 @@ class SharingCatalog(Protocol):
     # -- encryption by default --
 
     def encryption_defaults(self, account_id: AccountId, region: Region) -> EncryptionDefaults:
-        """What an account has set for a region, and cheap: remembered until something changes."""
+        """An account's settings for a region; cheap: cached until something changes."""
 
     def set_encryption_by_default(self, account_id: AccountId, region: Region, encrypted: bool) -> None:
         """Turn encryption by default on or off; the default key stays as it is."""

@@ -12,7 +12,7 @@ from snapstone.core.protection import Retention
 
 
 class Deletion(StrEnum):
-    """What became of a snapshot that was to be deleted."""
+    """The outcome of a deletion."""
 
     BEGUN = "begun"
     """Deleted for every caller; its manifest and row remain to be removed."""
@@ -31,7 +31,7 @@ class StorageTier(StrEnum):
 
 
 class PublicAccess(StrEnum):
-    """What an account lets be shared with everybody in a region."""
+    """What an account allows to be shared with everybody in a region."""
 
     BLOCK_ALL = "block-all-sharing"
     """Nothing, and what was shared before is hidden."""
@@ -119,7 +119,7 @@ class Snapshot:
     """Present blocks under `root`."""
     expected_count: int | None
     expected_checksum: Digest | None
-    """What CompleteSnapshot declared."""
+    """As declared by CompleteSnapshot."""
     seal_begun_at_ms: int | None
     kms_key_arn: str | None = None
     """The KMS key it is encrypted under, or None if it is not encrypted."""

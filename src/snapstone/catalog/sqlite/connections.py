@@ -152,7 +152,7 @@ class Connections:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """What the block changes may be in a Memory of any process."""
+        """A transaction that changes rows which any process may have cached."""
         self.changes.begin()
         try:
             yield
@@ -326,7 +326,7 @@ class Connections:
             )
 
     def _filed_sequence(self) -> int | None:
-        """What `catalog_state` says in the catalog's file alone, without the log; 0 in one from before there were
+        """The number in `catalog_state` in the catalog's file alone, without the log; 0 in one from before there were
         numbers. None if nothing can be read: a power cut or a failing disk has cut off the copying of the log into
         the file, which is whole together with the log.
         """
@@ -350,7 +350,7 @@ class Connections:
                 self.changes.note_filed(filed)
 
     def _stated_sequence(self) -> int:
-        """What `catalog_state` says; if that is damaged, what the file says: the next transaction puts it right."""
+        """The number in `catalog_state`; if that is damaged, the changes file's: the next transaction corrects it."""
         rows: list[tuple[int, int]] = self._writer.execute("SELECT sequence, checksum FROM catalog_state").fetchall()
         for sequence, checksum in rows:
             if is_number_intact(sequence, checksum):

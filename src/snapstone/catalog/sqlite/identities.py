@@ -35,7 +35,7 @@ _INSERT_SEALED_KEY: Final = """
 
 
 class AccountStatements(Statements):
-    """What `contract.Catalog` promises about accounts and the server's own secrets."""
+    """The part of `contract.Catalog` about accounts and the server's own secrets."""
 
     def secret(self, name: str, candidate: bytes) -> bytes:
         with self._connections.writing() as connection:
@@ -269,7 +269,7 @@ def _by_name(connection: Connection, account_id: AccountId, kind: IdentityKind, 
 
 
 def _policies(identity: Identity) -> set[str]:
-    """What must exist for it to be given to this identity."""
+    """What must exist before it can be attached to this identity."""
     return {*identity.attached_arns, *([identity.boundary_arn] if identity.boundary_arn else [])}
 
 
@@ -319,7 +319,7 @@ def _insert_parts(connection: Connection, identity: Identity) -> None:
 
 
 def _values(identity: Identity) -> tuple[object, ...]:
-    """What the columns of an identity hold."""
+    """The column values of an identity."""
     return (
         identity.identity_id,
         identity.kind,

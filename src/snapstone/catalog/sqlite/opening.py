@@ -89,7 +89,7 @@ def is_absent(path: Path) -> bool:
 
 
 def failure_of(error: sqlite3.Error, path: Path) -> Exception:
-    """What an error of SQLite means while the server runs, in the terms of the contract."""
+    """The contract's error for an error of SQLite while the server runs."""
     code = _code_of(error)
     if _is_damage(error, code):
         return DamageError(str(path), f"the catalog is damaged: {error}")
@@ -101,7 +101,7 @@ def failure_of(error: sqlite3.Error, path: Path) -> Exception:
 
 
 def refusal_of(error: sqlite3.Error | OSError, path: Path) -> Exception:
-    """What an error at a start means: a CatalogError, or StoreFullError if only room is missing."""
+    """The error to raise for an error at a start: a CatalogError, or StoreFullError if only space is missing."""
     code = _code_of(error) if isinstance(error, sqlite3.Error) else None
     if isinstance(error, sqlite3.Error) and _is_damage(error, code):
         return UnusableCatalogError(

@@ -134,7 +134,7 @@ def _insert_parts(connection: Connection, policy: ManagedPolicy) -> None:
 
 
 def _values(policy: ManagedPolicy) -> tuple[object, ...]:
-    """What the columns of a policy hold."""
+    """The column values of a policy."""
     return (
         policy.arn,
         policy.policy_id,

@@ -91,7 +91,7 @@ def snapshot_from(row: tuple[Any, ...]) -> Snapshot:
 
 
 def snapshot_parameters(snapshot: Snapshot) -> tuple[object, ...]:
-    """What INSERT_SNAPSHOT is given; tags and shares are rows of their own."""
+    """The parameters of INSERT_SNAPSHOT; tags and shares are rows of their own."""
     return (
         snapshot.snapshot_id,
         snapshot.account_id,

@@ -85,7 +85,7 @@ class SubmittedWrite:
 
 @dataclass(frozen=True, slots=True)
 class _Fixed:
-    """What of a snapshot's row no put changes."""
+    """The part of a snapshot's row that no put changes."""
 
     snapshot_key: int
     state: str

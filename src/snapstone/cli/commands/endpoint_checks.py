@@ -159,7 +159,7 @@ class _Reply:
 
     @property
     def kind(self) -> FaultKind | None:
-        """What kind of refusal; None if there was none."""
+        """The kind of refusal; None if there was none."""
         return kind_of(fault_of_response(self.response)) if self.refused else None
 
 

@@ -43,7 +43,7 @@ class CheckResult:
     """One or two words."""
     words: str
     advice: str = ""
-    """What to do about it; empty if nothing is to be done."""
+    """How to fix it; empty if nothing needs to be done."""
 
 
 def ok(check: str, words: str) -> CheckResult:

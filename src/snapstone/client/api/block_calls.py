@@ -37,7 +37,7 @@ class Signer:
         self._lock = threading.Lock()
         self._derived: tuple[AccessKey, str, bytes] | None = None
         self.skew_seconds = 0.0
-        """What to add to this machine's clock to have the endpoint's."""
+        """Offset from this machine's clock to the endpoint's."""
 
     def head(
         self, request: tuple[str, str, str], headers: Sequence[Header], payload_hash: str, key: AccessKey

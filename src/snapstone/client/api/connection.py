@@ -31,7 +31,7 @@ class BrokenAnswerError(OSError):
 
 @dataclass(slots=True)
 class Answer:
-    """What came back. `size` bytes of the body are in the caller's buffer, or the body is in `loose`."""
+    """An answer. `size` bytes of the body are in the caller's buffer, or the body is in `loose`."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)

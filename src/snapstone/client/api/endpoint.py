@@ -30,7 +30,7 @@ Client = Any
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """What requests are signed with, as it was at one moment."""
+    """The credentials at one moment."""
 
     access_key_id: str
     secret: str

@@ -1,4 +1,4 @@
-"""What an endpoint's refusal means for the caller: try again, wait, renew, or stop, and as which error.
+"""The meaning of an endpoint's refusal for the caller: retry, wait, renew, or stop, and with which error.
 
 Sources: docs/aws-behaviour/ebs-direct.md, EBS-STATE and EBS-PUT; docs/aws-behaviour/signing-and-protocols.md, ERR and
 CLIENT; AWS's list of common errors for EC2.
@@ -69,7 +69,7 @@ class ApiFault:
     date: str | None = None
     """The answer's Date header: the endpoint's clock."""
     cause: str | None = None
-    """What Snapstone adds, since AWS has one code for every server failure (`core.errors.Cause`)."""
+    """Snapstone's addition, since AWS has one code for every server failure (`core.errors.Cause`)."""
 
     def __str__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""

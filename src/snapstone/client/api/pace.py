@@ -46,7 +46,7 @@ class ConcurrencyLimit:
         self.limit = min(START_LIMIT, self.maximum)
         self._floor = self.limit
         self._aim = self.limit
-        """What a limit halved by faults doubles up to again."""
+        """The limit up to which one halved by faults doubles again."""
         self._settled_limit = self.limit
         self._settled_rate = 0.0
         """The best that is known: 0 as long as nothing is."""
@@ -278,7 +278,7 @@ class Stopping(Protocol):
 
 
 class Gate:
-    """What one thread waits at and another opens, once for each wait; opened early, it stays open."""
+    """A gate that one thread waits at and another opens, once per wait; opened early, it stays open."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

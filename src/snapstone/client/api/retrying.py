@@ -118,7 +118,7 @@ class Options:
 
 @dataclass(slots=True)
 class RetryStats:
-    """What happened so far, over all calls."""
+    """Retries so far, over all calls."""
 
     throttled_count: int = 0
     retried_count: int = 0

@@ -227,7 +227,7 @@ class Service:
         self._retrying.run(f"remove tags from {snapshot_id}", lambda _: self._control.untag(snapshot_id, names))
 
     def caller_arn(self) -> str:
-        """Who these credentials are."""
+        """The ARN of these credentials' principal."""
         return self._retrying.run("get the caller's identity", lambda _: self._control.caller_arn())
 
     def wait_completed(self, snapshot_id: str, seconds: float, *, recent: bool = False) -> None:

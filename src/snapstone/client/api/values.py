@@ -1,4 +1,4 @@
-"""What is said to an endpoint and what it answers, as values."""
+"""Requests to an endpoint and its answers, as values."""
 
 from __future__ import annotations
 

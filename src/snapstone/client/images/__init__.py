@@ -1,1 +1,1 @@
-"""What blocks are read from and written to: files, block devices, streams, and the formats that QEMU knows."""
+"""Images, which blocks are read from and written to: files, block devices, streams, and QEMU's formats."""

@@ -13,7 +13,7 @@ class Source(Protocol):
     """An image that is read block by block. All but streams may be read from many threads, in any order."""
 
     name: str
-    """What messages and journals call it: an absolute path, or `-`."""
+    """Its name in messages and journals: an absolute path, or `-`."""
     size: int
     """Bytes; the last block may be short, and is then read with zeros behind it."""
     sequential: bool
@@ -28,7 +28,7 @@ class Source(Protocol):
         ...
 
     def state(self) -> State:
-        """What to compare before and after: a difference means that the image was written to in between."""
+        """State to compare before and after: a difference means that the image was written to in between."""
         ...
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Target(Protocol):
         ...
 
     def read(self, block_index: int, into: memoryview) -> None:
-        """What the target holds now, for resuming: 524,288 bytes, zeros if nothing is."""
+        """The target's current content, for resuming: 524,288 bytes, zeros where nothing is."""
         ...
 
     def sync(self) -> None:

@@ -25,7 +25,7 @@ class DeviceSource:
             raise NotFoundError(f"{name} has a size of 0 bytes: no medium, or no backing device")
         self._number = os.fstat(fd).st_rdev
         self.uses = UseTable().uses_of_device(self._number)
-        """Who uses it at the moment of opening; while it is mounted it may change under the reader."""
+        """Its uses when it was opened; while it is mounted it may change under the reader."""
         self._file = BlockFile(fd, name, self.size, trust_cache=False)
         self._settle()
 
@@ -79,7 +79,7 @@ class DeviceTarget:
         self._file.zero(block_index)
 
     def read(self, block_index: int, into: memoryview) -> None:
-        """What the device holds now."""
+        """The device's current content."""
         self._file.read(block_index, into)
 
     def sync(self) -> None:

@@ -34,7 +34,7 @@ _SYS_CACHESTAT: Final = 451
 _CACHESTAT_MACHINES: Final = frozenset({"x86_64", "aarch64", "riscv64", "ppc64le", "s390x", "loongarch64"})
 
 _NO_SUCH_CALL: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL, errno.EXDEV})
-"""What a kernel, file system or device answers that does not know a call, or not for these operands."""
+"""Errors of a kernel, file system or device that does not support a call, or not for these operands."""
 
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 _U64: Final = Struct("=Q")
@@ -192,7 +192,7 @@ class BlockDevice:
         return [BlockDevice(folder.resolve()) for folder in _folders(self.folder / "holders")]
 
     def written(self) -> dict[str, int] | None:
-        """What was written and discarded since the machine started; None if it is not counted.
+        """Counts of what was written and discarded since the machine started; None if not counted.
 
         A disk's counters include what is written to its partitions, but a partition's do not include what is written
         past it to the disk's own device. So that is added for a partition: what no partition has counted.

@@ -88,7 +88,7 @@ class NbdConnection:
             self._socket.settimeout(REPLY_SECONDS)
 
     def extents(self, offset: int, size: int) -> list[NbdExtent]:
-        """What lies from `offset` on, in order: something, but perhaps less or more than `size` bytes of it."""
+        """Extents from `offset` on, in order: at least one, but perhaps less or more than `size` bytes."""
         self._check_extent(offset, size, MAX_STATUS_SIZE)
         extents: list[NbdExtent] = []
         for reply in self._exchange(messages.BLOCK_STATUS, offset, size):

@@ -119,7 +119,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What the server says about the disk that it serves."""
+    """The server's description of the disk that it serves."""
 
     size: int
     reads_whole: bool
@@ -135,7 +135,7 @@ class NbdExtent:
 
 
 def answer_greeting(greeting: bytes) -> bytes:
-    """What a client sends after the server's greeting."""
+    """The client's answer to the server's greeting."""
     magic, option_magic, flags = GREETING.unpack(greeting)
     if magic != b"NBDMAGIC" or option_magic != _OPTION_MAGIC or not flags & _FLAG_FIXED_NEWSTYLE:
         raise ProtocolError(f"the server does not speak fixed newstyle NBD; it begins with {greeting!r}")
@@ -225,7 +225,7 @@ def parse_error(payload: bytes) -> tuple[int, str]:
 
 
 def parse_extents(payload: bytes, context_id: int) -> list[NbdExtent]:
-    """What a block status chunk tells; none of it empty."""
+    """The extents of a block status chunk; none is empty."""
     if len(payload) < 12 or len(payload) % 8 != 4:
         raise ProtocolError(f"a block status answer has {len(payload)} bytes")
     if int.from_bytes(payload[:4]) != context_id:

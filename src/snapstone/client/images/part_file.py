@@ -45,7 +45,7 @@ STEP_SIZE: Final = 256 << 20
 
 _PLAIN_STEP_SIZE: Final = 1 << 20
 _NOT_BY_THE_KERNEL: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL})
-"""What a kernel or file system answers that does not copy by itself."""
+"""Errors of a kernel or file system that cannot copy by itself."""
 
 
 def copy_file(original: Path, copy: Path) -> None:
@@ -89,7 +89,7 @@ def _copy_some(source: int, target: int, offset: int, size: int) -> int:
 
 _UNFINISHED_SUFFIX: Final = ".copy"
 _SECTOR_SIZE: Final = 512
-"""What `st_blocks` counts, whatever the file system's blocks are."""
+"""The unit of `st_blocks`, whatever the file system's block size."""
 
 
 def start_part_from_copy(image: Path, part: Path) -> None:
@@ -124,7 +124,7 @@ MAX_NAME_SIZE: Final = 255
 
 _DIGEST_SIZE: Final = 8
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-"""What a network file system without locks answers; work continues without a lock."""
+"""Errors of a network file system without locks; work continues without a lock."""
 
 _MAX_OPENINGS: Final = 100
 """Times that a part may vanish just before it is locked, because another process had finished it that moment."""
@@ -274,7 +274,7 @@ class FileTarget:
         self._file.zero(block_index)
 
     def read(self, block_index: int, into: memoryview) -> None:
-        """What the part holds now."""
+        """The part file's current content."""
         self._file.read(block_index, into)
 
     def sync(self) -> None:

@@ -77,7 +77,7 @@ def open_qemu_target(
 
 
 class _ServedImage:
-    """What sources and targets have in common: an image, and the qemu-nbd that serves it."""
+    """Base of sources and targets: an image, and the qemu-nbd that serves it."""
 
     def __init__(self, path: Path, server: ImageServer) -> None:
         self.name = str(path)
@@ -221,7 +221,7 @@ class _QemuTarget(_ServedImage):
 
 @contextlib.contextmanager
 def _refused(name: str, action: str) -> Iterator[None]:
-    """What the operating system refuses inside becomes a ClientError."""
+    """Turn an OSError in the block into a ClientError."""
     try:
         yield
     except OSError as error:

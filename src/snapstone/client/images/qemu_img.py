@@ -158,7 +158,7 @@ def refusal(path: Path, image_format: str, words: str, otherwise: type[ClientErr
 
 
 def plain(output: bytes) -> str:
-    """What one of QEMU's tools said, as one line without the tool's name."""
+    """A QEMU tool's error output, as one line without the tool's name."""
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
     told = [line.removeprefix("qemu-nbd: ").removeprefix("qemu-img: ") for line in lines]
     return "; ".join(told) or "no reason given"
@@ -179,7 +179,7 @@ def _own_files(image: dict[str, Any]) -> list[Path]:
 
 
 def _ask(path: Path, image_format: str, verb: str, *arguments: str) -> bytes:
-    """What qemu-img answers on standard output."""
+    """qemu-img's standard output."""
     try:
         done = subprocess.run(
             (tool("qemu-img"), verb, "-f", image_format, *arguments),

@@ -162,7 +162,7 @@ class Composer:
         return not self._parent_reaches(block_index) or self._parent_token(block_index) is None
 
     def _content(self, block_index: int) -> bytearray:
-        """What a block that is not held back has now, to be changed."""
+        """A copy of the current content of a block that is not held back."""
         sent = self._sender.on_its_way(block_index)
         if sent is not None:
             return bytearray(sent)

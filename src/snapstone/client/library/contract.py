@@ -1,4 +1,4 @@
-"""What the library needs of an endpoint; `client.api.service.Service` has it."""
+"""The protocols that the library needs of an endpoint; `client.api.service.Service` implements them."""
 
 from __future__ import annotations
 

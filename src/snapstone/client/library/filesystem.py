@@ -63,7 +63,7 @@ class SnapstoneFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec i
 
     @property
     def fsid(self) -> str:
-        """What tells this file system from others."""
+        """The options that distinguish this file system from others."""
         return f"snapstone-{self.service.endpoint.name}"
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Info] | list[str]:

@@ -32,7 +32,7 @@ TOKEN_LIFETIME_SECONDS: Final = 6 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """What is present in a range of block indexes."""
+    """The present blocks in a range of block indexes."""
 
     start: int
     stop: int

@@ -1,4 +1,4 @@
-"""What differs between two snapshots, or between a snapshot and an image: found in listings, decided by bytes.
+"""Differences between two snapshots, or between a snapshot and an image: found in listings, decided by bytes.
 
 Neighbours of one kind are put together as extents, and all of them as totals.
 """
@@ -154,7 +154,7 @@ def check_unchanged(source: Source, before: object) -> None:
 
 
 def _held(service: Service, snapshot_id: str, index: DigestTable | None) -> Iterator[ComparedBlock]:
-    """What a snapshot holds, as pairs whose image side is empty."""
+    """A snapshot's blocks, as pairs whose image side is empty."""
     if index is not None:
         return (ComparedBlock(block_index, None, digest, in_image=False) for block_index, digest in index.items())
     blocks = chain.from_iterable(page.blocks for page in service.block_pages(snapshot_id))
@@ -183,7 +183,7 @@ def _decided(
     observer: Observer | None,
     stop: StopSignal,
 ) -> Iterator[Difference]:
-    """What `decide` says about each piece of work, in the order of the work, without those that are equal."""
+    """The differences that `decide` finds, in the order of the work."""
     observer = observer or NullObserver()
     options = service.options
     observer.begin(tally)
@@ -225,7 +225,7 @@ class Extent:
 
 @dataclass
 class Totals:
-    """What all differences come to."""
+    """Totals of all differences."""
 
     counts: Counter[Kind] = field(default_factory=Counter)
     """Blocks of each kind."""

@@ -37,13 +37,13 @@ AUTO: Final = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class CopyOptions:
-    """What a copy is to be, and how it is made."""
+    """Options of a copy."""
 
     parent_id: str | None = AUTO
     """`auto` (a snapshot there that is known to hold what an earlier one here holds, if there is one), None (a full
     copy), or a snapshot there."""
     source_parent_id: str | None = None
-    """What `parent_id` is a copy of, if its tag does not say so."""
+    """The source of `parent_id`, if its tag does not say so."""
     description: str | None = None
     """The source's by default."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class CopyOptions:
     keep_failed: bool = False
     """Leave the pending snapshot if the copy fails permanently."""
     resume: bool = True
-    """What an earlier, interrupted run of the same copy began."""
+    """The state of an earlier, interrupted run of the same copy."""
     dry_run: bool = False
     """Count what would be copied, and copy nothing."""
 
@@ -193,7 +193,7 @@ def plan_in(facts: Mapping[str, object]) -> Plan | None:
 
 @dataclass(frozen=True)
 class CopyResult:
-    """What a copy did; `snapshot_id` is None after a dry run, and the counts are then what would be done."""
+    """The result of a copy; after a dry run `snapshot_id` is None, and the counts are what would be done."""
 
     snapshot_id: str | None
     kind: str
@@ -203,7 +203,7 @@ class CopyResult:
     parent_id: str | None
     """The copy's parent, at the target."""
     source_parent_id: str | None
-    """What the parent is a copy of, at the source."""
+    """The parent's own source."""
     volume_size_gib: int
     sent_count: int
     zero_count: int
@@ -296,7 +296,7 @@ class _Copy:
             self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> dict[str, object]:
-        """What makes two copies the same piece of work."""
+        """The facts that make two copies the same work."""
         options, source, target = self._options, self._source.endpoint, self._target.endpoint
         return {
             "kind": "copy",

@@ -51,7 +51,7 @@ class Counterpart:
 
 @dataclass(frozen=True)
 class CounterpartSearch:
-    """What a search for a counterpart came to."""
+    """The result of a search for a counterpart."""
 
     found: Counterpart | None
     why: str
@@ -204,7 +204,7 @@ class Counterparts:
         return None
 
     def _difference(self, pair: Counterpart) -> str | None:
-        """What shows that the two are not equal; None if nothing does."""
+        """The reason why the two are not equal; None if they may be."""
         try:
             differing = self._differing_block(pair)
         except DeniedError as error:

@@ -62,7 +62,7 @@ class DigestTableError(ClientError):
 
 @dataclass(frozen=True)
 class Header:
-    """What one slot says."""
+    """The content of one slot."""
 
     block_count: int
     sequence: int
@@ -103,7 +103,7 @@ def read_header(path: Path, descriptor: int) -> Header:
 
 
 def parse_slot(slot: bytes) -> Header | None:
-    """What a slot says, or None if it is not whole, or of another version."""
+    """The content of a slot, or None if it is damaged or of another version."""
     magic, version, size, block_count, sequence, crc = _HEAD.unpack_from(slot)
     text = slot[_FACTS_OFFSET : _FACTS_OFFSET + size]
     if (magic, version) != (MAGIC, VERSION) or len(text) != size or crc != _crc(slot[: _HEAD.size - _CRC_SIZE], text):
@@ -195,7 +195,7 @@ class DigestTable:
 
     @property
     def facts(self) -> Facts:
-        """What the header says: JSON values."""
+        """The header's facts: JSON values."""
         return self._header.facts
 
     def set_facts(self, facts: Facts) -> None:

@@ -54,7 +54,7 @@ class DownloadPlace:
 
     @property
     def key(self) -> Mapping[str, object]:
-        """What makes two runs the same download."""
+        """The facts that make two runs the same download."""
         return {
             "kind": "download",
             "endpoint": self.service.endpoint.url,
@@ -147,7 +147,7 @@ STANDARD_OUTPUT: Final = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadOptions:
-    """What image is to be made of a snapshot, and how."""
+    """Options of a download."""
 
     from_snapshot_id: str | None = None
     """A snapshot that the image holds: only what changed since is written to it."""
@@ -158,14 +158,14 @@ class DownloadOptions:
     format: str | None = None
     """Of a new image; raw by default."""
     resume: bool = True
-    """What an earlier, interrupted run of the same download began."""
+    """The state of an earlier, interrupted run of the same download."""
     dry_run: bool = False
     """Count what would be received, and write nothing."""
 
 
 @dataclass(frozen=True)
 class DownloadResult:
-    """What a download did."""
+    """The result of a download."""
 
     snapshot_id: str
     kind: str
@@ -318,7 +318,7 @@ class _Download:
             journal.finish(self._observer)
 
     def _prepare(self, target: Target, place: DownloadPlace, journal: Journal) -> None:
-        """What can be known to fail is found before the long work."""
+        """Check in advance what can be known to fail."""
         if journal.resumed:
             count = journal.table.count()
             text = f"resuming {self._path} ({count} blocks already there)"

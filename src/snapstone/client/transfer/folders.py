@@ -34,7 +34,7 @@ class StateError(ClientError):
 
 
 def state_failure(path: Path, error: OSError) -> ClientError:
-    """What a failed call on a file of the state folder means; the text names the file."""
+    """The error for a failed call on a file of the state folder; the text names the file."""
     text = f"{path}: {error.strerror or error}"
     if error.errno in _NO_SPACE:
         return NoSpaceError(f"{text}; free some space there, or set {STATE_VARIABLE} to another directory")
@@ -182,7 +182,7 @@ class JournalLock:
 
 
 def holder_of(path: Path) -> str:
-    """Who holds a lock, in words."""
+    """A description of the holder of a lock."""
     try:
         with path.open("rb") as file:
             text = file.read(_HOLDER_SIZE).decode("ascii", "replace").strip()

@@ -95,9 +95,9 @@ class KeptJournal:
     disk_size: int
     """Bytes it takes on disk."""
     holder: str | None
-    """Who has it open, in words."""
+    """A description of the process that has it open."""
     fault: str | None
-    """What is wrong with it."""
+    """Its problem, or None."""
 
 
 class JournalStore:
@@ -227,7 +227,7 @@ def _look_at(path: Path) -> KeptJournal | None:
 
 
 def _holder(lock_path: Path) -> str | None:
-    """Who holds the lock of a journal; a lock that we may not open was somebody's, who may hold it."""
+    """The holder of a journal's lock; a lock that we may not open belongs to another user, who may hold it."""
     try:
         lock = JournalLock.try_take(lock_path) if lock_path.exists() else None
     except PermissionError:

@@ -1,4 +1,4 @@
-"""What a copy has to carry: every present block of a snapshot, or what differs from an earlier one, and its bytes."""
+"""The blocks that a copy transfers: all present blocks of a snapshot, or those that differ from an earlier one."""
 
 from __future__ import annotations
 

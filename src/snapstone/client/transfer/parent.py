@@ -1,4 +1,4 @@
-"""What a parent holds, as a table of digests: from the index kept here, or by reading its blocks.
+"""A parent's content, as a table of digests: from the local index, or by reading its blocks.
 
 An incremental upload leaves out what the index has, so the index is not believed because of its name: a few blocks,
 spread over the volume, are read from the snapshot first.
@@ -40,7 +40,7 @@ class Parent:
     snapshot_id: str
     volume_size_gib: int
     table: DigestTable | None
-    """What it holds; None if only a dirty bitmap lists what changed."""
+    """Its digests; None if only a dirty bitmap lists what changed."""
     known_from: str
     """`index`, `blocks`, or `dirty bitmap`."""
 

@@ -70,7 +70,7 @@ class PendingSnapshot:
         self.snapshot_id = self._resumed(request) or self._started(request)
 
     def known(self, block_index: int) -> Digest | None:
-        """What was acknowledged at an index to a run before this one; IN_DOUBT if that is not known."""
+        """The digest that an earlier run got acknowledged at an index; IN_DOUBT if unknown."""
         return self._journal.table.get(block_index) if self._has_earlier else None
 
     def has_acknowledged(self, block_index: int) -> bool:
@@ -192,7 +192,7 @@ class PendingSnapshot:
         self._has_earlier = False
 
     def _state(self, snapshot_id: str) -> str | None:
-        """What EC2 says; None if these credentials may not ask it, or EC2 may not know yet: then the puts show."""
+        """The state from EC2; None without permission, or if EC2 may not know it yet: then the puts will show it."""
         try:
             described = self._service.describe([snapshot_id])
         except DeniedError:

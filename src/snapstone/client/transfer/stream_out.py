@@ -29,7 +29,7 @@ def listed(pages: Iterable[BlockPage]) -> Iterator[Fetch]:
 
 
 def changed(pages: Iterable[ChangePage]) -> Iterator[Fetch]:
-    """What has to change in an image of the first snapshot: a block that only the first one has becomes zeros."""
+    """The changes to an image of the first snapshot: a block that only the first one has becomes zeros."""
     return (Fetch(block.block_index, block.second_token) for page in pages for block in page.blocks)
 
 

@@ -36,7 +36,7 @@ TIMEOUT_MINUTES: Final = 1_440
 
 @dataclass(frozen=True, kw_only=True)
 class UploadOptions:
-    """What is to be made of an image, and how."""
+    """Options of an upload."""
 
     parent_id: str | None = None
     """Send only what differs from this snapshot."""
@@ -57,7 +57,7 @@ class UploadOptions:
     keep_failed: bool = False
     """Leave the pending snapshot if the upload fails permanently."""
     resume: bool = True
-    """What an earlier, interrupted run of the same upload began."""
+    """The state of an earlier, interrupted run of the same upload."""
     dry_run: bool = False
     """Count what would be sent, and send nothing."""
 
@@ -187,7 +187,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What an upload did; `snapshot_id` is None after a dry run."""
+    """The result of an upload; `snapshot_id` is None after a dry run."""
 
     snapshot_id: str | None
     kind: str
@@ -334,7 +334,7 @@ class _Upload:
             self._observer.note(Note("warning", text))
 
     def _key(self, *, resume: bool) -> Mapping[str, object]:
-        """What makes two runs the same work. The image's state is not in it: a resumed run reads the image again."""
+        """The facts that make two runs the same work. Not the image's state: a resumed run reads the image again."""
         options, endpoint = self._options, self._service.endpoint
         return {
             "kind": "upload",

@@ -35,12 +35,12 @@ class Mismatch:
     block_index: int
     verdict: Verdict
     message: str = ""
-    """What was said about it, if something was."""
+    """A message about it, if any."""
 
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What a verification found."""
+    """The result of a verification."""
 
     snapshot_id: str
     listed_count: int

@@ -104,7 +104,7 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 class Effect(StrEnum):
-    """What a statement does to what it is about."""
+    """The effect of a statement."""
 
     ALLOW = "Allow"
     DENY = "Deny"
@@ -202,7 +202,7 @@ _IDENTITY_SID: Final = re.compile(r"[A-Za-z0-9]*", re.ASCII)
 
 
 class PolicyKind(StrEnum):
-    """What a policy hangs on."""
+    """The kind of object that a policy is attached to."""
 
     IDENTITY = "identity"
     """A user or role; boundaries and session policies are written alike."""

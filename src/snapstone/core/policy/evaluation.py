@@ -28,7 +28,7 @@ class Question:
     keys: Mapping[str, str | tuple[str, ...]]
     """Condition keys by their names in lower case, the global ones included."""
     resource_account: AccountId | None
-    """Whose the resource is; None if it has no owner."""
+    """The resource's owner; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Policies:
     identity: tuple[Document, ...] = ()
     boundary: Document | None = None
     session: tuple[Document, ...] | None = None
-    """What a session was narrowed to; None if it was not."""
+    """The session's policies; None if it has none."""
     resource: Document | None = None
     resource_must_allow: bool = False
     """KMS keys and role trust: unless the resource's own policy allows it, to the principal or by leaving it to the

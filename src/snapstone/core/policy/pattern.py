@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final
 
 Keys = Mapping[str, str | tuple[str, ...]]
-"""What is known of a request: condition keys by their names in lower case."""
+"""The context of a request: condition keys by their names in lower case."""
 
 Test = Callable[[str, Keys], bool | None]
 """Whether a text matches; None if undecidable: a variable has no value, or the text is of another type."""
@@ -28,7 +28,7 @@ VARIABLE_COUNT_LIMIT: Final = 64
 
 
 class Wildcard(Enum):
-    """What is not taken literally."""
+    """The special parts of a pattern."""
 
     ANY = "*"
     ONE = "?"

@@ -1,4 +1,4 @@
-"""Who acts (an account's root, a user, a role's session), and whom the Principal element of a policy names."""
+"""Principals (an account's root, a user, a role's session), and the Principal element of a policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRINCIPALS_CACHED: Final = 1_024
 
 
 class PrincipalKind(StrEnum):
-    """What acts, in the words of the condition key aws:PrincipalType."""
+    """Kinds of principals, as in the condition key aws:PrincipalType."""
 
     ROOT = "Account"
     USER = "User"

@@ -15,7 +15,7 @@ SECTION: Final = "default"
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """What a client signs with."""
+    """The access key pair of a client."""
 
     access_key_id: str
     secret: str = field(repr=False)

@@ -96,14 +96,14 @@ WATCHED: Final = (
     "objects", "objects/segments", "objects/index.db", "objects/index.db-wal", "objects/index.db-shm",
     "objects/index.db-lock",
 )  # fmt: skip
-"""What must stay where and what it is while a process serves, `.` being the folder: without any one of them, what is
+"""Files that must stay in place and unchanged while a process serves (`.` is the folder): without one of them, what is
 acknowledged would not be found by the next start, or not be seen by the other processes."""
 
 LASTING: Final = (".", "FORMAT", "server.lock", "catalog.db", "objects", "objects/segments")
 """Those that stay while no process has the catalog open: a process that starts must find them as the server did."""
 
 _NOT_FOREIGN: Final = frozenset({"server.lock", ".first-start", ".FORMAT.new", "lost+found"})
-"""What may lie in a folder that is about to become a data folder."""
+"""Names that a folder may contain when it becomes a data folder."""
 
 
 @dataclass(eq=False)
@@ -117,12 +117,12 @@ class DataFolderError(Exception):
 
 
 class StartRefusedError(DataFolderError):
-    """What lies in the data folder does not belong together, or cannot be used: served, it would lose or hide data."""
+    """The parts of the data folder do not match or cannot be used: serving it would lose or hide data."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """What server.json says."""
+    """The content of server.json."""
 
     endpoint: str
     pid: int
@@ -211,7 +211,7 @@ class DataFolder:
         return server
 
     def read_server_file(self) -> RunningServer | None:
-        """What server.json says, whichever version wrote it and whether or not that server still runs.
+        """The content of server.json, from any version, whether or not that server still runs.
 
         None if the file is missing or is none. Raises OSError.
         """

@@ -55,7 +55,7 @@ class Change:
 
 
 class FolderWatch:
-    """What was in a folder when the watch began. Safe from many threads."""
+    """The files of a folder when the watch began. Safe from many threads."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
         """Names of nothing are not watched. Raises OSError if one cannot be checked."""
@@ -69,10 +69,10 @@ class FolderWatch:
                     found[name] = _identity(os.fstat(descriptor))
             self._opened = opened.pop_all()
         self.identities: Identities = found
-        """What is watched, so that another process can compare it with what it finds."""
+        """The watched files, for another process to compare with what it finds."""
 
     def look(self) -> Change | None:
-        """What is not as it was, or None."""
+        """The first change, or None."""
         return find_change(self._folder, self.identities)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import httptools
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What a client may send and how long it may take. Sizes in bytes, times in seconds."""
+    """Limits on a client's requests. Sizes in bytes, times in seconds."""
 
     head_size: int = 32 * 1024
     """Request line and headers together; past it the answer is 431."""
@@ -143,7 +143,7 @@ def parse_head(head: bytes, limits: ConnectionLimits) -> Head:
 
 
 def refuse_long_head(start: bytes, limits: ConnectionLimits) -> RefusedRequestError:
-    """What to answer to a head that has no end within the limit, by how it starts."""
+    """The refusal of a head that does not end within the limit, depending on its beginning."""
     if b"\r\n" not in start[: limits.target_size]:
         return RefusedRequestError(414, f"The request target is longer than {limits.target_size} bytes")
     return RefusedRequestError(431, f"The request's headers are longer than {limits.head_size} bytes")

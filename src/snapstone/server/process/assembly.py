@@ -61,7 +61,7 @@ class WriteTurns(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServerParts:
-    """What one server process runs."""
+    """Everything that one server process runs."""
 
     engine: Engine
     application: Application
@@ -144,7 +144,7 @@ def assemble(settings: Settings, endpoint: str) -> ServerParts:
 def watchers_of(
     settings: Settings, folder: DataFolder, space: SpaceGuard | None
 ) -> tuple[list[Guard], list[ResponseHook]]:
-    """What is asked before an operation runs, and told of its answer; `space` is None of a read-only server."""
+    """The guards and response hooks of a server; `space` is None for a read-only one."""
     guards: list[Guard] = [refuse_changes if space is None else refuse_changes_while_read_only(space)]
     hooks: list[ResponseHook] = []
     quotas = read_quotas(settings.quotas)

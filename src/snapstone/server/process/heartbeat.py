@@ -1,4 +1,4 @@
-"""What must make progress in a serving process, and who notices if it does not: a supervisor, or the process itself.
+"""Progress of the threads of a serving process, watched by a supervisor or by the process itself.
 
 Each vital is a question whose answer changes with every step of progress, and is None while there is nothing to do. An
 answer that has stayed the same for a stated number of looks means that its subject hangs. Looks are counted, not
@@ -102,7 +102,7 @@ class Vitals:
         self._vitals.append(_Vital(name, progress, look_limit))
 
     def look(self) -> str | None:
-        """What hangs, or None. What waits for a disk does not: another process would wait for it too."""
+        """The thread that hangs, or None. Waiting for a disk is not hanging: another process would wait too."""
         overdue = None
         for vital in self._vitals:
             answer = vital.progress()
@@ -131,11 +131,11 @@ def stacks() -> str:
 BEAT_SECONDS: Final = 1.0
 
 PROBLEM_SUBJECT: Final = "processes"
-"""What `/ready` calls that which the supervisor says."""
+"""Subject in `/ready` of the supervisor's reports."""
 
 
 HANG_SUBJECT: Final = "progress"
-"""What `/ready` calls something that hangs in a process without a supervisor."""
+"""Subject in `/ready` of a hang in a process without a supervisor."""
 
 
 class Monitor(Protocol):

@@ -1,4 +1,4 @@
-"""What a starting server does to the catalog before any request is taken; for one process at a time."""
+"""Prepares the catalog when a server starts, before any request is accepted; in one process at a time."""
 
 from __future__ import annotations
 

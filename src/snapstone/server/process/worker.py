@@ -94,7 +94,7 @@ def run_worker(
 
 
 def vitals_of(service: ServerParts, listener: Listener, ticker: Ticker) -> Vitals:
-    """What must make progress in a serving process."""
+    """The threads that must make progress in a serving process."""
     vitals = Vitals()
     vitals.watch("the thread that accepts connections", lambda: listener.round_count, ACCEPT_LOOKS)
     for name, turns in service.turns.items():

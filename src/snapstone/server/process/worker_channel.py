@@ -17,7 +17,7 @@ TEXT_LIMIT: Final = 32_768
 
 
 class MessageKind(Enum):
-    """What a message is about: its first byte."""
+    """The kind of a message: its first byte."""
 
     BEAT = b"b"
     """The worker runs, and what matters in it makes progress."""

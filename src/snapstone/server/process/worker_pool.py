@@ -98,7 +98,7 @@ class WorkerPool:
     obstacle: Callable[[], object | None] = lambda: None
     """Why no worker may be started now, as text, or None."""
     command: tuple[str, ...] = ()
-    """What runs as a worker; it is given the descriptors of the socket and of its channel, and `worker_arguments`."""
+    """The program of a worker, called with the descriptors of the socket and of its channel, and `worker_arguments`."""
     worker_arguments: tuple[str, ...] = ()
     _slots: list[_Slot] = field(default_factory=list)
     _looked_at: float = 0.0
@@ -329,7 +329,7 @@ def processors_for(settings: Settings) -> list[int | None]:
 
 
 def worker_command() -> tuple[str, ...]:
-    """What starts a worker; it looks for modules in the current folder only if this process does."""
+    """The command that starts a worker; it imports from the current folder only if this process does."""
     try:
         places = {"", os.getcwd()}
     except FileNotFoundError:  # The folder has been removed.
@@ -339,5 +339,5 @@ def worker_command() -> tuple[str, ...]:
 
 
 def _sentence(error: BaseException) -> str:
-    """What went wrong, as the system says it."""
+    """The system's description of an error."""
     return str(error) or type(error).__name__

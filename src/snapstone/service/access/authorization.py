@@ -108,7 +108,7 @@ _Asked = tuple[str, str, str]
 """Access key id, action and what it is about."""
 
 _allowed: dict[_Asked, tuple[object, Principal]] = {}
-"""What was allowed: the row that it was about, and to whom."""
+"""Cached permissions: the row that each was about, and the principal."""
 
 
 def authorize_call(engine: Engine, caller: Caller, service: str, operation: str, members: Mapping[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""What the EBS direct APIs need (docs/aws-behaviour/iam-and-sts.md, PERM)."""
+"""Permissions of the EBS direct APIs (docs/aws-behaviour/iam-and-sts.md, PERM)."""
 
 from __future__ import annotations
 

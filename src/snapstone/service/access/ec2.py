@@ -1,4 +1,4 @@
-"""What the operations of EC2 need (docs/aws-behaviour/iam-and-sts.md, PERM)."""
+"""Permissions of EC2's operations (docs/aws-behaviour/iam-and-sts.md, PERM)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operations of IAM and STS need: the user, role or policy that each one names; a role's trust to assume
+"""Permissions of IAM's and STS's operations: on the user, role or policy that each one names; a role's trust to assume
 it."""
 
 from __future__ import annotations

@@ -62,13 +62,13 @@ class Permission:
     keys: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     """Condition keys in lower case, beyond the global ones: `aws:resourcetag/team`, `ebs:volumesize`."""
     resource_account: AccountId | None = None
-    """Whose the resource is; None if it has no owner, and for a snapshot that is shared with the caller: sharing,
+    """The resource's owner; None if it has none, and for a snapshot that is shared with the caller: sharing,
     not a policy, lets it in."""
     resource_policy: str | None = None
     """JSON of the resource's own policy (a KMS key's, a role's trust), or None if such resources have none."""
     policy_kind: PolicyKind = PolicyKind.RESOURCE
     denied_as: str | None = None
-    """What a denial calls the resource if that is not its ARN: who named an alias is not told the key behind it."""
+    """The resource's name in a denial if not its ARN: a caller that named an alias does not learn the key behind it."""
 
 
 Permissions = Callable[[Engine, Caller, Members], Iterable[Permission]]
@@ -188,7 +188,7 @@ def policy_account(caller: Caller, snapshot: Snapshot | None) -> AccountId | Non
 
 
 def ec2_keys(caller: Caller, snapshot: Snapshot | None) -> Keys:
-    """What EC2's actions on a snapshot know of it (docs/aws-behaviour/iam-and-sts.md, PERM-7)."""
+    """The condition keys of EC2's actions on a snapshot (docs/aws-behaviour/iam-and-sts.md, PERM-7)."""
     if snapshot is None:
         return {}
     keys: Keys = {

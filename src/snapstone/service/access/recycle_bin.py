@@ -1,4 +1,4 @@
-"""What the operations of the recycle bin need."""
+"""Permissions of the recycle bin's operations."""
 
 from __future__ import annotations
 

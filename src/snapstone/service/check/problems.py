@@ -1,4 +1,4 @@
-"""What a check finds: a problem, whom it affects, and what to do about it."""
+"""The findings of a check: a problem, the snapshots it affects, and the remedy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Affected:
 
 
 def of_one(snapshot_id: str) -> Affected:
-    """What affects one snapshot alone."""
+    """Only one snapshot is affected."""
     return Affected([snapshot_id], 1)
 
 

@@ -54,7 +54,7 @@ class Reachable:
             self._damage[address][1].add(snapshot.snapshot_id)
 
     def problems(self) -> Iterator[CheckProblem]:
-        """What was found damaged, with the snapshots that need it; of damage that affects no snapshot, how much."""
+        """The damage found, with the snapshots that need it; of damage that affects no snapshot, the amount."""
         unneeded = len(self._unreadable - self._damage.keys())
         if unneeded and _MORE not in self._damage:
             what = f"{unneeded} damaged records do not belong to any snapshot, but their disk is losing data"

@@ -24,7 +24,7 @@ def list_snapshots_in_recycle_bin(
     next_token: str | None = None,
     dry_run: bool = False,
 ) -> Answer:
-    """What lies in the caller's bin and can still be restored, in the order in which it came there."""
+    """The snapshots in the caller's bin that can still be restored, in the order in which they were recycled."""
     wanted = require_ids(snapshot_ids)
     check_page_size(max_results, snapshot_ids)
     if dry_run:

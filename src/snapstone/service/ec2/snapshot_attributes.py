@@ -42,7 +42,7 @@ Permission = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What a request asks: one of the two is empty."""
+    """The accounts to add and to remove; one of the two is empty."""
 
     added: frozenset[str]
     removed: frozenset[str]
@@ -130,7 +130,7 @@ def _change(
     group_names: Sequence[str],
     user_ids: Sequence[str],
 ) -> _Change:
-    """What is asked. Raises InvalidParameterCombinationError, InvalidParameterError and MalformedAccountIdError."""
+    """The change. Raises InvalidParameterCombinationError, InvalidParameterError and MalformedAccountIdError."""
     if permission and (operation_type is not None or group_names or user_ids):
         raise InvalidParameterCombinationError(
             "CreateVolumePermission cannot be used with OperationType, UserId and UserGroup"

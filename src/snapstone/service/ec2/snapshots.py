@@ -192,7 +192,7 @@ def _reaches(caller: Caller, owners: frozenset[str], readers: frozenset[str]) ->
 def _tests(
     engine: Engine, caller: Caller, owners: frozenset[str], readers: frozenset[str], filters: Sequence[Filter]
 ) -> list[Test]:
-    """What a snapshot that the caller sees must pass. Raises InvalidParameterError and FilterLimitError."""
+    """The conditions for a snapshot that the caller can see. Raises InvalidParameterError and FilterLimitError."""
     tests: list[Test] = []
     if owners:
         tests.append(lambda snapshot: snapshot.account_id in owners)

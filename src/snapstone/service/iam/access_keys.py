@@ -65,7 +65,7 @@ def sealed_key(
 
 
 def access_key_purpose(access_key_id: str) -> str:
-    """What the secret of a key is sealed for."""
+    """The purpose that a key's secret is sealed for."""
     return f"access key {access_key_id}"
 
 

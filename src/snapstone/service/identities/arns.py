@@ -44,7 +44,7 @@ def account_of_temporary_key(access_key_id: str) -> AccountId | None:
 
 
 def mint_secret(random_bytes: RandomBytes) -> str:
-    """What a key signs with: 40 characters."""
+    """The secret of a key: 40 characters."""
     return b64encode(random_bytes(30)).decode()
 
 

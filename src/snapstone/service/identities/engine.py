@@ -1,4 +1,4 @@
-"""What identities need of an engine: the command line has no more than this, and no object store."""
+"""The part of an engine that identities need: all that the command line has, without an object store."""
 
 from __future__ import annotations
 

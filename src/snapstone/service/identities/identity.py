@@ -1,4 +1,4 @@
-"""Who is behind an access key, and what policies it has: asked by every request, answered from remembered rows."""
+"""The principal of an access key and its policies: needed by every request, answered from cached rows."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def policies_of(engine: IdentityEngine, principal: Principal) -> Policies:
 
 
 def _boundary(engine: IdentityEngine, arn: str) -> Document:
-    """What bounds a user or role: a policy that does not exist (any more) lets nothing pass."""
+    """The permissions boundary of a user or role: a policy that does not exist (any more) allows nothing."""
     document = policy_document(engine, arn)
     return _NOTHING if document is None else compiled(document)
 

@@ -1,4 +1,4 @@
-"""What IAM's members may hold (names, paths, tags, durations; limits as AWS documents them), and IAM's pages."""
+"""Validation of IAM's members (names, paths, tags, durations; limits as documented by AWS), and IAM's pages."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class SessionTooLargeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a session token carries."""
+    """The content of a session token."""
 
     identity_id: str
     """The user's or role's; the account id for root."""
@@ -69,7 +69,7 @@ def seal_session(key: bytes, access_key_id: str, session: Session, nonce: bytes)
 
 
 def open_session(key: bytes, access_key_id: str, token: str) -> Session | None:
-    """What was sealed for this access key id, or None if the token is none of this server's."""
+    """The content sealed for this access key ID, or None if the token is not from this server."""
     try:
         sealed = b32decode(token + "=" * (-len(token) % 8))
         fields = json.loads(zlib.decompress(unseal(_token_key(key), sealed, _purpose(access_key_id))))

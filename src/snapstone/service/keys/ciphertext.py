@@ -45,7 +45,7 @@ def parse_ciphertext(blob: bytes) -> Ciphertext:
 
 
 def decrypt_text(engine: Engine, key: KmsKey, ciphertext: Ciphertext, context: EncryptionContext) -> bytes:
-    """What `encrypt_text` was given. Raises InvalidCiphertextError for another context, or a changed byte."""
+    """The plaintext given to `encrypt_text`. Raises InvalidCiphertextError for another context, or a changed byte."""
     if not 1 <= ciphertext.version <= (key.material_version or 0):
         raise InvalidCiphertextError  # no such material was ever made: the number has been changed
     purpose = _purpose(key.key_id, context)

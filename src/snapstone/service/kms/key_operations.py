@@ -46,7 +46,7 @@ def checked_policy(engine: Engine, caller: Caller, key_arn: str, policy: str, *,
 
 
 def default_policy(caller: Caller) -> str:
-    """What a key has whose maker names no policy: its account decides by its own policies who may do what."""
+    """The default policy of a key: the account's own policies decide."""
     statement = {
         "Sid": "Enable IAM User Permissions",
         "Effect": "Allow",

@@ -121,7 +121,7 @@ class Copier:
                     yield block_index, address
 
     def _task(self, snapshot: Snapshot, work: CopyWork) -> _BlockCopy:
-        """What copying a block needs. Raises KeyHiddenError if a key may not be used now."""
+        """The keys for copying a block. Raises KeyHiddenError if one may not be used now."""
         engine = self._engine
         source_zero = ZERO_ADDRESS
         if work.source_kms_key_arn is not None:

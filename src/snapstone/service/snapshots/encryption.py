@@ -29,7 +29,7 @@ from snapstone.storage.contract import Encryption
 
 @dataclass(frozen=True, slots=True)
 class BlockKeys:
-    """What blocks of one snapshot are named and written by; both are None if it is not encrypted."""
+    """The keys that name and encrypt a snapshot's blocks; both are None if it is not encrypted."""
 
     domain: Domain | None
     data_key: DataKey | None
@@ -108,7 +108,7 @@ def _parent_key(engine: Engine, caller: Caller, arn: str) -> KmsKey:
 
 
 def keys_for_writing(engine: Engine, caller: Caller, snapshot: Snapshot) -> BlockKeys:
-    """What a put needs. Raises KeyServiceError and KeyHiddenError."""
+    """The keys for a put. Raises KeyServiceError and KeyHiddenError."""
     if snapshot.kms_key_arn is None or snapshot.data_key_id is None:
         return PLAIN
     key = _existing(engine, snapshot.kms_key_arn)
@@ -119,7 +119,7 @@ def keys_for_writing(engine: Engine, caller: Caller, snapshot: Snapshot) -> Bloc
 
 
 def keys_for_reading(engine: Engine, caller: Caller, snapshot: Snapshot) -> BlockKeys:
-    """What a read of one block needs. Raises KeyServiceError and KeyHiddenError."""
+    """Check the key for reading one block. Raises KeyServiceError and KeyHiddenError."""
     if snapshot.kms_key_arn is None:
         return PLAIN
     key = _listable(engine, caller, snapshot.kms_key_arn)
@@ -128,13 +128,13 @@ def keys_for_reading(engine: Engine, caller: Caller, snapshot: Snapshot) -> Bloc
 
 
 def require_listable(engine: Engine, caller: Caller, snapshot: Snapshot) -> None:
-    """What listing a snapshot's blocks needs of its key. Raises KeyServiceError and KeyHiddenError."""
+    """Check the key for listing a snapshot's blocks. Raises KeyServiceError and KeyHiddenError."""
     if snapshot.kms_key_arn is not None:
         _listable(engine, caller, snapshot.kms_key_arn)
 
 
 def require_enabled_key(engine: Engine, snapshot: Snapshot) -> None:
-    """What closing a snapshot needs of its key. Raises KeyServiceError and KeyHiddenError."""
+    """Check the key for completing a snapshot. Raises KeyServiceError and KeyHiddenError."""
     if snapshot.kms_key_arn is not None:
         _enabled(_existing(engine, snapshot.kms_key_arn))
 
@@ -162,7 +162,7 @@ def _require_shown(engine: Engine, caller: Caller, key: KmsKey, action: str) -> 
 
 
 def _require_permitted(engine: Engine, caller: Caller, key: KmsKey, action: str) -> None:
-    """What the caller may not do with the key is a refusal of the key service: KeyServiceError."""
+    """Turn a denial of the key's use into a refusal of the key service: KeyServiceError."""
     try:
         authorize_key(engine, caller, key, action, "ec2")
     except AccessDeniedError as error:

@@ -37,7 +37,7 @@ class Manifests(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What one of the two has and the other has not, as of a moment: on a running server either may be on its way."""
+    """Snapshots with only a row or only a manifest, at one moment: on a running server either may be in progress."""
 
     rowless: tuple[Address, ...]
     """Manifests of snapshots that the catalog does not know."""

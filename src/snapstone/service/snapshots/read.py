@@ -120,7 +120,7 @@ def get_snapshot_block(
 
 
 class _Listing:
-    """What the two lists have in common: where a page starts and ends, and what surrounds its entries."""
+    """The common part of the two lists: where a page starts and ends, and the members around its entries."""
 
     def __init__(self, engine: Engine, call: tuple[str, ...], max_results: int | None) -> None:
         self._engine = engine
