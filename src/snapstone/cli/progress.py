@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from snapstone.cli.quantities import binary, elapsed
+from snapstone.cli.quantities import binary, counted, elapsed
 from snapstone.cli.tables import one_line
 from snapstone.core.blocks import BLOCK_SIZE
 
@@ -113,8 +113,9 @@ def summary_of(look: ProgressView) -> str:
     size = look.moved_count * BLOCK_SIZE
     rate = f", {binary(size / look.seconds)}/s" if look.seconds > 0 and size else ""
     skipped = f", {look.skipped}" if look.skipped else ""
+    visited = f"{look.visited_count:,}{of_whole} blocks" if of_whole else counted(look.visited_count, "block")
     return (
-        f"{look.what}: {look.visited_count:,}{of_whole} blocks in {elapsed(look.seconds)}, "
+        f"{look.what}: {visited} in {elapsed(look.seconds)}, "
         f"{look.moved_count:,} {_MOVED.get(look.what, 'moved')} ({binary(size)}{rate}){skipped}"
     )
 

@@ -71,6 +71,11 @@ def binary(byte_count: float) -> str:
     return f"{size:,.0f} B" if unit == "B" else f"{size:,.1f} {unit}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 block`, `2,048 blocks`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def elapsed(seconds: float) -> str:
     """A human-readable duration: `4.2 s`, `3:07`, `2:03:07`."""
     if seconds < 60:

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from snapstone.cli.quantities import binary, count, duration, elapsed, rate, size
+from snapstone.cli.quantities import binary, count, counted, duration, elapsed, rate, size
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,7 @@ def test_sizes_are_shown_in_the_unit_that_fits() -> None:
 def test_times_are_shown_in_the_unit_that_fits() -> None:
     times = (0.04, 59.9, 60, 187, 7387.4)
     assert [elapsed(seconds) for seconds in times] == ["0.0 s", "59.9 s", "1:00", "3:07", "2:03:07"]
+
+
+def test_one_is_singular() -> None:
+    assert [counted(number, "block") for number in (0, 1, 2_048)] == ["0 blocks", "1 block", "2,048 blocks"]

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from snapstone.cli.outcome import EXIT_CODES, CommandError, Exit
+from snapstone.cli.quantities import counted
 
 if TYPE_CHECKING:
     from snapstone.service.check.problems import CheckProblem, Counts
@@ -119,12 +120,14 @@ def _json(problem: CheckProblem) -> str:
 
 
 def _summary(counts: Counts, found: int, left: int) -> str:
-    looked_at = f"{counts.snapshots} snapshots, {counts.pages} pages, {counts.blocks} blocks"
+    looked_at = ", ".join((
+        counted(counts.snapshots, "snapshot"), counted(counts.pages, "page"), counted(counts.blocks, "block")
+    ))  # fmt: skip
     if counts.records:
-        looked_at += f", {counts.records} records read"
+        looked_at += f", {counted(counts.records, 'record')} read"
     if counts.hidden:
-        looked_at += f"; {counts.hidden} snapshots are unreadable, because their KMS keys were destroyed"
-    result = f"{left} problems left, {found - left} repaired" if found else "no problems"
+        looked_at += f"; {counted(counts.hidden, 'snapshot')} unreadable, because the KMS keys were destroyed"
+    result = f"{counted(left, 'problem')} left, {found - left} repaired" if found else "no problems"
     return f"{result} ({looked_at})"
 
 

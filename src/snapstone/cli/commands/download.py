@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> Exit:
     with reporting(options) as reporter:
         downloaded = _download(options, reporter)
         if options.dry_run:
-            words = f"{downloaded.received_count:,} blocks would be received"
+            words = f"{quantities.counted(downloaded.received_count, 'block')} would be received"
             reporter.say("dry-run", words, {"received_count": downloaded.received_count})
         if to_stream:
             reporter.result_aside(asdict(downloaded))

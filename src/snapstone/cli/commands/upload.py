@@ -73,7 +73,8 @@ def run(options: argparse.Namespace) -> Exit:
     with reporting(options) as reporter:
         uploaded = _upload(options, reporter)
         if options.dry_run:
-            words = f"{uploaded.sent_count:,} blocks ({quantities.binary(uploaded.sent_bytes)}) would be sent"
+            blocks = quantities.counted(uploaded.sent_count, "block")
+            words = f"{blocks} ({quantities.binary(uploaded.sent_bytes)}) would be sent"
             reporter.say("dry-run", words, {"sent_count": uploaded.sent_count})
         reporter.result(uploaded.snapshot_id or "", {**asdict(uploaded), "sent_bytes": uploaded.sent_bytes})
     return Exit.DONE

@@ -91,7 +91,7 @@ def _text(options: argparse.Namespace, verified: VerifyResult) -> str:
     ]
     if verified.finding_count > len(lines):
         lines.append(f"... and {verified.finding_count - len(lines):,} more")
-    checked = f"{verified.checked_count:,} blocks"
+    checked = quantities.counted(verified.checked_count, "block")
     if options.sample is not None:
         checked = f"{verified.checked_count:,} of {verified.listed_count:,} blocks (a sample of {options.sample:g} %)"
     outcome = "all match" if verified.passed else _differing(verified.finding_count)
