@@ -84,18 +84,18 @@ def _picture(look: ProgressView, width: int) -> RenderableType:
         Text(f"{binary(look.bytes_per_second) + '/s':>13}", style="green"),
         Text(f"{left:>12}", style="cyan"),
     ]
-    room = width - len(look.what) - sum(len(word) + 1 for word in words) - 2
-    if room < 0:
+    space = width - len(look.what) - sum(len(word) + 1 for word in words) - 2
+    if space < 0:
         del words[1]
     bar = ProgressBar(
         total=whole or 1,
         completed=look.visited_count if whole else 0,
-        width=max(min(room, WIDEST_BAR), 1),
+        width=max(min(space, WIDEST_BAR), 1),
         pulse=whole is None,
         complete_style="cyan",
         finished_style="green",
     )
-    row: list[RenderableType] = [Text(look.what, style="bold"), *([bar] if room >= NARROWEST_BAR else []), *words]
+    row: list[RenderableType] = [Text(look.what, style="bold"), *([bar] if space >= NARROWEST_BAR else []), *words]
     grid = Table.grid(padding=(0, 1))
     for _ in row:
         grid.add_column(no_wrap=True)

@@ -1,6 +1,6 @@
 """One page of the block map: a presence bitmap and an address for each present child, named by its content.
 
-A page has room for 512 children. Its bytes are a 64-byte bitmap (child `slot` is present if bit `slot % 8` of byte
+A page has space for 512 children. Its bytes are a 64-byte bitmap (child `slot` is present if bit `slot % 8` of byte
 `slot // 8` is set), then the 32-byte addresses of the present children in ascending order of slot: 16,448 bytes when
 all are present.
 """

@@ -97,10 +97,10 @@ class Space(Protocol):
     """The space that is left for segments (`space.py`)."""
 
     def refuse_block_if_low(self) -> None:
-        """Raises StoreFullError while there is too little room for blocks."""
+        """Raises StoreFullError while there is too little space for blocks."""
 
     def largest_segment(self, wanted: int, *, essential: bool = False) -> int:
-        """How large a new segment may be, `wanted` at most, so that the rest of the server keeps its room; 0: none."""
+        """How large a new segment may be, `wanted` at most, so that the rest of the server keeps its space; 0: none."""
 
 
 class UnwatchedSpace:
@@ -156,7 +156,7 @@ class Appender:
         self._tail = _Tail(segment, next_offset, size, next_offset)
 
     def reserve(self, size: int, *, essential: bool = False) -> Reservation:
-        """A place for `size` aligned bytes, to be used in a `with` block; essential is what blocks leave room for.
+        """A place for `size` aligned bytes, to be used in a `with` block; essential is what blocks leave space for.
 
         Raises StoreFullError if that takes a new segment and there is no space for one.
         """
@@ -235,7 +235,7 @@ class Appender:
         return tail
 
     def _create(self, size: int, essential: bool) -> _Tail:
-        """A new segment with room for `size` bytes, as large as the disk has room for."""
+        """A new segment with space for `size` bytes, as large as the disk has space for."""
         smallest = SEGMENT_HEADER_SIZE + size + END_GAP
         if not essential:
             smallest = max(smallest, SMALLEST_SEGMENT_SIZE)

@@ -9,7 +9,7 @@ digest without hashing. The payload's ciphertext stays where the plaintext was; 
 into the header: the record is as long as a plain one. What a record is (kind, address, size, data key) is bound to it
 as associated data; its place is not.
 
-Blocks travel in buffers from a bounded pool, page-aligned, each with room for a record's header in front of the block.
+Blocks travel in buffers from a bounded pool, page-aligned, each with space for a record's header in front of the block.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ RECORD_BATCH: Final = 1_000
 """Records that one sync and one index transaction of a recovery take."""
 
 LEAST_ROOM: Final = 1 << 20
-"""A segment with less room than this behind its last record is full."""
+"""A segment with less space than this behind its last record is full."""
 
 
 @dataclass(eq=False)

@@ -127,7 +127,7 @@ class SegmentStore:
 
     def borrow_block_buffer(self) -> RecordBuffer:
         """A buffer from a bounded pool. Raises OverloadedError if none comes free in time, StoreFullError if the disk
-        has no room for blocks."""
+        has no space for blocks."""
         self._space.refuse_block_if_low()
         return self._buffers.borrow()
 

@@ -1,8 +1,8 @@
-"""How much room the disk has: refuses blocks before the last of it is used, and keeps a reserve for everything else.
+"""How much space the disk has: refuses blocks before the last of it is used, and keeps a reserve for everything else.
 
 The reserve is a folder of preallocated files. When the disk runs full, for whatever reason, they are removed one by
-one, so that catalog, index, pages, deletions and logs still find room, and inodes for new files; they are made again
-when there is room. All processes look after the same folder: each step is done under a lock, and can be done twice.
+one, so that catalog, index, pages, deletions and logs still find space, and inodes for new files; they are made again
+when there is space. All processes look after the same folder: each step is done under a lock, and can be done twice.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeSpace:
     """Free space and inodes of a file system for this user."""
 
     free: int
@@ -83,7 +83,7 @@ class Room:
     """Nothing of it can be taken: the file system takes no changes (any more)."""
 
 
-def measure(folder: Path) -> Room | None:
+def measure(folder: Path) -> FreeSpace | None:
     """Free space on a folder's file system, or None if unknown."""
     try:
         found = os.statvfs(folder)
@@ -92,11 +92,11 @@ def measure(folder: Path) -> Room | None:
         return None  # It or its disk is gone, which others report.
     if found.f_blocks == 0:
         return None
-    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None, read_only)
+    return FreeSpace(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None, read_only)
 
 
 class SpaceGuard:
-    """Looks after the room of one folder's disk, for one of several processes. Safe from many threads."""
+    """Looks after the space of one folder's disk, for one of several processes. Safe from many threads."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class SpaceGuard:
         reserve: Path,
         *,
         seconds: Callable[[], float] = monotonic,
-        measure: Callable[[Path], Room | None] = measure,
+        measure: Callable[[Path], FreeSpace | None] = measure,
     ) -> None:
         """`folder` is on the disk to watch, `reserve` a folder in it that need not be there yet."""
         self.folder = folder
@@ -125,7 +125,7 @@ class SpaceGuard:
         return None if self._refusal is None else PROBLEM
 
     def refuse_block_if_low(self) -> None:
-        """Called before a block is stored. Raises StoreFullError while the disk has too little room, ReadOnlyError."""
+        """Called before a block is stored. Raises StoreFullError while the disk has too little space, ReadOnlyError."""
         if self._seconds() >= self._look_again_at:
             self._look()
         if self.read_only:
@@ -139,79 +139,79 @@ class SpaceGuard:
         One for blocks leaves the reserve, a margin, and some space for other processes' segments. An
         essential one, for pages or a manifest, may be made while blocks are refused, and out of the reserve.
         """
-        room = self._measure(self.folder)
-        if room is None:
+        space = self._measure(self.folder)
+        if space is None:
             return wanted
-        left = room.free - SEGMENT_LEAVES
+        left = space.free - SEGMENT_LEAVES
         share = max(left // 4, min(left, LEAST_SHARE))
         if share >= min(wanted, ESSENTIAL_SEGMENT):
             return wanted if share >= wanted else share // MIB * MIB
-        if essential and self._make_room(ESSENTIAL_SEGMENT + MIB, wait=True):
+        if essential and self._release_reserve(ESSENTIAL_SEGMENT + MIB, wait=True):
             return min(wanted, ESSENTIAL_SEGMENT)
         return 0
 
-    def tend(self) -> Room | None:
-        """Give back of the reserve what is needed, or make it whole again if there is room: about once a second.
+    def tend(self) -> FreeSpace | None:
+        """Give back of the reserve what is needed, or make it whole again if there is space: about once a second.
 
         Returns the free space afterwards, or None if unknown.
         """
-        room = self._look()
-        if room is None or room.read_only:
-            return room
-        if room.free < RESERVE_GIVEN_BELOW or _too_few(room, INODES_GIVEN_BELOW):
-            self._make_room(RESERVE_GIVEN_BELOW)
-        elif self._wanted_files(room) > 0:
+        space = self._look()
+        if space is None or space.read_only:
+            return space
+        if space.free < RESERVE_GIVEN_BELOW or _too_few(space, INODES_GIVEN_BELOW):
+            self._release_reserve(RESERVE_GIVEN_BELOW)
+        elif self._wanted_files(space) > 0:
             self._fill()
         else:
-            return room
+            return space
         return self._measure(self.folder)
 
     # -- how --
 
-    def _look(self) -> Room | None:
+    def _look(self) -> FreeSpace | None:
         """Measure, and settle whether blocks are taken."""
         with self._lock:
             self._look_again_at = self._seconds() + LOOK_SECONDS
-            room = self._measure(self.folder)
-            self.read_only = room is not None and room.read_only
+            space = self._measure(self.folder)
+            self.read_only = space is not None and space.read_only
             mark = LOW_WATER if self._refusal is None else CLEAR_WATER
-            if room is None or room.free >= mark:
+            if space is None or space.free >= mark:
                 self._refusal = None
             else:
                 self._refusal = (
-                    f"{room.free} bytes are free: below {LOW_WATER} blocks are refused, until {CLEAR_WATER} are free"
+                    f"{space.free} bytes are free: below {LOW_WATER} blocks are refused, until {CLEAR_WATER} are free"
                 )
-            return room
+            return space
 
-    def _make_room(self, free: int, *, wait: bool = False) -> bool:
+    def _release_reserve(self, free: int, *, wait: bool = False) -> bool:
         """Remove reserve files until this many bytes and enough inodes are free; False if that fails."""
         with suppress(OSError), self._turn(wait) as mine:
-            while (room := self._measure(self.folder)) is not None:
-                if room.free >= free and not _too_few(room, INODES_GIVEN_BELOW):
+            while (space := self._measure(self.folder)) is not None:
+                if space.free >= free and not _too_few(space, INODES_GIVEN_BELOW):
                     return True
                 files = self._files() if mine else []
                 if not files:
-                    return room.free >= free
+                    return space.free >= free
                 files[-1].unlink(missing_ok=True)
                 self._settle()
             return True
         return False
 
     def _fill(self) -> None:
-        """Make the files that the reserve lacks, while there is room for them."""
+        """Make the files that the reserve lacks, while there is space for them."""
         with suppress(OSError), self._turn() as mine:
-            while mine and (room := self._measure(self.folder)) is not None and self._wanted_files(room) > 0:
+            while mine and (space := self._measure(self.folder)) is not None and self._wanted_files(space) > 0:
                 self._make_file()
 
-    def _wanted_files(self, room: Room) -> int:
+    def _wanted_files(self, space: FreeSpace) -> int:
         """How many files the reserve lacks and may have now; negative if it has more."""
         count = len(self._files())
-        quarter = (room.free + count * RESERVE_FILE_SIZE) // 4
-        inodes = RESERVE_FILE_COUNT if room.inodes is None else room.inodes - INODES_TAKEN_FROM
+        quarter = (space.free + count * RESERVE_FILE_SIZE) // 4
+        inodes = RESERVE_FILE_COUNT if space.inodes is None else space.inodes - INODES_TAKEN_FROM
         return min(
             RESERVE_FILE_COUNT - count,
             quarter // RESERVE_FILE_SIZE - count,
-            (room.free - CLEAR_WATER) // RESERVE_FILE_SIZE,
+            (space.free - CLEAR_WATER) // RESERVE_FILE_SIZE,
             inodes,
         )
 
@@ -252,8 +252,8 @@ class SpaceGuard:
             yield mine
 
 
-def _too_few(room: Room, inodes: int) -> bool:
-    return room.inodes is not None and room.inodes < inodes
+def _too_few(space: FreeSpace, inodes: int) -> bool:
+    return space.inodes is not None and space.inodes < inodes
 
 
 def _preallocate(fd: int, size: int) -> None:

@@ -68,7 +68,7 @@ def _template(operation: Operation) -> _Template:
 
 
 JSON_BODY_LIMIT: Final = 262_144
-"""Bytes of a JSON body: room for fifty of the longest tags with every character escaped."""
+"""Bytes of a JSON body: space for fifty of the longest tags with every character escaped."""
 
 _ERROR_TYPE = "{code}:http://internal.amazon.com/coral/{namespace}/"
 

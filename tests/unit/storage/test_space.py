@@ -22,7 +22,7 @@ from snapstone.storage.space import (
     RESERVE_FILE_SIZE,
     RESERVE_GIVEN_BELOW,
     SEGMENT_LEAVES,
-    Room,
+    FreeSpace,
     SpaceGuard,
     measure,
 )
@@ -38,12 +38,12 @@ class Disk:
     looks: int = 0
     now: float = 0.0
 
-    def room(self, folder: Path) -> Room:
+    def room(self, folder: Path) -> FreeSpace:
         self.looks += 1
         files = list(self.reserve.iterdir()) if self.reserve.exists() else []
         held = sum(path.stat().st_blocks * 512 for path in files)
         inodes = self.inodes_without_reserve
-        return Room(self.free_without_reserve - held, None if inodes is None else inodes - len(files))
+        return FreeSpace(self.free_without_reserve - held, None if inodes is None else inodes - len(files))
 
     def guard(self) -> SpaceGuard:
         return SpaceGuard(self.reserve.parent, self.reserve, seconds=lambda: self.now, measure=self.room)
@@ -203,7 +203,7 @@ def test_a_process_without_the_turn_changes_nothing(disk: Disk) -> None:
 
 
 def test_a_disk_that_takes_no_changes_is_left_alone_and_blocks_are_refused(disk: Disk) -> None:
-    guard = SpaceGuard(disk.reserve.parent, disk.reserve, measure=lambda folder: Room(0, None, read_only=True))
+    guard = SpaceGuard(disk.reserve.parent, disk.reserve, measure=lambda folder: FreeSpace(0, None, read_only=True))
     guard.tend()
     with pytest.raises(ReadOnlyError):
         guard.refuse_block_if_low()

@@ -20,7 +20,7 @@ from snapstone.catalog.contract.errors import CatalogUnavailableError, RowRefuse
 from snapstone.core.errors import DamageError, StoreFullError
 from snapstone.system.sqlite import connect
 
-NO_ROOM_BYTES: Final = 1 << 20
+NO_SPACE_BYTES: Final = 1 << 20
 """With less free space, an I/O error without a reason counts as a full disk: SQLite hides some reasons."""
 
 ACCEPT_OPTION: Final = "--accept-older-catalog"
@@ -133,8 +133,8 @@ def _is_damage(error: sqlite3.Error, code: int | None) -> bool:
 
 
 def _is_full(path: Path) -> bool:
-    room = os.statvfs(path.parent)
-    return room.f_bavail * room.f_frsize < NO_ROOM_BYTES
+    space = os.statvfs(path.parent)
+    return space.f_bavail * space.f_frsize < NO_SPACE_BYTES
 
 
 def _denied(path: Path) -> Path | None:

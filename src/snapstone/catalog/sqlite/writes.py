@@ -168,7 +168,7 @@ class WriteStatements(Statements):
                 log.warning("pending writes will be dropped later", extra={"fields": fields})
 
     def _drop_writes(self, snapshot_key: int) -> None:
-        """Drop the writes of one snapshot that takes no more, in steps with room for other writers between them."""
+        """Drop the writes of one snapshot that takes no more, in steps with space for other writers between them."""
         while self._drop_step(snapshot_key) == DROP_STEP_COUNT:
             time.sleep(DROP_PAUSE_SECONDS)
 

@@ -82,7 +82,7 @@ _PUT_END: Final = (
 ).encode()
 _GET_END: Final = f"user-agent: snapstone/{__version__}\r\naccept-encoding: identity\r\n\r\n".encode()
 _SMALL_ANSWER: Final = 4_096
-"""Room for the answer to a put (`{}`) or a refusal; longer ones are still read, elsewhere."""
+"""Space for the answer to a put (`{}`) or a refusal; longer ones are still read, elsewhere."""
 
 
 class BlockCalls:

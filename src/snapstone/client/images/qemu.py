@@ -176,7 +176,7 @@ class _QemuTarget(_ServedImage):
                 connection.write(offset, block[:size])
 
     def write_zeros(self, block_index: int) -> None:
-        """Give the block's room back, if the format can."""
+        """Give the block's space back, if the format can."""
         offset, size = self._place(block_index)
         if size:
             with self._request(offset) as connection:

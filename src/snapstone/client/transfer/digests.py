@@ -40,7 +40,7 @@ MAGIC: Final = b"SNAPSDIG"
 VERSION: Final = 1
 
 SLOT_SIZE: Final = 65_536
-"""Bytes of each of the two slots. They are holes behind the facts, and room for the longest path of a source."""
+"""Bytes of each of the two slots. They are holes behind the facts, and space for the longest path of a source."""
 
 ENTRIES_OFFSET: Final = 2 * SLOT_SIZE
 """Where the digests begin."""

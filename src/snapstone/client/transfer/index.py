@@ -25,7 +25,7 @@ MAX_INDEX_COUNT: Final = 64
 """Indexes that are kept; those whose last use is longest ago are removed first."""
 
 MAX_INDEX_BYTES: Final = 8 * 2**30
-"""Room on disk that all indexes may take; the newest is kept whatever it takes (at most 4 GiB, for a full 64 TiB)."""
+"""Space on disk that all indexes may take; the newest is kept whatever it takes (at most 4 GiB, for a full 64 TiB)."""
 
 _SUFFIX: Final = ".index"
 _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")

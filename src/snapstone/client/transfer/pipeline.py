@@ -54,7 +54,7 @@ class StopSignal:
 
 
 def new_buffer() -> memoryview:
-    """Room for one block, aligned to a page, given back to the system when the last view of it is gone."""
+    """Space for one block, aligned to a page, given back to the system when the last view of it is gone."""
     return memoryview(mmap.mmap(-1, BLOCK_SIZE))
 
 

@@ -5,7 +5,7 @@ catalog.db     the catalog
 objects/       the object store
 credentials    the administrator's access key, as an AWS credentials file
 root.key       the root key, which seals all keys and secrets in the catalog
-reserve/       room that is given back when the disk is full
+reserve/       space that is given back when the disk is full
 server.json    where the running server listens, and by what it knows its folder again
 .first-start   there until the first start has ended: from then on, what is missing was lost
 server.lock    locked, as the folder itself, for as long as a server runs

@@ -133,12 +133,12 @@ START_INODES: Final = 8
 """Free inodes without which no start is tried."""
 
 
-def make_room(folder: DataFolder) -> SpaceGuard:
-    """The guard of the data folder's disk, looked after once: what is opened next finds room.
+def open_space_guard(folder: DataFolder) -> SpaceGuard:
+    """The guard of the data folder's disk, looked after once: what is opened next finds space.
 
     SQLite maps the file `-shm`, which it recreates at each start; on a copy-on-write file system it must be overwritten
     in place, or a full disk kills the process that writes to it (`storage/index.py` does the same for the index). So
-    that the catalog can be written to as long as it has room, its counter of changes must be too.
+    that the catalog can be written to as long as it has space, its counter of changes must be too.
     """
     guard = SpaceGuard(folder.path, folder.reserve)
     guard.tend()
@@ -148,24 +148,24 @@ def make_room(folder: DataFolder) -> SpaceGuard:
     return guard
 
 
-def require_room(guard: SpaceGuard) -> None:
+def require_space(guard: SpaceGuard) -> None:
     """Refuse a start that would end in the middle, whatever the reserve could give. Raises DataFolderError."""
-    room = guard.tend()
-    if room is not None and room.read_only:
+    space = guard.tend()
+    if space is not None and space.read_only:
         raise DataFolderError(
             f"the file system of the data folder {guard.folder} is read-only; repair it, or serve what is"
             " stored with --read-only"
         )
-    if room is None or (room.free >= START_BYTES and (room.inodes is None or room.inodes >= START_INODES)):
+    if space is None or (space.free >= START_BYTES and (space.inodes is None or space.inodes >= START_INODES)):
         return
-    left = f"{room.free} bytes" if room.inodes is None else f"{room.free} bytes and {room.inodes} inodes"
+    left = f"{space.free} bytes" if space.inodes is None else f"{space.free} bytes and {space.inodes} inodes"
     raise DataFolderError(
         f"the disk of the data folder {guard.folder} has {left} free, but a start needs {START_BYTES} bytes and"
         f" {START_INODES} inodes; free some space there, or serve what is stored with --read-only"
     )
 
 
-def tend_room(guard: SpaceGuard, health: Health) -> None:
+def tend_space(guard: SpaceGuard, health: Health) -> None:
     """Release or restore the reserve, and report whether blocks are refused."""
     guard.tend()
     if guard.problem is None:

@@ -131,7 +131,7 @@ class Stream:
                 raise ClientGoneError from TimeoutError("the client does not read its answer")
 
     def _compact(self) -> None:
-        """Move what is buffered to the front, so that there is room behind it."""
+        """Move what is buffered to the front, so that there is space behind it."""
         count = self._end - self._start
         if self._start and count:
             self._view[:count] = self._view[self._start : self._end]

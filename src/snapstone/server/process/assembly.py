@@ -19,7 +19,7 @@ from snapstone.server.fault_injection import FaultInjection
 from snapstone.server.folder.data_folder import DataFolder
 from snapstone.server.folder.refusals import start_refusals
 from snapstone.server.folder.root_key import read_root_key
-from snapstone.server.folder.watch import make_room, tend_room
+from snapstone.server.folder.watch import open_space_guard, tend_space
 from snapstone.server.http.connection import new_request_id
 from snapstone.server.throttling import SharedBuckets, Throttle
 from snapstone.service.engine import DEFAULT_REGIONS, Engine, ServiceSettings
@@ -76,7 +76,7 @@ class ServerParts:
 def assemble(settings: Settings, endpoint: str) -> ServerParts:
     """Open catalog and object store of the data folder and build everything above them."""
     folder = DataFolder(settings.data)
-    space = None if settings.read_only else make_room(folder)
+    space = None if settings.read_only else open_space_guard(folder)
     with start_refusals(folder):
         catalog = SqliteCatalog(folder.catalog, create=False, accept_older=settings.accept_older_catalog)
         damage, health = DamageLog(folder.damage_log, now_ms), Health()
@@ -125,7 +125,7 @@ def assemble(settings: Settings, endpoint: str) -> ServerParts:
     def tick() -> None:
         if space is None:
             return  # A read-only server changes nothing by itself either.
-        tend_room(space, engine.health)
+        tend_space(space, engine.health)
         if not space.read_only:
             upkeep.tick()
             objects.note_lost_segments()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from snapstone.server.config import Settings
 from snapstone.server.folder.data_folder import LASTING, DataFolder, RunningServer, use_data_folder
 from snapstone.server.folder.root_key import ensure_root_key
-from snapstone.server.folder.watch import FolderWatch, make_room, require_room
+from snapstone.server.folder.watch import FolderWatch, open_space_guard, require_space
 from snapstone.server.http.listener import bind, endpoint_of
 from snapstone.server.process.worker_pool import WorkerPool
 from snapstone.system.processes import StopSignals
@@ -33,7 +33,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """
     with use_data_folder(settings.data, settings.accept_copied_folder) as folder, bind(settings) as listening:
         if not settings.read_only:
-            require_room(make_room(folder))
+            require_space(open_space_guard(folder))
         ensure_root_key(settings, folder)
         _prepare_catalog(settings, folder)
         endpoint = endpoint_of(listening)

@@ -56,7 +56,7 @@ class Session:
 
 
 def packed_percent(session: Session) -> int:
-    """How much of a token's room a session takes, of 100."""
+    """How much of a token's space a session takes, of 100."""
     return -(-len(_pack(session)) * 100 // PACKED_LIMIT)
 
 
