@@ -128,7 +128,11 @@ def _parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a bound is missed")
     parser.add_argument(
-        "--patience", type=float, default=0.0, metavar="SECONDS", help="wait so long for a quiet machine, each measure"
+        "--patience",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait up to this long for a quiet machine before each measurement",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every repeat's values")
     parser.add_argument(

@@ -18,7 +18,7 @@ TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class ServerFailedError(Exception):
-    """A server did not come up, or ended by itself."""
+    """A server did not start, or exited unexpectedly."""
 
 
 class Process:

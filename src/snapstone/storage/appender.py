@@ -327,7 +327,7 @@ def segment_numbers(folder: Path) -> list[int]:
 
 
 def full(error: OSError) -> Exception:
-    """StoreFullError for an error that means that there is no space left, ReadOnlyError for one of a file system that
+    """StoreFullError for an error that means "no space left", ReadOnlyError for one of a file system that
     takes no changes, else the error itself."""
     if error.errno in NO_SPACE_ERRORS:
         return StoreFullError(str(error))

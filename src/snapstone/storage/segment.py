@@ -319,7 +319,7 @@ class Scan:
         self.end = max(self.end, offset + ALIGNMENT)
         if not page.startswith(MAGIC):
             return None
-        with suppress(BadRecordError):  # what is no whole record is what a crash leaves behind
+        with suppress(BadRecordError):  # a crash leaves an incomplete record behind
             header = read_header(memoryview(page), self._segment.key(offset))
             if header.payload_size <= MAX_PAYLOAD_SIZE:
                 check_payload(header, self._read_payload(header, offset))

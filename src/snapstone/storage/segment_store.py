@@ -470,7 +470,7 @@ class SegmentStore:
 
 @contextmanager
 def no_space_is_store_full() -> Iterator[None]:
-    """StoreFullError in place of an OSError that says that there is no space."""
+    """StoreFullError in place of an OSError that means that there is no space."""
     try:
         yield
     except OSError as error:

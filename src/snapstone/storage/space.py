@@ -243,7 +243,7 @@ class SpaceGuard:
         """Whether it is this process's turn to change the reserve, by a lock on its folder."""
         with ExitStack() as entered:
             mine = False
-            with suppress(OSError):  # There is no reserve and on a full disk none can be made, or another has the turn.
+            with suppress(OSError):  # No reserve, and none can be made, or another process has the lock.
                 self._reserve.mkdir(mode=0o700, exist_ok=True)
                 fd = entered.enter_context(opened_folder(self._reserve))
                 if wait:

@@ -121,7 +121,7 @@ _CAUSES: Final = {
     errors.StoreFullError: Cause.FULL,
     errors.StoreLostError: Cause.LOST,
 }
-"""Errors that a client should tell from a failure that passes by itself."""
+"""Errors that a client should distinguish from a transient failure."""
 
 _AUTH_FAILURE_TEXT = "AWS was not able to validate the provided access credentials"
 _INVALID_TOKEN_TEXT = "The security token included in the request is invalid."

@@ -48,7 +48,7 @@ class CheckOptions:
 
 
 class _Silent:
-    """Damage reports of a check, which tells by itself what it finds."""
+    """Damage reports of a check, which reports its own findings."""
 
     def report(self, address: Address, place: str, what: str) -> DamageError:
         return DamageError(address.hex(), f"{place}: {what}")

@@ -144,7 +144,7 @@ class ServerConnection:
             self._socket.close()
 
     def close_if_idle(self) -> None:
-        """End the connection where no request is under way; one that has arrived already is still answered.
+        """End the connection if no request is in progress; one that has already arrived is still answered.
 
         Linux hands out what was received before the shutdown, so nothing that reached this machine whole is lost.
         """

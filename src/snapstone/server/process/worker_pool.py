@@ -1,6 +1,6 @@
 """The workers on one listening socket: started, listened to, killed if they hang, and replaced when they have ended.
 
-A worker that cannot be made (no more processes, memory or descriptors) is tried again after a growing pause, as one
+A worker that cannot be made (no more processes, memory or descriptors) is retried after a growing pause, like one
 that ends; the others serve meanwhile. A worker that is silent for HEARTBEAT_LIMIT_SECONDS is killed if it is stopped or
 only waits: a lock that it holds would hold up all others. While it works, waits for a processor or for a disk it gets
 BUSY_LIMIT_SECONDS, because under load it may be late, and killing it would not give it a processor.
