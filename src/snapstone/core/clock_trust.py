@@ -1,6 +1,6 @@
 """Whether the wall clock can be trusted: it is compared with the machine's boot clock and with its own past.
 
-A machine's wall clock can be set to anything at any moment; its boot clock (CLOCK_BOOTTIME) cannot, and it goes on
+A machine's wall clock can be set to anything at any moment; its boot clock (CLOCK_BOOTTIME) cannot, and it runs
 while the machine is suspended. If both have moved by the same since a *reference* reading, the wall clock is as
 right as it was then. After a reboot there is nothing to compare it with but the last time that was noted: it must not
 be earlier, and if it is much later nobody knows whether the machine was off or the clock is wrong.

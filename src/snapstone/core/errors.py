@@ -196,7 +196,7 @@ class StoreLostError(SnapstoneError):
 
 @dataclass(eq=False)
 class ReadOnlyError(SnapstoneError):
-    """A change was asked of a server that only serves what is there."""
+    """A change was requested from a read-only server."""
 
 
 @dataclass(eq=False)
@@ -254,7 +254,7 @@ class IdentityLimitError(SnapstoneError):
 
 @dataclass(eq=False)
 class MalformedPolicyDocumentError(SnapstoneError):
-    """A policy that was sent to be stored is none."""
+    """A submitted policy document is not valid."""
 
     message: str
 
@@ -494,7 +494,7 @@ class SourceNotCompleteError(SnapstoneError):
 
 @dataclass(eq=False)
 class UnknownSourceRegionError(SnapstoneError):
-    """The region to copy from is none of this server's."""
+    """This server does not serve the region to copy from."""
 
     region: str
 

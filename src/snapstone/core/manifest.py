@@ -48,7 +48,7 @@ class Manifest:
 
 
 def decode_manifest(content: bytes) -> Manifest:
-    """The manifest in a stored object. Raises DamageError if it is none, or of a newer version."""
+    """The manifest in a stored object. Raises DamageError if it is not a manifest, or of a newer version."""
     try:
         members = json.loads(content)
         version = members.pop("version")

@@ -1,4 +1,4 @@
-"""Block tokens and page tokens: self-contained, sealed by a MAC, made of lower-case hexadecimal digits only.
+"""Block tokens and page tokens: self-contained, sealed by a MAC, in lower-case hexadecimal.
 
 A block token is bound to its snapshot and block index, not to an account: anyone who may read the snapshot
 now may use it (docs/aws-behaviour/ebs-direct.md, EBS-GET-9). A page token (`NextToken`) is bound to the

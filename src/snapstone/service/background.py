@@ -39,8 +39,8 @@ class BackgroundWork(Generic[Claimed]):
     ) -> None:
         """`claim` takes the lease and returns what `work` is called with, or None if there is nothing to do now.
 
-        `on_failure` receives what `work` raises: whoever finds it due later tries again. A claim that fails is logged
-        and nothing else: nothing was attempted, and the pause after an earlier failure may not even be over.
+        `on_failure` receives what `work` raises: the next caller that finds it due retries. A claim that fails is
+        logged and nothing else: nothing was attempted, and the pause after an earlier failure may not even be over.
         """
         self._name = name
         self._limit = limit

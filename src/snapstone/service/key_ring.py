@@ -100,7 +100,7 @@ class KeyRing:
         return found
 
     def secret(self, name: str, size: int) -> bytes:
-        """The server's secret of that name, made of `size` random bytes if there is none yet. Raises EnvelopeError."""
+        """The server's secret of that name, created from `size` random bytes if missing. Raises EnvelopeError."""
         found = self._secrets.get(name)
         if found is None:
             found = server_secret(self._catalog, self.root_key, name, self._random_bytes(size))
@@ -284,7 +284,7 @@ class Cache(Generic[Key, Value]):
 
 
 def server_secret(catalog: Catalog, root_key: RootKey, name: str, candidate: bytes) -> bytes:
-    """The server's secret of that name; `candidate` becomes it if there is none yet. Costs a transaction.
+    """The server's secret of that name; stores `candidate` if missing. Costs a transaction.
 
     Raises EnvelopeError.
     """

@@ -96,7 +96,7 @@ def not_writable(
 
 
 def require_parent(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot:
-    """A completed snapshot of the caller's to build on: one that is shared with the caller is none.
+    """The caller's own completed snapshot to build on; a shared one cannot be a parent.
 
     Raises SnapshotNotFoundError, ParentNotCompleteError, SnapshotArchivedError.
     """

@@ -79,7 +79,7 @@ class Catalog(
         """Seal what a version before the root key left in plain text; `seal` takes it and its purpose."""
 
     def first_account(self, candidate: AccountId) -> AccountId:
-        """The account made at first start; `candidate` becomes it if there is none yet."""
+        """The account made at first start; stores `candidate` if missing."""
 
     # -- snapshots --
 

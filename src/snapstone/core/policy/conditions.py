@@ -24,7 +24,7 @@ from typing import Final, TypeVar
 from snapstone.core.policy.pattern import Arn, Keys, Test, any_matches, compile_arn, compile_text, split_arn
 
 Compile = Callable[[str, bool], Test]
-"""A policy's value, and whether it may have variables, to a test. Raises ValueError for a value that is none."""
+"""Makes a test from a policy's value, with or without variables. Raises ValueError for an invalid value."""
 
 Typed = TypeVar("Typed")
 
@@ -117,7 +117,7 @@ def _read_network(text: str) -> IPv4Network | IPv6Network | None:
 
 @lru_cache(maxsize=1024)
 def _read_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An IPv4 address in an IPv6 socket's dress is the IPv4 address."""
+    """An IPv4-mapped IPv6 address counts as the IPv4 address."""
     try:
         address = ip_address(text)
     except ValueError:

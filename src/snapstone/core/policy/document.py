@@ -157,7 +157,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement, read once and asked often."""
+    """One statement, compiled once and evaluated often."""
 
     effect: Effect
     actions: Actions
@@ -222,7 +222,7 @@ class Document:
 
 
 def read_policy(text: str, kind: PolicyKind = PolicyKind.IDENTITY, *, stored: bool = False) -> Document:
-    """A policy from its JSON; raises MalformedPolicyError for what is none, naming the place and the value.
+    """A policy from its JSON; raises MalformedPolicyError, naming the place and the value, if it is not one.
 
     `stored` reads a document that was accepted before: an operator that is not known (any more) is then taken, never
     allows, and counts as met in a Deny.

@@ -59,7 +59,7 @@ _VARIABLE: Final = re.compile(r"\$\{\s*([^\s{},'$:][^{},'$]*:[^{},'$]*?)\s*(?:,\
 def compile_text(text: str, *, variables: bool, wildcards: bool = False, fold: bool = False) -> Test:
     """A test for texts like this one; `fold` takes upper and lower case as one, in texts without wildcards.
 
-    Raises ValueError for a variable that is none.
+    Raises ValueError for an invalid variable.
     """
     pieces = _pieces(text, variables, wildcards)
     variable_count = sum(isinstance(piece, Variable) for piece in pieces)
@@ -89,7 +89,7 @@ def compile_arn(text: str, *, variables: bool, may_be_cut: bool = False) -> ArnT
 
 
 def split_arn(text: str) -> tuple[str, ...] | None:
-    """The six parts of an ARN; None for what is none."""
+    """The six parts of an ARN; None if the text is not one."""
     parts = tuple(text.split(":", ARN_PARTS - 1))
     return parts if len(parts) == ARN_PARTS and parts[0] == "arn" else None
 

@@ -102,7 +102,7 @@ BLOCK_OPERATIONS: Final = ("PutSnapshotBlock", "GetSnapshotBlock")
 """Permissions that are needed often enough to cache the answers."""
 
 _WITHOUT_RESOURCE_POLICIES: Final = ("ebs", "ec2", "rbin", "iam")
-"""Services where nothing but its own policies, of which it has none, could keep root from anything."""
+"""Services without resource policies: root, which has no identity policies, may do everything there."""
 
 _Asked = tuple[str, str, str]
 """Access key id, action and what it is about."""

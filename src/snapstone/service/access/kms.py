@@ -131,7 +131,7 @@ def _on_alias(action: str) -> Permissions:
 def _of_ciphertext(
     engine: Engine, caller: Caller, members: Members, key_member: str, action: str, context: str
 ) -> Permission:
-    """The key that a ciphertext was made under; one that is none of the caller's keys is named as it was sent."""
+    """Permission on the key of a ciphertext; one that is not the caller's is named as it was sent."""
     asked = _context_keys(members, context)
     blob = members.get("ciphertext_blob")
     try:

@@ -1,8 +1,8 @@
 """CopySnapshot: a new snapshot with the content of another, in the same or another region.
 
 Without a change of key nothing is copied: the copy has the source's root, and only its manifest is written. Under
-another key every block is re-encrypted, in the background (`service/snapshots/copy.py`). What a key refuses is told
-as EC2 tells it: the call succeeds, and the copy is in error. Source: docs/aws-behaviour/snapshots.md, COPY.
+another key every block is re-encrypted, in the background (`service/snapshots/copy.py`). A key's refusal is reported
+as by EC2: the call succeeds, and the copy ends in error. Source: docs/aws-behaviour/snapshots.md, COPY.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ TagSpecifications = Sequence[Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How the copy is encrypted: not at all, or under a key that may be used, or by one that refuses."""
+    """The copy's encryption: none, a usable key, or a key that refuses."""
 
     key: KmsKey | None = None
     refused: bool = False
     refused_arn: str | None = None
-    """The ARN of the key that refuses, or whose source's key does; None if there is no such key."""
+    """ARN of the copy's key if it or the source's key refuses; None if there is no such key."""
 
 
 def copy_snapshot(
@@ -202,7 +202,7 @@ def _row(engine: Engine, caller: Caller, source: Snapshot, plan: _Plan) -> tuple
     )
     if not plan.refused and source.kms_key_arn == (None if plan.key is None else plan.key.arn):
         return shared, None
-    anew = replace(
+    encrypted = replace(
         shared,
         lineage_id=copy_id,
         root=EMPTY_ROOT,
@@ -213,6 +213,6 @@ def _row(engine: Engine, caller: Caller, source: Snapshot, plan: _Plan) -> tuple
         data_key_id=None,
     )
     if plan.key is None:
-        return replace(anew, state=SnapshotState.ERROR, state_message=KEY_NOT_ACCESSIBLE), None
-    copy = replace(anew, state=SnapshotState.PENDING, data_key_id=engine.keys.make_data_key(plan.key))
+        return replace(encrypted, state=SnapshotState.ERROR, state_message=KEY_NOT_ACCESSIBLE), None
+    copy = replace(encrypted, state=SnapshotState.PENDING, data_key_id=engine.keys.make_data_key(plan.key))
     return copy, CopyWork(copy_id, source.root, source.kms_key_arn)

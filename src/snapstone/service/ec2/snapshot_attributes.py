@@ -78,7 +78,7 @@ def modify_snapshot_attribute(
     user_ids: Sequence[str] | None = None,
     dry_run: bool = False,
 ) -> Answer:
-    """Add readers, or remove some, in either of EC2's spellings. Who is one already is added, who is none removed.
+    """Add or remove readers, in either of EC2's spellings. Adding one twice or removing an absent one is no error.
 
     Raises NotShareableError if the snapshot's encryption forbids it.
     """
@@ -117,7 +117,7 @@ def reset_snapshot_attribute(
 
 
 def _owned(engine: Engine, caller: Caller, snapshot_id: str) -> Snapshot:
-    """A snapshot that is shared with the caller is none to it here: who else reads it is the owner's affair."""
+    """The caller's own snapshot: only the owner may see or change who reads it. Raises SnapshotNotFoundError."""
     snapshot = owned(engine, caller, snapshot_id)
     if snapshot is None:
         raise SnapshotNotFoundError((snapshot_id,))

@@ -204,7 +204,7 @@ def _tests(
 
 
 def _is_restorable(engine: Engine, caller: Caller, snapshot: Snapshot, reader: str) -> bool:
-    """By everybody: if public. By the caller: if owned, or shared explicitly. By others: only the owner is told."""
+    """By everybody: if public. By the caller: if owned, or shared explicitly. By others: shown only to the owner."""
     if reader == EVERYBODY:
         return is_public(engine, snapshot)
     if snapshot.account_id == caller.account_id:

@@ -1,6 +1,6 @@
 """STS: who calls, and temporary keys, for roles and for users themselves.
 
-Whether a caller may assume a role is asked of its policies and of the role's trust policy before `assume_role` runs.
+The caller's policies and the role's trust policy decide about assuming a role before `assume_role` runs.
 Other than at AWS, root may: it is what an installation begins with.
 """
 
@@ -166,7 +166,7 @@ def get_session_token(
 
 
 def _refuse_second_factor(serial_number: str | None, token_code: str | None) -> None:
-    """There are no devices here that could have made a code."""
+    """MFA devices are not supported, so no code can be valid."""
     if serial_number is not None or token_code is not None:
         raise SessionRefusedError("MultiFactorAuthentication failed with invalid MFA one time pass code.")
 

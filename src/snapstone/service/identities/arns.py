@@ -35,7 +35,7 @@ def mint_temporary_key_id(account_id: AccountId, random_bytes: RandomBytes) -> s
 
 
 def account_of_temporary_key(access_key_id: str) -> AccountId | None:
-    """The account that such an id names, or None if it is none."""
+    """The account that such an ID names, or None if it is not one."""
     try:
         number = int.from_bytes(b32decode(access_key_id.removeprefix(TEMPORARY_PREFIX))[:5], "big")
     except EncodingError:

@@ -65,12 +65,12 @@ def require_policy(engine: IdentityEngine, account_id: AccountId, arn: str) -> N
 
 
 def check_policy(document: str) -> None:
-    """Raises MalformedPolicyError for what is no policy of a user or role."""
+    """Raises MalformedPolicyError if it is not a policy for a user or role."""
     read_policy(document)
 
 
 def check_trust(document: str) -> None:
-    """Raises MalformedPolicyError and IdentityLimitError for what is no policy of who may assume a role."""
+    """Raises MalformedPolicyError and IdentityLimitError if it is not a valid trust policy."""
     read_policy(document, PolicyKind.TRUST)
     if policy_size(document) > TRUST_SIZE_LIMIT:
         raise IdentityLimitError(f"Cannot exceed quota for ACLSizePerRole: {TRUST_SIZE_LIMIT}")

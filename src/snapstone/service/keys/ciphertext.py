@@ -37,7 +37,7 @@ def encrypt_text(engine: Engine, key: KmsKey, plaintext: bytes, context: Encrypt
 
 
 def parse_ciphertext(blob: bytes) -> Ciphertext:
-    """Raises InvalidCiphertextError if a blob is none of this service's."""
+    """Raises InvalidCiphertextError if this service did not create the blob."""
     if len(blob) < _HEAD.size or not blob.startswith(MAGIC):
         raise InvalidCiphertextError
     _, key_id, version = _HEAD.unpack_from(blob)

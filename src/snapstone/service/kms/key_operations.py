@@ -32,7 +32,7 @@ MAX_POLICY_SIZE: Final = 32_768
 def checked_policy(engine: Engine, caller: Caller, key_arn: str, policy: str, *, may_lock_out: bool) -> str:
     """The policy as it was given.
 
-    Raises MalformedPolicyError for what is no key policy, and, unless the caller wants it so, for one that would not
+    Raises MalformedPolicyError if it is not a key policy, and, unless the caller wants it so, for one that would not
     let the caller put another in its place.
     """
     if len(policy.encode()) > MAX_POLICY_SIZE:

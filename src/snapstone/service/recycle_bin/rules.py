@@ -319,7 +319,7 @@ def tag_resource(engine: Engine, caller: Caller, *, resource_arn: str, tags: Sen
 
 
 def untag_resource(engine: Engine, caller: Caller, *, resource_arn: str, tag_keys: Sequence[str]) -> Answer:
-    """Take tags off a rule; keys that are not there are no error."""
+    """Remove tags from a rule; absent keys are ignored."""
 
     def untag(rule: RetentionRule) -> RetentionRule:
         return replace(rule, tags=TAG_RULE.without(rule.tags, tag_keys))
